@@ -1,0 +1,43 @@
+# Two commands matter: `make lab` to learn, `make test` to check. The rest is for maintainers.
+# Works with GNU make 3.81 (macOS) and newer. ARGS passes options through, e.g. make lab ARGS="--no-browser --port 8899".
+
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help lab test train refresh lint clean
+
+help: ## Show this list.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+# The stamp is newer than both files exactly when the environment holds what they ask for.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
+	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.news_url=None \
+	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks/00_start_here.ipynb $(ARGS)
+
+test: $(STAMP) ## Unit tests, notebook gates, then strict nbval over every notebook (configured in pyproject.toml).
+	$(PY) -m pytest $(ARGS)
+
+train: $(STAMP) ## Retrain both shipped checkpoints (about two hours on two idle cores).
+	$(PY) -m dlmlab train --config data/llada-mini/training.toml $(ARGS)
+	$(PY) -m dlmlab train --config data/llama-mini/training.toml $(ARGS)
+
+refresh: $(STAMP) ## Re-execute the notebooks in place, rebuild data/ledger.json, fill the numbers of README.md.
+	$(PY) -m dlmlab refresh $(ARGS)
+
+lint: $(STAMP) ## Check style and formatting of code and notebooks.
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+clean: ## Remove caches and build files; .venv stays.
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

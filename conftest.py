@@ -1,0 +1,22 @@
+"""Settings of every test run. At the root, so that `pytest notebooks` sees them as well as `pytest tests`.
+
+The variables are set before anything imports torch, and every notebook kernel inherits them.
+"""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")  # the stored outputs were made with two threads
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a forgotten hub id fails at once instead of retrying for a minute
+os.environ.setdefault("DLMLAB_STRICT_LEDGER", "1")  # a result off its ledger entry is an error, not a remark
+for name in ("DLMLAB_REFRESH", "DLMLAB_LEDGER", "DLMLAB_NOTEBOOK"):
+    os.environ.pop(name, None)  # a test run only compares with the committed ledger, it never writes one
+
+pytest_plugins = ("tests.notebooks.budget", "pytester")
+
+
+def pytest_configure(config):
+    # nbval opens this path from the current directory; make it independent of where pytest was started.
+    given = config.option.nbval_sanitize_with
+    if given and not Path(given).is_absolute():
+        config.option.nbval_sanitize_with = str(Path(config.rootpath, given))

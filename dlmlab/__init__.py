@@ -1,0 +1,26 @@
+"""dlmlab: efficient diffusion language models, small enough to read.
+
+    import dlmlab as dl
+    model, tokenizer = dl.load("llada-mini")
+"""
+
+import importlib
+
+_MODULES = (
+    "autoregressive checkpoint commit cost evaluate exercises frames ledger model noise plotting refresh sampling tasks tokenizer training widgets"
+).split()
+_NAMES = {"load": "checkpoint", "Sampler": "sampling", "Fixed": "commit", "Threshold": "commit", "Factor": "commit", "EntropyBound": "commit"}
+__all__ = [*_MODULES, *_NAMES]
+
+
+def __getattr__(name: str):
+    """Import modules when they are first used: `python -m dlmlab --help` should not wait for torch."""
+    if name in _MODULES:
+        return importlib.import_module(f"dlmlab.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"dlmlab.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'dlmlab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

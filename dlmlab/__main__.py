@@ -1,0 +1,7 @@
+"""Entry of `python -m dlmlab`."""
+
+import sys
+
+from dlmlab.cli import main
+
+sys.exit(main())

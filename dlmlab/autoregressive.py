@@ -1,0 +1,74 @@
+"""Decode the autoregressive twin with its key-value cache: the control of every comparison with diffusion.
+
+Same call and same trace as `dlmlab.sampling.sample`. The logits of a causal model at position i predict token i + 1. One prefill forward reads the prompts; then every
+forward carries one token a row. Rows leave the batch, and the cache, at their end mark.
+"""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dlmlab.cost import forward_flops
+from dlmlab.model import KV, LLaDAModelLM
+from dlmlab.sampling import Sample, Step, Trace, gumbel_argmax, left_pad
+from dlmlab.tokenizer import cut_at_end
+
+
+@torch.inference_mode()
+def sample(
+    model: LLaDAModelLM,
+    prompts: Sequence[Sequence[int]] | Tensor,
+    *,
+    gen_length: int = 40,
+    temperature: float = 0.0,
+    cache: bool = True,
+    generator: torch.Generator | None = None,
+) -> Sample:
+    """Generate up to `gen_length` tokens after each prompt, one a forward, left to right.
+
+    `cache=False` reads the whole text again at every step (the tokens are the same, the cost is not). Raises `ValueError` when the model is not causal.
+    """
+    if model.config.attention != "causal":
+        raise ValueError(f"attention={model.config.attention!r}: this decoder needs a causal model; use dlmlab.sampling.sample")
+    if generator is None and temperature > 0:
+        raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
+    mask_id, eos_id = model.config.mask_token_id, model.config.eos_token_id
+    prompt, valid = left_pad(prompts, eos_id, model.device)
+    B, P = prompt.shape
+    x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=model.device)], 1)
+    trace = Trace(x.clone().cpu())
+    valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=model.device)], 1)
+    kv = KV() if cache else None
+    rows = torch.arange(B, device=model.device)
+    for column in range(P, P + gen_length):
+        start, past = time.perf_counter(), 0 if kv is None else len(kv)
+        new = slice(past, column)  # what the cache has not seen
+        logits = model(x[rows, new], valid[rows, new], kv=kv, logits_to_keep=torch.tensor([-1])).logits[:, -1]  # (R, V)
+        logits[:, mask_id] = float("-inf")
+        tokens = gumbel_argmax(logits, temperature, generator)  # (R,)
+        confidence = logits.softmax(-1).gather(-1, tokens[:, None])[:, 0]
+        x[rows, column] = tokens
+        q = column - past
+        trace.steps.append(
+            Step(
+                rows.cpu(),
+                torch.stack([rows, torch.full_like(rows, column)], 1).cpu(),
+                tokens.cpu(),
+                confidence.cpu(),
+                nfe=1,
+                tokens_through=len(rows) * q,
+                flops=len(rows) * forward_flops(model.config, q, column, logits=1),
+                seconds=time.perf_counter() - start,
+            )
+        )
+        going = tokens != eos_id
+        if not bool(going.any()):
+            break
+        if not bool(going.all()):
+            rows = rows[going]
+            kv = kv.select(going) if kv is not None else None
+    x[:, P:][x[:, P:] == mask_id] = eos_id  # rows that ended early
+    answers = [cut_at_end(row, eos_id) for row in x[:, P:].tolist()]
+    return Sample(x, P, answers, trace)

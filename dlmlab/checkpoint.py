@@ -1,0 +1,121 @@
+"""Load checkpoints, with an account of every tensor.
+
+`load("llada-mini")` finds a shipped model, `load("some/folder")` a folder, `load("GSAI-ML/LLaDA-8B-Instruct")` a model of the hub (only then is the network asked).
+Safetensors only: no pickle and no code of the checkpoint is ever run. Nothing is silently re-initialised: a missing, unexpected, misshapen or non-finite tensor is
+a `CheckpointError`.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from dlmlab.model import LLaDAConfig, LLaDAModelLM
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+HUB_IDS = ("GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-1.5")
+LLADA_MASK = "<|mdm_mask|>"  # the 8B tokenizer knows the token but does not call it its mask token
+
+
+class CheckpointError(ValueError):
+    """The checkpoint and the model disagree; the message lists the tensors."""
+
+
+class Checkpoint(NamedTuple):
+    """A model in evaluation mode and its tokenizer."""
+
+    model: LLaDAModelLM
+    tokenizer: PreTrainedTokenizerBase
+
+
+def shipped() -> list[str]:
+    """List the names of the models in `data/`."""
+    return sorted(p.parent.name for p in DATA.glob("*/config.json"))
+
+
+def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Checkpoint:
+    """Load a model and its tokenizer.
+
+    `name`: a shipped model, a folder, or a hub id `owner/name`. Raises `CheckpointError` for a damaged checkpoint and `ValueError` for an unknown name, with the known ones.
+    """
+    folder = find(name)
+    model = load_model(folder, device=device, dtype=dtype)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    if tokenizer.mask_token_id is None:
+        tokenizer.mask_token = LLADA_MASK
+    if tokenizer.mask_token_id != model.config.mask_token_id:
+        raise CheckpointError(f"{folder}: the tokenizer masks with id {tokenizer.mask_token_id}, the model with {model.config.mask_token_id}")
+    return Checkpoint(model, tokenizer)
+
+
+def find(name: str | Path) -> Path:
+    """Return the folder of a checkpoint; a hub id is downloaded into the Hugging Face cache."""
+    name = str(name)
+    for folder in (DATA / name, Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not Path(name).exists():
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+        except Exception as error:  # offline, private or missing: the hub library has a dozen classes for it
+            raise ValueError(f"{name!r} is no folder with a config.json, and the hub did not give it: {error}") from error
+    raise ValueError(f"no checkpoint {name!r}; shipped: {', '.join(shipped()) or 'none'}; a folder; or a hub id such as {', '.join(HUB_IDS)}")
+
+
+def read_config(folder: Path) -> LLaDAConfig:
+    """Read `config.json`. Raises `CheckpointError` when it describes another architecture."""
+    values = json.loads((folder / "config.json").read_text())
+    if values.get("model_type") != "llada" or values.get("num_experts"):
+        what = values.get("architectures") or values.get("model_type")
+        raise CheckpointError(f"{folder}: {what} is another architecture than LLaDAModelLM (dense LLaDA)")
+    for key in ("include_bias", "include_qkv_bias", "alibi", "scale_logits", "weight_tying", "attention_layer_norm"):
+        if values.get(key):
+            raise CheckpointError(f"{folder}: config has {key} = {values[key]}, which this model does not implement")
+    return LLaDAConfig(**{k: v for k, v in values.items() if k not in ("architectures", "auto_map", "model_type", "transformers_version")})
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """Read every tensor of the safetensors files of a folder. Raises `CheckpointError` when there is none or one is unreadable."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise CheckpointError(f"{folder}: no *.safetensors file (other formats can run code and are not read)")
+    tensors: dict[str, torch.Tensor] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as part:
+                tensors |= {key: part.get_tensor(key) for key in part.keys()}  # noqa: SIM118 (safe_open is not a mapping)
+        except Exception as error:  # safetensors raises its own class, OSError or ValueError, by kind of damage
+            raise CheckpointError(f"{file}: unreadable: {error}") from error
+    return tensors
+
+
+def account(expected: dict[str, torch.Size], tensors: dict[str, torch.Tensor]) -> list[str]:
+    """Compare what a model needs with what a file holds; returns one line a problem, nothing when all is well."""
+    shared = sorted(expected.keys() & tensors.keys())
+    problems = [f"missing: {k} {tuple(expected[k])}" for k in sorted(expected.keys() - tensors.keys())]
+    problems += [f"unexpected: {k} {tuple(tensors[k].shape)}" for k in sorted(tensors.keys() - expected.keys())]
+    problems += [
+        f"misshapen: {k} is {tuple(tensors[k].shape)}, needs {tuple(expected[k])}" for k in shared if tensors[k].shape != expected[k]
+    ]
+    problems += [f"non-finite: {k}" for k in shared if not bool(torch.isfinite(tensors[k]).all())]
+    return problems
+
+
+def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LLaDAModelLM:
+    """Load the model of a folder in evaluation mode. Raises `CheckpointError` with the full account when any tensor is wrong."""
+    config = read_config(folder)
+    with torch.device("meta"):
+        model = LLaDAModelLM(config)
+    tensors = read_tensors(folder)
+    problems = account({k: v.shape for k, v in model.state_dict().items()}, tensors)
+    if problems:
+        more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise CheckpointError(f"{folder}: {len(problems)} tensors do not fit\n  " + "\n  ".join(problems[:20]) + more)
+    model.load_state_dict({k: v.to(device=device, dtype=dtype) for k, v in tensors.items()}, assign=True)
+    return model.eval()

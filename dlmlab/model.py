@@ -1,0 +1,327 @@
+"""The LLaDA transformer as a Hugging Face model: LLaDA-mini and LLaDA-8B are two `config.json` of this one class.
+
+Decisions
+* Tensor names and config keys are those of `GSAI-ML/LLaDA-8B-Base`, so its checkpoint loads without renaming. Beware of `ff_out`: it names the down
+  projection of a block *and* the head of the model.
+* Logits predict the *same* position (no shift); the network does not see the time `t`.
+* `config.attention` is `full` (diffusion), `causal` (the autoregressive twin) or `block:K` (block-causal, block length K). Nothing else differs.
+* Keys are cached after RoPE with their positions fixed; a cache is exact for `causal` and `block:K`, an approximation for `full`.
+* Attention statistics never change the result: column sums are made head by head without keeping an L x L map per layer.
+
+Sources: Nie et al., LLaDA, arXiv 2502.09992 (section 2 and appendix B); Su et al., RoPE, arXiv 2104.09864; Shazeer, SwiGLU, arXiv 2002.05202.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+
+class LLaDAConfig(PretrainedConfig):
+    """Configuration with the keys of LLaDA-8B. `attention` is the only addition: `full`, `causal` or `block:K`."""
+
+    model_type = "llada"
+
+    def __init__(
+        self,
+        d_model: int = 192,
+        n_heads: int = 6,
+        n_kv_heads: int | None = None,
+        n_layers: int = 6,
+        mlp_hidden_size: int = 512,
+        vocab_size: int = 512,
+        embedding_size: int | None = None,
+        max_sequence_length: int = 96,
+        rope_theta: float = 10_000.0,
+        rms_norm_eps: float = 1e-5,
+        mask_token_id: int = 0,
+        attention: str = "full",
+        init_std: float = 0.02,
+        **kwargs,
+    ):
+        self.d_model, self.n_heads, self.n_layers = d_model, n_heads, n_layers
+        self.n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
+        self.mlp_hidden_size, self.vocab_size = mlp_hidden_size, vocab_size
+        self.embedding_size = embedding_size or vocab_size  # the 8B pads the table, never the token ids
+        self.max_sequence_length, self.rope_theta, self.rms_norm_eps = max_sequence_length, rope_theta, rms_norm_eps
+        self.mask_token_id, self.attention, self.init_std = mask_token_id, attention, init_std
+        if d_model % n_heads or n_heads % self.n_kv_heads:
+            raise ValueError(f"d_model={d_model}, n_heads={n_heads}, n_kv_heads={self.n_kv_heads}: each must divide the one before")
+        attention_block(attention)
+        kwargs.setdefault("tie_word_embeddings", False)
+        super().__init__(**kwargs)
+
+
+def attention_block(attention: str) -> int | None:
+    """Return the block length of an attention kind: None for `full`, 1 for `causal`, K for `block:K`.
+
+    Raises `ValueError` for any other text.
+
+    >>> attention_block("block:32")
+    32
+    """
+    kind, _, size = attention.partition(":")
+    if attention == "full":
+        return None
+    if attention == "causal":
+        return 1
+    if kind == "block" and size.isdigit() and int(size) > 0:
+        return int(size)
+    raise ValueError(f"attention={attention!r} is unknown; known: full, causal, block:K with K > 0")
+
+
+@dataclass
+class LLaDAOutput(ModelOutput):
+    """Result of a forward pass.
+
+    `logits` (B, q, V) float32 · `kv` the cache when one was passed · `attentions` one (B, H, L, K) map a layer ·
+    `column_sums` one (B, H, K) tensor a layer: attention received by each key, summed over real queries.
+    """
+
+    logits: Tensor | None = None
+    kv: "KV | None" = None
+    attentions: tuple[Tensor, ...] | None = None
+    column_sums: tuple[Tensor, ...] | None = None
+
+
+class KV:
+    """Keys and values of every layer, (B, H_kv, K, D/H) each, with the key mask of the cached positions."""
+
+    def __init__(self) -> None:
+        self.layers: list[tuple[Tensor, Tensor]] = []
+        self.valid: Tensor | None = None  # (B, K) bool
+
+    def __len__(self) -> int:
+        return self.layers[0][0].shape[2] if self.layers else 0
+
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Add new positions to a layer and return all keys and values."""
+        if layer == len(self.layers):
+            self.layers.append((k, v))
+        else:
+            past_k, past_v = self.layers[layer]
+            self.layers[layer] = (torch.cat([past_k, k], 2), torch.cat([past_v, v], 2))
+        return self.layers[layer]
+
+    def truncate(self, n: int) -> "KV":
+        """Forget everything after the first `n` positions."""
+        self.layers = [(k[:, :, :n], v[:, :, :n]) for k, v in self.layers]
+        self.valid = None if self.valid is None else self.valid[:, :n]
+        return self
+
+    def select(self, rows: Tensor) -> "KV":
+        """Keep some rows of the batch."""
+        self.layers = [(k[rows], v[rows]) for k, v in self.layers]
+        self.valid = None if self.valid is None else self.valid[rows]
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        return sum(x.numel() * x.element_size() for pair in self.layers for x in pair)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm, computed in float32, cast back, then scaled (LLaDA's order)."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = x.float()
+        h = h * torch.rsqrt(h.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * h.to(x.dtype)
+
+
+def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Make cosine and sine of the rotation angles, (L, width) each, in float32.
+
+    angle[l, i] = positions[l] * theta^(-2i/width), the same angle for element i and i + width/2.
+    """
+    inv_freq = theta ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
+    angles = positions.float()[..., None] * inv_freq  # (L, width/2)
+    angles = torch.cat([angles, angles], -1)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys, (B, H, L, width), in float32 and cast back."""
+    h = x.float()
+    a, b = h.chunk(2, -1)
+    return (h * cos + torch.cat([-b, a], -1) * sin).to(x.dtype)
+
+
+class Block(nn.Module):
+    """Pre-norm attention and SwiGLU, without biases."""
+
+    def __init__(self, config: LLaDAConfig):
+        super().__init__()
+        D, width = config.d_model, config.d_model // config.n_heads
+        self.heads, self.kv_heads, self.width = config.n_heads, config.n_kv_heads, width
+        self.attn_norm = RMSNorm(D, config.rms_norm_eps)
+        self.ff_norm = RMSNorm(D, config.rms_norm_eps)
+        self.q_proj = nn.Linear(D, D, bias=False)
+        self.k_proj = nn.Linear(D, self.kv_heads * width, bias=False)
+        self.v_proj = nn.Linear(D, self.kv_heads * width, bias=False)
+        self.attn_out = nn.Linear(D, D, bias=False)
+        self.ff_proj = nn.Linear(D, config.mlp_hidden_size, bias=False)  # gate
+        self.up_proj = nn.Linear(D, config.mlp_hidden_size, bias=False)
+        self.ff_out = nn.Linear(config.mlp_hidden_size, D, bias=False)  # down
+
+    def forward(self, h: Tensor, rope, mask: Tensor | None, kv: KV | None, layer: int, want: str | None):
+        B, L, D = h.shape
+        x = self.attn_norm(h)
+        q = self.q_proj(x).view(B, L, self.heads, self.width).transpose(1, 2)  # (B, H, L, D/H)
+        k = self.k_proj(x).view(B, L, self.kv_heads, self.width).transpose(1, 2)
+        v = self.v_proj(x).view(B, L, self.kv_heads, self.width).transpose(1, 2)
+        q, k = rotate(q, *rope), rotate(k, *rope)
+        if kv is not None:
+            k, v = kv.append(layer, k, v)
+        if self.kv_heads != self.heads:
+            k, v = (x.repeat_interleave(self.heads // self.kv_heads, 1) for x in (k, v))
+        out, weights = attend(q, k, v, mask, want or ("explicit" if self.training else None))
+        h = h + self.attn_out(out.transpose(1, 2).reshape(B, L, D))
+        x = self.ff_norm(h)
+        return h + self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x)), weights
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | None) -> tuple[Tensor, Tensor | None]:
+    """Attend with the fused kernel, or with explicit matrices when weights are wanted.
+
+    `mask` is additive, broadcastable to (B, H, L, K). `want` is None (fused), `explicit` (no weights returned: on a CPU the backward pass of two
+    matrix products is twice as fast as the fused one at these lengths) or `maps` (weights returned).
+    """
+    if want is None:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask), None
+    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
+    weights = (scores if mask is None else scores + mask).softmax(-1)
+    return weights.to(v.dtype) @ v, weights if want == "maps" else None
+
+
+def attention_bias(query_pos: Tensor, key_pos: Tensor, block: int | None, valid: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """Make the additive mask, broadcastable to (B, 1, L, K); None when every query may see every key.
+
+    A query sees the keys of its own block and of earlier blocks (`block=None`: all keys) that are `valid` (B, K). A key at the position of the query is
+    always allowed, so a padded query row never becomes empty (its result is never read).
+    """
+    if block is None and valid is None:
+        return None
+    allowed = torch.ones(len(query_pos), len(key_pos), dtype=torch.bool, device=query_pos.device)
+    if block is not None:
+        allowed = query_pos[:, None] // block >= key_pos[None] // block
+    allowed = allowed[None, None]
+    if valid is not None:
+        allowed = (allowed & valid[:, None, None].bool()) | (query_pos[:, None] == key_pos[None])[None, None]
+    return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, float("-inf"))
+
+
+class LLaDAModelLM(PreTrainedModel):
+    """LLaDA: a transformer that predicts every position from both sides.
+
+    `forward(input_ids)` takes ids (B, L) and returns `LLaDAOutput` with float32 logits (B, L, V).
+    """
+
+    config_class = LLaDAConfig
+    base_model_prefix = "model"
+    _supports_sdpa = True
+    _no_split_modules = ["Block"]
+
+    def __init__(self, config: LLaDAConfig):
+        super().__init__(config)
+        D, V = config.d_model, config.embedding_size
+        self.model = nn.Module()
+        self.model.transformer = nn.ModuleDict(
+            {
+                "wte": nn.Embedding(V, D),
+                "blocks": nn.ModuleList(Block(config) for _ in range(config.n_layers)),
+                "ln_f": RMSNorm(D, config.rms_norm_eps),
+                "ff_out": nn.Linear(D, V, bias=False),
+            }
+        )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.init_std)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.model.transformer["wte"]
+
+    def get_output_embeddings(self) -> nn.Linear:
+        return self.model.transformer["ff_out"]
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        kv: KV | None = None,
+        logits_to_keep: Tensor | None = None,
+        output_attentions: bool = False,
+        output_column_sums: bool = False,
+        **unused,
+    ) -> LLaDAOutput:
+        """Predict every position.
+
+        `attention_mask` (B, L), 1 = real token; padding belongs on the left. `kv`: a cache to which the new positions are appended; with it,
+        `input_ids` are only the new tokens and `attention_mask` only theirs. `logits_to_keep`: positions for which the head is computed, a slice or an index
+        tensor. Raises `ValueError` for an empty input or one longer than `max_sequence_length`.
+        """
+        B, L = input_ids.shape
+        past = 0 if kv is None else len(kv)
+        if not 0 < past + L <= self.config.max_sequence_length:
+            raise ValueError(f"length {past + L} is outside 1..{self.config.max_sequence_length} (max_sequence_length)")
+        parts = self.model.transformer
+        positions = torch.arange(past, past + L, device=input_ids.device)
+        rope = rope_table(positions, self.config.d_model // self.config.n_heads, self.config.rope_theta)
+        h = parts["wte"](input_ids)
+        valid = _valid_keys(kv, attention_mask, B, past, L)
+        key_positions = torch.arange(past + L, device=input_ids.device)
+        mask = attention_bias(positions, key_positions, attention_block(self.config.attention), valid, h.dtype)
+        maps, sums = [], []
+        want = "maps" if output_attentions or output_column_sums else None
+        for i, block in enumerate(parts["blocks"]):
+            h, weights = block(h, rope, mask, kv, i, want)
+            if output_attentions:
+                maps.append(weights)
+            if output_column_sums:
+                sums.append(column_sums(weights, attention_mask))
+        h = parts["ln_f"](h)
+        if logits_to_keep is not None:
+            h = h[:, logits_to_keep]
+        logits = parts["ff_out"](h).float()
+        return LLaDAOutput(logits, kv, tuple(maps) or None, tuple(sums) or None)
+
+
+def _valid_keys(kv: KV | None, attention_mask: Tensor | None, B: int, past: int, L: int) -> Tensor | None:
+    """Join the key mask of the cache with that of the new tokens; None when nothing is masked."""
+    if kv is None:
+        return attention_mask
+    if attention_mask is None and kv.valid is None:
+        return None
+    device = kv.layers[0][0].device if kv.layers else attention_mask.device
+    old = kv.valid if kv.valid is not None else torch.ones(B, past, dtype=torch.bool, device=device)
+    new = attention_mask.bool() if attention_mask is not None else torch.ones(B, L, dtype=torch.bool, device=device)
+    kv.valid = torch.cat([old, new], 1)
+    return kv.valid
+
+
+def column_sums(weights: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """Sum the attention each key receives over real queries: (B, H, L, K) -> (B, H, K)."""
+    if attention_mask is None:
+        return weights.sum(2)
+    return torch.einsum("bhqk,bq->bhk", weights, attention_mask.to(weights.dtype))
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count the parameters, each once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+AutoConfig.register("llada", LLaDAConfig)
+AutoModel.register(LLaDAConfig, LLaDAModelLM)
+AutoModelForMaskedLM.register(LLaDAConfig, LLaDAModelLM)

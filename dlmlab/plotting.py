@@ -1,0 +1,133 @@
+"""Views: pure functions from state to a figure and a text that says the same.
+
+A notebook calls `show(fig, alt=...)`; widgets turn the same figures into PNG bytes. Colours are the Okabe-Ito set (safe for colour-vision deficiency), and no
+meaning rests on colour alone.
+"""
+
+import base64
+import io
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dlmlab.sampling import Sample
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
+MASK_SIGN, END_SIGN = "▢", "·"
+
+
+def figure(width: float = 6.4, height: float = 3.4) -> Figure:
+    """Make an empty figure, free of pyplot's global state."""
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def png(fig: Figure) -> bytes:
+    """Render a figure."""
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def show(fig: Figure, *, alt: str) -> None:
+    """Display a figure with its alternative text. Raises `ValueError` when `alt` says nothing."""
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt={alt!r}: describe in a sentence what the figure shows")
+    from IPython.display import publish_display_data
+
+    data = {"image/png": base64.b64encode(png(fig)).decode(), "text/plain": f"<figure: {alt}>"}
+    publish_display_data(data, metadata={"image/png": {"alt": alt}})
+
+
+# ------------------------------------------------------------------------------------------------ text views
+
+
+def words(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | Tensor) -> list[str]:
+    """Name tokens one by one: a box for a mask, a dot for an end mark."""
+    special = {tokenizer.mask_token_id: MASK_SIGN, tokenizer.eos_token_id: END_SIGN}
+    return [special.get(int(i), tokenizer.convert_ids_to_tokens(int(i))) for i in ids]
+
+
+def text_grid(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0, *, start: int | None = None, every: int = 1) -> str:
+    """Draw a denoising run as text: one line a state, one column a token; `▢` is masked, `·` an end mark.
+
+    Shows the answer, or with `start` everything from that column on; `every` skips states between the first and the last.
+    """
+    start = out.prompt_length if start is None else start
+    lines = [words(tokenizer, state[start:]) for state in out.trace.states(row)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    kept = sorted({*range(0, len(lines), every), len(lines) - 1})
+    return "\n".join(f"{i:3d} | " + " ".join(w.ljust(n) for w, n in zip(lines[i], widths, strict=True)).rstrip() for i in kept)
+
+
+def table(rows: Sequence[dict]) -> str:
+    """Lay out dictionaries with the same keys as a text table; numbers stand to the right."""
+    keys = list(rows[0])
+    cells = [[str(row[k]) for k in keys] for row in rows]
+    widths = [max(len(k), *(len(line[i]) for line in cells)) for i, k in enumerate(keys)]
+    right = [all(line[i][:1].isdigit() or line[i][:1] in "-." for line in cells) for i in range(len(keys))]
+
+    def line(values):
+        return "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)).rstrip()
+
+    return "\n".join([line(keys), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+# ------------------------------------------------------------------------------------------------ figures
+
+
+def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0) -> tuple[Figure, str]:
+    """Show one state of a run: each answer position as a bar of the confidence with which it was committed, and the text.
+
+    `step` 0 is the start; raises `ValueError` outside the run.
+    """
+    states = out.trace.states(row)
+    if not 0 <= step < len(states):
+        raise ValueError(f"step={step} is outside 0..{len(states) - 1}")
+    P, answer = out.prompt_length, words(tokenizer, states[step][out.prompt_length :])
+    mine = [s for s in out.trace.steps if row in s.rows][:step]
+    height, age = [0.0] * len(answer), [None] * len(answer)
+    for i, s in enumerate(mine):
+        for (r, column), confidence in zip(s.at.tolist(), s.confidence.tolist(), strict=True):
+            if r == row and column >= P:
+                height[column - P], age[column - P] = confidence, i
+    fig = figure(max(6.4, 0.3 * len(answer)), 2.4)
+    ax = fig.add_subplot(ylim=(0, 1.05), ylabel="confidence when\ncommitted", title=f"after forward {step} of {len(states) - 1}")
+    new = [a is not None and a == step - 1 for a in age]
+    ax.bar(range(len(answer)), height, color=[COLORS[1] if n else COLORS[0] for n in new], hatch=["//" if n else "" for n in new], edgecolor="white")
+    ax.set_xticks(range(len(answer)), answer, rotation=90, fontsize=8)
+    prompt = " ".join(words(tokenizer, states[step][:P]))
+    return fig, f"after forward {step} of {len(states) - 1}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(" ".join(answer), 110)
+
+
+def frontier(rows: Sequence[dict], *, title: str, group: str = "method", x: str = "nfe", y: str = "exact_match") -> Figure:
+    """Draw quality against cost, one line a group, with 95 % intervals. Each row holds `group`, `x`, `y`, `low`, `high`."""
+    fig = figure(7.2, 4.2)
+    ax = fig.add_subplot(xlabel="forwards of the network per problem (NFE)", ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02))
+    names = list(dict.fromkeys(row[group] for row in rows))
+    for i, name in enumerate(names):
+        mine = sorted((row for row in rows if row[group] == name), key=lambda row: row[x])
+        ys, low, high = ([row[k] for row in mine] for k in (y, "low", "high"))
+        error = [[a - b for a, b in zip(ys, low, strict=True)], [b - a for a, b in zip(ys, high, strict=True)]]
+        style = {"color": COLORS[i % 7], "marker": MARKERS[i % 7], "linestyle": LINES[i % 7]}
+        ax.errorbar([row[x] for row in mine], ys, [[max(v, 0) for v in e] for e in error], **style, capsize=2, lw=1.3, ms=5, label=name)
+    ax.legend(fontsize=8, loc="lower right")
+    ax.grid(alpha=0.3)
+    return fig
+
+
+def heat_map(values, *, xlabel: str, ylabel: str, title: str, label: str, xticks=None, yticks=None) -> Figure:
+    """Draw a matrix with a colour bar; rows run downwards."""
+    fig = figure(7.2, 3.2)
+    ax = fig.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
+    image = ax.imshow(values, aspect="auto", cmap="viridis")
+    fig.colorbar(image, ax=ax, label=label)
+    if xticks is not None:
+        ax.set_xticks(range(len(xticks)), xticks, fontsize=8)
+    if yticks is not None:
+        ax.set_yticks(range(len(yticks)), yticks, fontsize=8)
+    return fig

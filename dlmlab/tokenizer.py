@@ -1,0 +1,95 @@
+"""The word-level tokenizer of mini-GSM: every word of the frames and every number 0-99 is one token.
+
+Built with `tokenizers`, saved in the Hugging Face format, loaded by `AutoTokenizer`. Text is lower-cased and split into words, numbers and signs, so that
+"Tom has 12+5 apples." needs no special spacing. A text is laid out as
+
+    <|startoftext|> question <|answer|> solution <|endoftext|> <|endoftext|> ...
+
+with the end mark as padding, as in LLaDA's fine-tuning (arXiv 2502.09992, section 2.3): the model learns the length of an answer by predicting the padding.
+"""
+
+import re
+from pathlib import Path
+
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from dlmlab.frames import DISTRACTORS, NAMES, SITUATIONS
+
+BOS, ANSWER, EOS, MASK, UNKNOWN = "<|startoftext|>", "<|answer|>", "<|endoftext|>", "<|mdm_mask|>", "<|unknown|>"
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}<|startoftext|>{{ m['content'] | trim }}<|answer|>"
+    "{% else %}{{ m['content'] | trim }}<|endoftext|>{% endif %}{% endfor %}"
+)
+EXAMPLES = (
+    "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?",
+    "ben has 8 marbles . cara has twice as many as ben . how many marbles does cara have ?",
+)
+
+
+def words() -> list[str]:
+    """List every word and sign a mini-GSM text can hold, numbers apart, in alphabetical order."""
+    frames = [f.text for s in SITUATIONS for f in (*s.openings, *s.steps, *s.questions)] + [f.text for f in DISTRACTORS]
+    found = set(re.sub(r"\{\w\}", " ", " ".join(frames)).split()) | set(NAMES)
+    found |= {thing for s in SITUATIONS for thing in s.objects}
+    return sorted(found | {"+", "-", "*", "/", "=", ";", "####"})
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Build the tokenizer: five special tokens, the numbers 0-99, the words."""
+    entries = [EOS, BOS, ANSWER, MASK, UNKNOWN, *map(str, range(100)), *words()]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(entries)}, unk_token=UNKNOWN))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"####|[0-9]+|[a-z]+|[^\s]"), behavior="removed", invert=True)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=EOS,
+        mask_token=MASK,
+        unk_token=UNKNOWN,
+        additional_special_tokens=[ANSWER],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    fast.chat_template = CHAT_TEMPLATE
+    return fast
+
+
+def save_tokenizer(folder: Path) -> None:
+    """Write the tokenizer where `AutoTokenizer.from_pretrained(folder)` finds it."""
+    build_tokenizer().save_pretrained(folder)
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
+    """Turn a question into prompt ids, ready for an answer: the chat template for one user turn.
+
+    A mask token in the question is kept as a mask (infilling). Raises `ValueError` listing the words the model has no token for, with examples of what it
+    can read.
+    """
+    turn = [{"role": "user", "content": question}]
+    text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    unknown = tokenizer.unk_token_id
+    if unknown is not None and unknown in ids:
+        spans = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
+        strange = [question[a:b] for i, (a, b) in zip(spans["input_ids"], spans["offset_mapping"], strict=True) if i == unknown]
+        raise ValueError(
+            f"the model has no token for {', '.join(map(repr, dict.fromkeys(strange)))}; it reads whole numbers 0-99 and the words of mini-GSM, for example:\n"
+            + "\n".join(f"  {e}" for e in EXAMPLES)
+        )
+    return ids
+
+
+def cut_at_end(ids: list[int], eos_id: int) -> list[int]:
+    """Keep what stands before the first end mark; without one, everything.
+
+    >>> cut_at_end([7, 8, 0, 9, 0], eos_id=0)
+    [7, 8]
+    """
+    return ids[: ids.index(eos_id)] if eos_id in ids else list(ids)
+
+
+def decode_answer(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """Turn answer ids into text, cut at the first end mark; masks stay visible."""
+    return tokenizer.decode(cut_at_end(ids, tokenizer.eos_token_id), skip_special_tokens=False)

@@ -1,0 +1,38 @@
+"""Widgets: three lines that bind a slider to a view of `dlmlab.plotting`.
+
+They use `observe` with `HTML` and `Image`, so they work in JupyterLab and in strict nbval alike, and a test can drive them by setting `slider.value`.
+"""
+
+import html
+
+import ipywidgets as W
+from transformers import PreTrainedTokenizerBase
+
+from dlmlab.plotting import denoising_view, png
+from dlmlab.sampling import Sample
+
+
+class Player(W.VBox):
+    """A slider over the states of something; `view(i) -> (figure, text)` draws one."""
+
+    def __init__(self, view, last: int, description: str):
+        self.slider = W.IntSlider(min=0, max=last, value=0, description=description, continuous_update=False, layout=W.Layout(width="420px"))
+        self.image = W.Image(format="png", layout=W.Layout(width="720px"))
+        self.text = W.HTML()
+        self._view = view
+        self.slider.observe(self._draw, "value")
+        self._draw()
+        super().__init__([self.slider, self.image, self.text])
+
+    def _draw(self, change=None) -> None:
+        fig, text = self._view(self.slider.value)
+        self.image.value = png(fig)
+        self.text.value = f"<pre>{html.escape(text)}</pre>"
+
+    def __repr__(self) -> str:
+        return f"Player({self.slider.description} 0..{self.slider.max})"
+
+
+def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
+    """Step through a run: slider, bars of confidence, text."""
+    return Player(lambda step: denoising_view(out, tokenizer, step, row), len(out.trace.states(row)) - 1, "forward")
