@@ -16,13 +16,14 @@ help: ## Show this list.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "Installing into $(VENV): about 1.5 GB, a few minutes the first time."
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
 lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
-	$(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" --LabApp.news_url=None \
-	  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate notebooks/00_start_here.ipynb $(ARGS)
+	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
 test: $(STAMP) ## Unit tests, notebook gates, then strict nbval over every notebook (configured in pyproject.toml).
 	$(PY) -m pytest $(ARGS)

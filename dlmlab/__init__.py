@@ -7,7 +7,7 @@
 import importlib
 
 _MODULES = (
-    "autoregressive checkpoint commit cost evaluate exercises frames ledger model noise plotting refresh sampling tasks tokenizer training widgets"
+    "autoregressive checkpoint commit cost doctor evaluate experiments exercises frames ledger manifest model noise plotting refresh sampling tasks tokenizer training widgets"
 ).split()
 _NAMES = {"load": "checkpoint", "Sampler": "sampling", "Fixed": "commit", "Threshold": "commit", "Factor": "commit", "EntropyBound": "commit"}
 __all__ = [*_MODULES, *_NAMES]

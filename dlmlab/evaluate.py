@@ -6,11 +6,12 @@ The Wilson interval (Wilson 1927; scipy's `binomtest`) stays inside [0, 1] and i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, bootstrap
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab import autoregressive, sampling
+from dlmlab import autoregressive, ledger, sampling
 from dlmlab.tasks import Problem, Verdict, verify
 from dlmlab.tokenizer import decode_answer, encode_prompt
 
@@ -34,6 +35,29 @@ class Proportion:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, float, float]:
+    """Mean of a - b over the same problems, with a 95 % bootstrap interval (10,000 resamples of problems, seed 0).
+
+    Raises `ValueError` when the two do not judge the same number of problems.
+    """
+    if len(a) != len(b) or not a:
+        raise ValueError(f"need two equally long, non-empty lists, got {len(a)} and {len(b)}")
+    differences = np.array(a, dtype=float) - np.array(b, dtype=float)
+    if (differences == differences[0]).all():
+        return float(differences[0]), float(differences[0]), float(differences[0])
+    ci = bootstrap((differences,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return float(differences.mean()), float(ci.low), float(ci.high)
+
+
+def recorded(id: str, share: Proportion, *, tol: float) -> Proportion:
+    """Check a share against the ledger (`dlmlab.ledger.record`) and return the one that stands there.
+
+    On another processor a few answers may differ; what a page prints should not. Raises as `record` does.
+    """
+    value = ledger.record(id, share.value, tol=tol, note=f"share of {share.n}")
+    return Proportion(round(value * share.n), share.n)
 
 
 @dataclass(frozen=True)

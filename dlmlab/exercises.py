@@ -10,20 +10,17 @@ Decisions
 * Only NotImplementedError (the stub) and AssertionError (the check) are caught: any other error shows its trace.
 * A check is the whole specification: what it does not test is free. It calls nothing of the course, and its message
   names the likely misconception. `tests/mutants` holds, for every check, the wrong answers it must catch and explain.
-* An exercise is declared beside its check, in the module `checks_NN` of its notebook.
+* An exercise is declared beside its check, in `dlmlab/checks`, one module each.
 """
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
 
-NOTEBOOKS = ("00", "01")
 OPEN, YOURS, COURSE, SEEN = "open", "yours", "course's version", "solution seen"
 
 
@@ -31,8 +28,8 @@ OPEN, YOURS, COURSE, SEEN = "open", "yours", "course's version", "solution seen"
 class Exercise:
     """What a notebook shows of an exercise, and how an answer is judged.
 
-    `difficulty` 1-5; `objective` what one can do afterwards; `path` the dotted name of the course's own function; `stub`
-    the source text a reader starts from; `hints` from gentle to plain; `check` raises `AssertionError` on a wrong one.
+    `difficulty` 1-5; `objective` what one can do afterwards; `path` the dotted name of the course's own function;
+    `stub` the source text to start from; `hints` from gentle to plain; `check` raises `AssertionError` on a wrong one.
     """
 
     id: str
@@ -59,8 +56,9 @@ class Exercise:
 @cache
 def registry() -> dict[str, Exercise]:
     """List every exercise by its id, in the order of the course."""
-    modules = [importlib.import_module(f"dlmlab.checks_{number}") for number in NOTEBOOKS]
-    return {exercise.id: exercise for module in modules for exercise in module.EXERCISES}
+    from dlmlab.checks import EXERCISES  # here, because each check imports `Exercise` from this module
+
+    return {exercise.id: exercise for exercise in EXERCISES}
 
 
 @dataclass
@@ -154,14 +152,15 @@ def scoreboard(notebook: str | None = None) -> Text:
     """
     chosen = [e for e in registry().values() if notebook in (None, e.notebook)]
     if not chosen:
-        raise ValueError(f"notebook {notebook!r} has no exercises; known: {', '.join(NOTEBOOKS)}")
+        known = dict.fromkeys(e.notebook for e in registry().values())
+        raise ValueError(f"notebook {notebook!r} has no exercises; known: {', '.join(known)}")
     width = max(len(e.title) for e in chosen)
     lines = [f"{'id':<4} {'title':<{width}}  difficulty  minutes  state"]
     for e in chosen:
         dots = "●" * e.difficulty + "○" * (5 - e.difficulty)
         lines.append(f"{e.id:<4} {e.title:<{width}}  {dots:<10}  {e.minutes:>7}  {_progress(e.id)}")
-    own = sum(_progress(e.id).status == YOURS for e in chosen)
-    return Text("\n".join([*lines, f"{own} of {len(chosen)} yours"]))
+    own = sum(str(_progress(e.id)) == YOURS for e in chosen)
+    return Text("\n".join([*lines, f"yours: {own} of {len(chosen)}"]))
 
 
 def _find(id: str) -> Exercise:
@@ -193,39 +192,3 @@ def _reason(error: NotImplementedError | AssertionError) -> str:
     if isinstance(error, NotImplementedError):
         return f" (NotImplementedError{': ' * bool(message)}{message})"
     return f": {message or 'an assert without a message failed'}"
-
-
-# For the authors of checks. Each of these raises AssertionError with a message for the reader.
-
-
-def seeded(seed: int) -> torch.Generator:
-    """Make a generator with this seed."""
-    return torch.Generator().manual_seed(seed)
-
-
-def expect_tensor(value: object, shape: tuple[int, ...], dtype: torch.dtype, name: str = "the result") -> None:
-    """Fail unless `value` is a tensor of this shape and dtype."""
-    assert value is not None, f"{name} is None: the function returns nothing; is there a return statement?"
-    assert isinstance(value, Tensor), f"{name} is a {type(value).__name__}, it should be a tensor"
-    assert value.shape == shape, f"{name} has shape {tuple(value.shape)}, it should be {tuple(shape)}"
-    assert value.dtype == dtype, f"{name} has dtype {value.dtype}, it should be {dtype}"
-
-
-@contextmanager
-def untouched(**inputs: Tensor) -> Iterator[None]:
-    """Fail if the block changes one of the named tensors."""
-    before = {name: tensor.clone() for name, tensor in inputs.items()}
-    yield
-    for name, tensor in inputs.items():
-        assert torch.equal(tensor, before[name]), f"{name} was changed in place: the caller still needs it, use a copy"
-
-
-def expect_seeded(draw: Callable[[torch.Generator], Tensor]) -> None:
-    """Fail unless all chance in `draw` comes from the generator it is given."""
-    state = torch.get_rng_state()
-    first, again, other = draw(seeded(1)), draw(seeded(1)), draw(seeded(2))
-    assert torch.equal(torch.get_rng_state(), state), (
-        "the global generator was used: pass generator=generator to the function that draws"
-    )
-    assert torch.equal(first, again), "one generator seed gave two results: something draws without the generator"
-    assert not torch.equal(first, other), "two generator seeds gave the same result: the generator is not used"

@@ -55,7 +55,7 @@ def save(entries: dict[str, dict], path: Path | None = None) -> None:
 
 
 def record(id: str, value: float, *, tol: float, note: str = "", bound: str | None = None) -> float:
-    """Check a measured number against the ledger, or write it there during a refresh, and return it.
+    """Check a measured number against the ledger and return the stored one, or write it there during a refresh.
 
     A number passes when |value - stored| <= tol, or, with `bound` such as ">=0.9", when that inequality holds.
     Otherwise a strict run (DLMLAB_STRICT_LEDGER=1) raises `LedgerError` and a learner's run prints one line.
@@ -73,7 +73,7 @@ def record(id: str, value: float, *, tol: float, note: str = "", bound: str | No
         raise LedgerError(problem)
     if problem:
         print(f"Not as in the ledger: {problem}")
-    return value
+    return value if problem or bound else load()[id]["value"]
 
 
 def render(markdown: str, entries: dict[str, dict] | None = None) -> str:

@@ -71,8 +71,8 @@ def _pattern(frame: Frame, objects: tuple[str, ...]) -> re.Pattern:
         "m": f"(?P<m>{'|'.join(NAMES)})",
         "u": f"(?P<u>{'|'.join(NAMES)})",
         "o": f"(?P<o>{'|'.join(objects)})",
-        "a": r"(?P<a>\d{1,2})",
-        "k": r"(?P<k>\d{1,2})",
+        "a": "(?P<a>[0-9]{1,2})",
+        "k": "(?P<k>[0-9]{1,2})",
     }
     parts = re.split(r"\{(\w)\}", frame.text)
     return re.compile("".join(slots[p] if i % 2 else re.escape(p) for i, p in enumerate(parts)))
@@ -131,8 +131,9 @@ def solve(question: str) -> Solved:
     >>> solve("ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?").text
     '12 + 5 = 17 ; #### 17'
     """
-    sentences = [s.strip() for s in re.findall(r"[^.?]*[.?]", question)]
-    if not sentences or "".join(sentences).replace(" ", "") != question.replace(" ", ""):
+    text = " ".join(re.findall(r"[0-9]+|[a-z]+|[^\s]", question.lower()))  # the spacing of the frames
+    sentences = [s.strip() for s in re.findall(r"[^.?]*[.?]", text)]
+    if not sentences or "".join(sentences).replace(" ", "") != text.replace(" ", ""):
         raise QuestionError(f"not a text of whole sentences: {question!r}")
     story, skeleton, thing, distractor = _Story(), [], None, False
     situation: Situation | None = None
@@ -285,7 +286,7 @@ class Verdict:
     problem: str = ""
 
 
-_EQUATION = re.compile(r"(\d{1,2}) ([-+*/]) (\d{1,2}) = (\d{1,2})")
+_EQUATION = re.compile(r"([0-9]{1,2}) ([-+*/]) ([0-9]{1,2}) = ([0-9]{1,2})")
 
 
 def _judge(text: str, gold: list[tuple[int, str, int]]) -> Equation:
@@ -312,7 +313,7 @@ def verify(question: str, text: str) -> Verdict:
     except QuestionError as error:
         solved, problem = None, str(error)
     body, mark, tail = text.partition("####")
-    final = re.match(r"\s*(\d{1,2})(?:\s|$)", tail)
+    final = re.match(r"\s*([0-9]{1,2})(?:\s|$)", tail)
     answer = int(final[1]) if mark and final else None
     gold = [(a, op, b) for a, op, b, _ in solved.equations] if solved else []
     equations = tuple(_judge(part.strip(), gold) for part in body.split(";") if part.strip())

@@ -49,7 +49,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     warmup: int = 100
     clip: float = 1.0
-    answer_only: float = 0.7  # share of rows in which only the answer is masked
+    answer_only: tuple[tuple[int, float], ...] = ((0, 0.7),)  # (from step, share of rows in which only the answer is masked)
     seed: int = 0
     optimizer: str = "muon"  # or "adamw"
     compile: bool = True
@@ -67,6 +67,8 @@ class TrainConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+        if "answer_only" in values:
+            values["answer_only"] = tuple((int(start), float(share)) for start, share in values["answer_only"])
         return cls(**values)
 
 
@@ -117,17 +119,18 @@ class Batches:
         x0 = x0[order]
         if config.attention == "causal":
             return self._next_token(x0)
-        return self._masked(x0, generator)
+        share = [share for start, share in config.answer_only if start <= step][-1]
+        return self._masked(x0, share, generator)
 
     def _next_token(self, x0: Tensor) -> Batch:
         ends = (x0 == self.tokenizer.eos_token_id).cumsum(1)
         return Batch(x0[:, :-1], x0[:, 1:], ends[:, 1:] <= 1)  # the first end mark counts, the padding does not
 
-    def _masked(self, x0: Tensor, generator: torch.Generator) -> Batch:
+    def _masked(self, x0: Tensor, answer_only: float, generator: torch.Generator) -> Batch:
         B = len(x0)
         answer_at = (x0 == self.answer_id).int().argmax(1)  # (B,)
         is_answer = torch.arange(x0.shape[1])[None] > answer_at[:, None]
-        only_answer = (torch.rand(B, generator=generator) < self.config.answer_only)[:, None]
+        only_answer = (torch.rand(B, generator=generator) < answer_only)[:, None]
         fixed = (x0 == self.tokenizer.bos_token_id) | (x0 == self.answer_id)
         maskable = torch.where(only_answer, is_answer, ~fixed)
         t = low_discrepancy_times(B, generator=generator)

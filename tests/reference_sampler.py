@@ -8,7 +8,17 @@ import torch
 
 @torch.no_grad()
 def reference_states(
-    model, prompt, *, mask_id, steps, gen_length, block_length, temperature=0.0, w=0.0, order="low_confidence", generator=None
+    model,
+    prompt,
+    *,
+    mask_id,
+    steps,
+    gen_length,
+    block_length,
+    temperature=0.0,
+    w=0.0,
+    order="low_confidence",
+    generator=None,
 ) -> list[torch.Tensor]:
     """Return the ids (B, P + G) before the first forward and after each."""
     assert gen_length % block_length == 0 and steps % (gen_length // block_length) == 0

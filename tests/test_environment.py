@@ -29,6 +29,7 @@ OURS = {"dlmlab", "tests", "conftest"}
 TOOLS = {
     "jupyterlab": "make lab",
     "ipykernel": "the kernel of every notebook",
+    "numpy": "torch needs it for tensor.numpy()",
     "ruff": "make lint",
 }
 

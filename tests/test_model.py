@@ -5,9 +5,9 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, LlamaConfig, LlamaForCausalLM
 
 from dlmlab.model import KV, LLaDAConfig, LLaDAModelLM, attention_block, column_sums, count_parameters
-from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model
+from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
-pytestmark = pytest.mark.usefixtures(one_thread.__name__)
+pytestmark = pytest.mark.usefixtures("one_thread")
 ATTENTIONS = ["full", "causal", "block:3"]
 NAMES_IN_LLAMA = {
     "model.transformer.wte": "model.embed_tokens",
@@ -95,12 +95,20 @@ def test_an_8b_config_gives_the_8b_tensors():
     with torch.device("meta"):
         model = LLaDAModelLM(LLaDAConfig(**LLADA_8B))
     shapes = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    block = {f"{n}_norm": (4096,) for n in ("attn", "ff")} | {f"{n}_proj": (4096, 4096) for n in "qkv"} | {"attn_out": (4096, 4096)}
+    block = (
+        {f"{n}_norm": (4096,) for n in ("attn", "ff")}
+        | {f"{n}_proj": (4096, 4096) for n in "qkv"}
+        | {"attn_out": (4096, 4096)}
+    )
     block |= {"ff_proj": (12288, 4096), "up_proj": (12288, 4096), "ff_out": (4096, 12288)}
     expected = {f"model.transformer.blocks.{i}.{k}.weight": v for i in range(32) for k, v in block.items()}
-    expected |= {f"model.transformer.{k}.weight": (126464, 4096) for k in ("wte", "ff_out")} | {"model.transformer.ln_f.weight": (4096,)}
+    expected |= {f"model.transformer.{k}.weight": (126464, 4096) for k in ("wte", "ff_out")} | {
+        "model.transformer.ln_f.weight": (4096,)
+    }
     assert shapes == expected
-    assert len(shapes) == 291 and count_parameters(model) == 8_015_581_184  # the totals of the released checkpoint, reference 4.1
+    assert (
+        len(shapes) == 291 and count_parameters(model) == 8_015_581_184
+    )  # the totals of the released checkpoint, reference 4.1
 
 
 def test_the_mini_has_the_names_of_the_8b_and_its_own_size():
@@ -143,7 +151,9 @@ def test_attention_kinds(text, block):
     assert attention_block(text) == block
 
 
-@pytest.mark.parametrize("text", ["", "Full", "block", "block:", "block:0", "block:-1", "block:2.5", "block:²", "causal:3", "sparse"])
+@pytest.mark.parametrize(
+    "text", ["", "Full", "block", "block:", "block:0", "block:-1", "block:2.5", "block:²", "causal:3", "sparse"]
+)
 def test_an_unknown_kind_of_attention_is_refused(text):
     with pytest.raises(ValueError):
         attention_block(text)
@@ -224,12 +234,16 @@ def test_the_head_on_some_positions_gives_their_logits(keep):
 # ------------------------------------------------------------------------------------------------ the cache
 
 
-@pytest.mark.parametrize("attention, chunks", [("causal", [5, 1, 1, 3, 2]), ("causal", [1] * 12), ("block:3", [3, 3, 6])])
+@pytest.mark.parametrize(
+    "attention, chunks", [("causal", [5, 1, 1, 3, 2]), ("causal", [1] * 12), ("block:3", [3, 3, 6])]
+)
 def test_decoding_in_pieces_with_a_cache_gives_the_logits_of_the_whole(attention, chunks):
     model, ids, kv = tiny_model(attention), tiny_ids(), KV()
     pieces = [logits(model, part, kv=kv) for part in ids.split(chunks, 1)]
     assert close(torch.cat(pieces, 1), logits(model, ids)) and len(kv) == 12
-    assert kv.nbytes == 2 * 2 * (2 * 12 * SIZES["n_kv_heads"] * 8) * 4  # layers, keys and values, (B, L, H_kv, D/H), float32
+    assert (
+        kv.nbytes == 2 * 2 * (2 * 12 * SIZES["n_kv_heads"] * 8) * 4
+    )  # layers, keys and values, (B, L, H_kv, D/H), float32
 
 
 def test_a_truncated_cache_has_forgotten_what_came_after():

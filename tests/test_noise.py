@@ -21,7 +21,9 @@ def test_time_is_the_share_of_masked_tokens():
 
 
 def test_tokens_of_a_row_are_masked_independently():
-    _, masked = forward_process(torch.ones(20_000, 2, dtype=torch.long), torch.full((20_000,), 0.5), MASK, generator=generator())
+    _, masked = forward_process(
+        torch.ones(20_000, 2, dtype=torch.long), torch.full((20_000,), 0.5), MASK, generator=generator()
+    )
     agree = (masked[:, 0] == masked[:, 1]).float().mean()
     assert abs(agree - 0.5) < 5 * 0.5 / 20_000**0.5
 
@@ -53,7 +55,9 @@ def test_the_generator_alone_decides():
     state = torch.get_rng_state()
     first, again, other = (forward_process(x0, t, MASK, generator=generator(s))[0] for s in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first, other)
-    assert torch.equal(low_discrepancy_times(8, generator=generator(1)), low_discrepancy_times(8, generator=generator(1)))
+    assert torch.equal(
+        low_discrepancy_times(8, generator=generator(1)), low_discrepancy_times(8, generator=generator(1))
+    )
     assert torch.equal(torch.get_rng_state(), state)
 
 

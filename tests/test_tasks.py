@@ -12,8 +12,12 @@ from dlmlab.tasks import QuestionError, load_split, make_problem, solve, split_o
 from dlmlab.tokenizer import ANSWER, BOS, EOS, MASK, UNKNOWN, words
 
 APPLES = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
-TWO_STEPS = "ann buys 3 bags of 4 apples . ann puts 2 back . how many apples does ann have now ?"  # 3 * 4 = 12 ; 12 - 2 = 10 ;
-HALVES = "ann buys 2 bags of 3 apples . ann adds 3 packs of 2 . how many apples does ann have now ?"  # 2 * 3 ; 3 * 2 ; 6 + 6
+TWO_STEPS = (
+    "ann buys 3 bags of 4 apples . ann puts 2 back . how many apples does ann have now ?"  # 3 * 4 = 12 ; 12 - 2 = 10 ;
+)
+HALVES = (
+    "ann buys 2 bags of 3 apples . ann adds 3 packs of 2 . how many apples does ann have now ?"  # 2 * 3 ; 3 * 2 ; 6 + 6
+)
 PARTS = "ann bakes 12 muffins . ann makes 3 equal parts and keeps one . how many muffins remain ?"  # 12 / 3 = 4
 
 
@@ -58,7 +62,11 @@ def test_every_question_is_solved_from_its_text_alone():
         problem = make_problem(seed)
         solved = solve(problem.question)
         assert solved.text == problem.solution
-        assert (solved.answer, solved.skeleton, solved.situation) == (problem.answer, problem.skeleton, problem.situation)
+        assert (solved.answer, solved.skeleton, solved.situation) == (
+            problem.answer,
+            problem.skeleton,
+            problem.situation,
+        )
         assert len(solved.equations) == problem.steps
 
 
@@ -118,7 +126,10 @@ def test_there_are_more_than_a_billion_problems():
     for a, b, c in [numbers[0], numbers[-1], *rng.sample(numbers, 100)]:
         one, two, three = rng.sample(NAMES, 3)
         story = f"{one} has {a} balls . {two} has {b} more than {one} . {three} has {c} fewer than {two} ."
-        assert solve(f"{story} how many balls does {three} have ?").text == f"{a} + {b} = {a + b} ; {a + b} - {c} = {a + b - c} ; #### {a + b - c}"
+        assert (
+            solve(f"{story} how many balls does {three} have ?").text
+            == f"{a} + {b} = {a + b} ; {a + b} - {c} = {a + b - c} ; #### {a + b - c}"
+        )
 
 
 # ------------------------------------------------------------------------------------------------ splits
@@ -218,27 +229,52 @@ def test_every_gold_solution_is_clean():
     [
         pytest.param(APPLES, "12 + 5 = 17 ; #### 17", [(True, True)], True, True, id="right"),
         pytest.param(APPLES, "12 + 5 = 18 ; #### 18", [(False, True)], False, False, id="wrong arithmetic"),
-        pytest.param(APPLES, "12 + 5 = 18 ; #### 17", [(False, True)], True, False, id="wrong arithmetic, lucky answer"),
-        pytest.param(APPLES, "12 + 6 = 18 ; #### 18", [(True, False)], False, False, id="right arithmetic that does not follow"),
+        pytest.param(
+            APPLES, "12 + 5 = 18 ; #### 17", [(False, True)], True, False, id="wrong arithmetic, lucky answer"
+        ),
+        pytest.param(
+            APPLES, "12 + 6 = 18 ; #### 18", [(True, False)], False, False, id="right arithmetic that does not follow"
+        ),
         pytest.param(APPLES, "5 + 12 = 17 ; #### 17", [(True, True)], True, True, id="swapped sum"),
-        pytest.param(TWO_STEPS, "4 * 3 = 12 ; 12 - 2 = 10 ; #### 10", [(True, True)] * 2, True, True, id="swapped product"),
-        pytest.param(TWO_STEPS, "3 * 4 = 12 ; 2 - 12 = 10 ; #### 10", [(True, True), (False, False)], True, False, id="swapped difference"),
+        pytest.param(
+            TWO_STEPS, "4 * 3 = 12 ; 12 - 2 = 10 ; #### 10", [(True, True)] * 2, True, True, id="swapped product"
+        ),
+        pytest.param(
+            TWO_STEPS,
+            "3 * 4 = 12 ; 2 - 12 = 10 ; #### 10",
+            [(True, True), (False, False)],
+            True,
+            False,
+            id="swapped difference",
+        ),
         pytest.param(PARTS, "12 / 3 = 4 ; #### 4", [(True, True)], True, True, id="quotient"),
         pytest.param(PARTS, "3 / 12 = 4 ; #### 4", [(False, False)], True, False, id="swapped quotient"),
         pytest.param(PARTS, "12 / 0 = 4 ; #### 4", [(False, False)], True, False, id="division by zero"),
         pytest.param(TWO_STEPS, "12 - 2 = 10 ; #### 10", [(True, True)], True, False, id="missing equation"),
         pytest.param(TWO_STEPS, "#### 10", [], True, False, id="answer alone"),
         pytest.param(
-            TWO_STEPS, "3 * 4 = 12 ; 3 * 4 = 12 ; #### 10", [(True, True), (True, False)], True, False, id="an equation twice counts once"
+            TWO_STEPS,
+            "3 * 4 = 12 ; 3 * 4 = 12 ; #### 10",
+            [(True, True), (True, False)],
+            True,
+            False,
+            id="an equation twice counts once",
         ),
         pytest.param(
-            HALVES, "2 * 3 = 6 ; 2 * 3 = 6 ; 6 + 6 = 12 ; #### 12", [(True, True)] * 3, True, True, id="twice where the question asks twice"
+            HALVES,
+            "2 * 3 = 6 ; 2 * 3 = 6 ; 6 + 6 = 12 ; #### 12",
+            [(True, True)] * 3,
+            True,
+            True,
+            id="twice where the question asks twice",
         ),
         pytest.param(APPLES, "12 + 5 = 17 ; 17", [(True, True), (False, False)], False, False, id="missing mark"),
         pytest.param(APPLES, "12 + 5 = 17 ; ####", [(True, True)], False, False, id="nothing after the mark"),
         pytest.param(APPLES, "12 + 5 = 17 ; #### 117", [(True, True)], False, False, id="three digits"),
         pytest.param(APPLES, "12 + 5 = 117 ; #### 17", [(False, False)], True, False, id="number above 99"),
-        pytest.param(APPLES, "12 + 5 = 17 ; 12 + = ; #### 17", [(True, True), (False, False)], True, False, id="half an equation"),
+        pytest.param(
+            APPLES, "12 + 5 = 17 ; 12 + = ; #### 17", [(True, True), (False, False)], True, False, id="half an equation"
+        ),
         pytest.param(APPLES, f"12 + {MASK} = 17 ; #### 17", [(False, False)], True, False, id="mask in an equation"),
         pytest.param(APPLES, f"12 + 5 = 17 ; #### {MASK}", [(True, True)], False, False, id="mask as answer"),
         pytest.param(APPLES, "", [], False, False, id="empty"),
@@ -272,7 +308,9 @@ def test_verify_never_raises_on_a_question_with_strange_words():
         problem = make_problem(seed)
         question, answer = problem.question.split(), problem.solution.split()
         for text in (question, answer):
-            text[rng.randrange(len(text))] = rng.choice([".", "?", "0", "99", "²", "٣", "ann", "half", MASK, "/", "=", "####", ";", "", "\n"])
+            text[rng.randrange(len(text))] = rng.choice(
+                [".", "?", "0", "99", "²", "٣", "ann", "half", MASK, "/", "=", "####", ";", "", "\n"]
+            )
         assert isinstance(verify(" ".join(question), " ".join(answer)).clean, bool)
 
 

@@ -4,7 +4,18 @@ import pytest
 from transformers import AutoTokenizer
 
 from dlmlab.tasks import load_split, make_problem, verify
-from dlmlab.tokenizer import ANSWER, BOS, EOS, EXAMPLES, MASK, UNKNOWN, build_tokenizer, decode_answer, encode_prompt, save_tokenizer
+from dlmlab.tokenizer import (
+    ANSWER,
+    BOS,
+    EOS,
+    EXAMPLES,
+    MASK,
+    UNKNOWN,
+    build_tokenizer,
+    decode_answer,
+    encode_prompt,
+    save_tokenizer,
+)
 
 QUESTION = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
 
@@ -65,7 +76,9 @@ def test_auto_tokenizer_gives_the_same_ids(tokenizer, from_disk):
 
 
 def test_free_spacing_and_capitals_read_the_same(tokenizer):
-    assert encode(tokenizer, "Ann buys 12 apples. 12+5=17;####17") == encode(tokenizer, "ann buys 12 apples . 12 + 5 = 17 ; #### 17")
+    assert encode(tokenizer, "Ann buys 12 apples. 12+5=17;####17") == encode(
+        tokenizer, "ann buys 12 apples . 12 + 5 = 17 ; #### 17"
+    )
 
 
 def test_a_prompt_is_a_begin_mark_the_question_and_the_answer_mark(tokenizer):

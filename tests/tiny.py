@@ -7,7 +7,15 @@ import torch
 
 from dlmlab.model import LLaDAConfig, LLaDAModelLM
 
-SIZES = {"d_model": 32, "n_heads": 4, "n_kv_heads": 2, "n_layers": 2, "mlp_hidden_size": 48, "vocab_size": 50, "max_sequence_length": 32}
+SIZES = {
+    "d_model": 32,
+    "n_heads": 4,
+    "n_kv_heads": 2,
+    "n_layers": 2,
+    "mlp_hidden_size": 48,
+    "vocab_size": 50,
+    "max_sequence_length": 32,
+}
 
 
 def tiny_model(attention: str = "full", *, seed: int = 0, **changes) -> LLaDAModelLM:

@@ -52,15 +52,13 @@ def gate_alt_text(nb: NotebookNode, path: Path) -> list[str]:
 
 
 def _figure_problems(cell: NotebookNode, after: NotebookNode | None) -> list[str]:
-    problems, shown = [], False
+    problems, alts = [], []
     for output in cell.outputs:
-        for mime in images(output):
-            shown = True
-            if not str(output.metadata.get(mime, {}).get("alt", "")).strip():
-                problems.append(f"{mime} without alt text in its metadata; use dlmlab.plotting.show(fig, alt=...)")
+        alts += [str(output.metadata.get(mime, {}).get("alt", "")).strip() for mime in images(output)]
         tags = IMG_TAG.findall(output.get("data", {}).get("text/html", ""))
         problems += ["<img> without alt text" for tag in tags if not _alt(tag)]
-    if shown and not any(_has_text_twin(c) for c in (cell, after) if c is not None):
+    problems += ["an image without alt text; use dlmlab.plotting.show(fig, alt=...)" for alt in alts if not alt]
+    if alts and not any(_has_text_twin(c, alts) for c in (cell, after) if c is not None):
         problems.append("a figure without a text twin in this code cell or the next")
     return problems
 
@@ -70,8 +68,10 @@ def _alt(tag: str) -> str:
     return match[2].strip() if match else ""
 
 
-def _has_text_twin(cell: NotebookNode) -> bool:
-    return any(not EMPTY_TWIN.fullmatch(text) for output in cell.outputs for text in output_texts(output))
+def _has_text_twin(cell: NotebookNode, alts: list[str]) -> bool:
+    # An alt text names the picture; its twin gives the numbers. Repeating the one does not make the other.
+    texts = (text for output in cell.outputs for text in output_texts(output))
+    return any(not EMPTY_TWIN.fullmatch(text) and not any(alt and alt in text for alt in alts) for text in texts)
 
 
 def gate_headings(nb: NotebookNode, path: Path) -> list[str]:

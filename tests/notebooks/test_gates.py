@@ -111,6 +111,8 @@ def reordered(nb: NotebookNode) -> None:
 
 
 ERROR = new_output("error", ename="NameError", evalue="x", traceback=["NameError: x"])
+ECHO = image(**{"image/png": {"alt": "a line"}})
+ECHO.data["text/plain"] = "<figure: a line>"
 MISLEADING = new_output("display_data", data={"text/html": "<img src='a.png' alt=''>"})
 
 # gate, the mutation, what its message must say
@@ -130,6 +132,7 @@ BAD = [
     (gates.gate_base64, attached, "embeds a picture"),
     (gates.gate_alt_text, outputs(5, image(), stream("the line rises")), "without alt text"),
     (gates.gate_alt_text, outputs(5, image(**{"image/png": {"alt": "a line"}})), "text twin"),
+    (gates.gate_alt_text, outputs(5, ECHO), "text twin"),
     (gates.gate_alt_text, adds(1, "\n![](../README.md)"), "without alt text"),
     (gates.gate_alt_text, adds(1, "\n<img src='../README.md'>"), "without alt text"),
     (gates.gate_alt_text, outputs(4, MISLEADING), "<img> without alt text"),

@@ -1,16 +1,17 @@
-"""The exercise of notebook 00 and its check."""
+"""Exercise 0.1. Wanted: everything before the first end mark, or everything."""
 
 from collections.abc import Callable
 
+from dlmlab.checks.expect import NOTHING
 from dlmlab.exercises import Exercise
 
 
 def check_cut_at_end(fn: Callable) -> None:
-    """Check 0.1: everything before the first end mark, or everything."""
+    """Judge an answer to 0.1."""
     ids = [5, 0, 7, 9, 8, 9, 9]
     got = fn(ids, 9)
     assert ids == [5, 0, 7, 9, 8, 9, 9], "ids was changed in place: the caller still needs it, return a new list"
-    assert got is not None, "the result is None: the function returns nothing; is there a return statement?"
+    assert got is not None, NOTHING
     assert isinstance(got, list), f"the result is a {type(got).__name__}, it should be a list"
     assert got != [5, 0, 7, 9], "the end mark itself is still there: it ends the answer, it is no part of it"
     assert got != [5, 0, 7, 9, 8, 9], "cut at the last end mark: what follows the first one is no longer the answer"
@@ -28,15 +29,14 @@ def check_cut_at_end(fn: Callable) -> None:
     assert got == [], f"an empty answer stays empty, got {got}"
 
 
-EXERCISES = (
-    Exercise(
-        id="0.1",
-        title="Cut an answer at its end mark",
-        minutes=5,
-        difficulty=1,
-        objective="Read an answer out of a fixed number of generated tokens.",
-        path="dlmlab.tokenizer.cut_at_end",
-        stub='''\
+EXERCISE = Exercise(
+    id="0.1",
+    title="Cut an answer at its end mark",
+    minutes=5,
+    difficulty=1,
+    objective="Read an answer out of a fixed number of generated tokens.",
+    path="dlmlab.tokenizer.cut_at_end",
+    stub='''\
 def cut_at_end(ids: list[int], eos_id: int) -> list[int]:
     """Return the ids before the first end mark, or all of them when there is none.
 
@@ -44,10 +44,9 @@ def cut_at_end(ids: list[int], eos_id: int) -> list[int]:
     """
     raise NotImplementedError
 ''',
-        hints=(
-            "`ids.index(eos_id)` finds the first end mark. What does it do when there is none?",
-            "Test `eos_id in ids` first; a slice `ids[:n]` makes a new list and leaves out position n.",
-        ),
-        check=check_cut_at_end,
+    hints=(
+        "`ids.index(eos_id)` finds the first end mark. What does it do when there is none?",
+        "Test `eos_id in ids` first; a slice `ids[:n]` makes a new list and leaves out position n.",
     ),
+    check=check_cut_at_end,
 )

@@ -1,0 +1,111 @@
+"""Experiments that take longer than a notebook may: `python -m dlmlab measure NAME` stores their tables under `data/results`.
+
+A notebook loads the table, shows it, and repeats a slice of it live, problem by problem (`agreement`), so a stored number that the code no longer gives is found.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dlmlab import evaluate, tasks
+from dlmlab.checkpoint import DATA, load
+from dlmlab.commit import Fixed, Threshold
+from dlmlab.sampling import Sampler
+
+RESULTS = DATA / "results"
+PROBLEMS = 200
+STEPS = (5, 10, 20, 40)
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the table of notebook 01: a method at one cost, with the seeds that chance needs."""
+
+    method: str
+    sampler: Sampler
+    model: str = "llada-mini"
+    seeds: Sequence[int] = (0,)
+
+
+def sampling_settings() -> list[Setting]:
+    """List the samplers that notebook 01 compares."""
+    fixed = [("random order", "random", None, SEEDS), ("probability", "probability", None, (0,)), ("margin", "margin", None, (0,))]
+    fixed += [("entropy", "neg_entropy", None, (0,)), ("blocks of 8", "probability", 8, (0,))]
+    settings = [
+        Setting(method, Sampler(score, Fixed(steps), block_length=block), seeds=seeds)
+        for method, score, block, seeds in fixed
+        for steps in STEPS
+    ]
+    settings += [Setting("threshold", Sampler(commit=Threshold(tau))) for tau in (0.5, 0.7, 0.9, 0.98)]
+    settings.append(Setting("probability, T = 1", Sampler("probability", Fixed(20), temperature=1.0), seeds=SEEDS))
+    settings.append(Setting("autoregressive twin", Sampler(), model="llama-mini"))
+    return settings
+
+
+def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
+    """Answer the problems with one setting and one seed; `correct` holds one 0 or 1 per problem."""
+    model, tokenizer = load(setting.model)
+    result = evaluate.accuracy(model, tokenizer, problems, sampler=setting.sampler, generator=torch.Generator().manual_seed(seed))
+    return {
+        "method": setting.method,
+        "sampler": repr(setting.sampler.commit),
+        "seed": seed,
+        "nfe": result.mean_nfe,
+        "gflop": result.flops / len(problems) / 1e9,
+        "correct": "".join(str(int(v.correct)) for v in result.verdicts),
+    }
+
+
+def sampling_frontier(say: Callable[[str], None] = print, path: Path = RESULTS / "01_sampling.json") -> None:
+    """Measure every setting on the first `PROBLEMS` test problems; a setting already in the file is not run again."""
+    problems = tasks.load_split("test")[:PROBLEMS]
+    rows = json.loads(path.read_text()) if path.exists() else []
+    done = {(r["method"], r["sampler"], r["seed"]) for r in rows}
+    for setting in sampling_settings():
+        for seed in setting.seeds:
+            if (setting.method, repr(setting.sampler.commit), seed) in done:
+                continue
+            row = run(setting, problems, seed)
+            rows.append(row)
+            say(f"{row['method']:20} {row['sampler']:28} seed {seed}: NFE {row['nfe']:.1f}, exact match {row['correct'].count('1') / len(problems):.3f}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+
+
+def summarize(rows: Sequence[dict]) -> list[dict]:
+    """Join the seeds of a setting: mean exact match with the Wilson interval of one run (problems, not seeds, are the sample), and the spread over seeds."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in rows:
+        groups.setdefault((row["method"], row["sampler"]), []).append(row)
+    table = []
+    for (method, sampler), mine in groups.items():
+        n, hits = len(mine[0]["correct"]), [row["correct"].count("1") for row in mine]
+        share = evaluate.Proportion(round(sum(hits) / len(hits)), n)
+        low, high = share.interval
+        table.append(
+            {
+                "method": method,
+                "sampler": sampler,
+                "nfe": sum(r["nfe"] for r in mine) / len(mine),
+                "exact_match": sum(hits) / len(hits) / n,
+                "low": low,
+                "high": high,
+                "seeds": len(mine),
+                "spread": (max(hits) - min(hits)) / n,
+                "gflop": sum(r["gflop"] for r in mine) / len(mine),
+            }
+        )
+    return table
+
+
+def agreement(row: dict, again: dict) -> float:
+    """Share of problems on which a repeated run (of the first problems) judges as the stored one."""
+    pairs = list(zip(row["correct"], again["correct"], strict=False))
+    return sum(a == b for a, b in pairs) / len(pairs)
+
+
+EXPERIMENTS = {"01_sampling": sampling_frontier}

@@ -1,0 +1,88 @@
+"""`data/MANIFEST.json` and the model cards: what lies in `data/`, how it was made, under which licence, with which checksum.
+
+`python -m dlmlab manifest` writes both after data has changed; a test compares the checksums with the files.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from dlmlab.checkpoint import DATA, load, shipped
+from dlmlab.evaluate import Proportion
+from dlmlab.model import count_parameters
+from dlmlab.training import TrainConfig
+
+HOW = {
+    "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
+    "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
+    "mini-gsm/": "python -m dlmlab data",
+    "results/01_sampling.json": "python -m dlmlab measure 01_sampling",
+    "ledger.json": "python -m dlmlab refresh",
+    "timing.json": "python -m dlmlab refresh",
+}
+LIVE = {"MANIFEST.json", "ledger.json", "timing.json"}  # rewritten by every refresh: no checksum
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def how(name: str) -> str:
+    """Name the command that makes a file of `data/`. Raises `ValueError` for a file that nothing makes."""
+    for prefix, command in HOW.items():
+        if name.startswith(prefix):
+            return "written by hand" if name.endswith("training.toml") else command
+    raise ValueError(f"data/{name} has no entry in dlmlab.manifest.HOW: how is it made?")
+
+
+def entries(folder: Path = DATA) -> dict[str, dict]:
+    """Describe every file of `data/`, by name."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts))
+    names = [p.relative_to(folder).as_posix() for p in files]
+    return {
+        name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size, "licence": "CC-BY-4.0", "made_by": how(name)}
+        for name in names
+        if name not in LIVE
+    }
+
+
+def model_card(name: str) -> str:
+    """Write the card of a shipped model from its recipe, its log and its evaluation."""
+    folder = DATA / name
+    config = TrainConfig.read(folder / "training.toml")
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    test = json.loads((folder / "evaluation.json").read_text())
+    share = Proportion(test["hits"], test["n"])
+    steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
+    kind = "masked diffusion (full attention)" if config.attention == "full" else "autoregressive (causal attention)"
+    notes = folder / "NOTES.md"
+    return f"""# {name}
+
+{kind.capitalize()}, {count_parameters(load(name).model):,} parameters: width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads.
+The architecture and the tensor names are those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
+
+| | |
+|---|---|
+| made by | `{HOW[name + "/"]}` |
+| data | fresh mini-GSM problems every step, seed {config.seed}; no skeleton of a held-out split |
+| tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
+| training time | {log[-1]["seconds"] / 60:.0f} minutes of wall time on two cores that also did other work, evaluation not counted |
+| exact match, test split, one token per step | {share} of {share.n} problems |
+| sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |
+| licence | CC BY 4.0 |
+
+| equations | exact match | problems |
+|---|---|---|
+{steps}
+
+![Training loss and validation accuracy against tokens](loss.png)
+
+{notes.read_text() if notes.exists() else ""}"""
+
+
+def write(folder: Path = DATA) -> None:
+    """Write the model cards, then the manifest."""
+    for name in shipped():
+        (folder / name / "README.md").write_text(model_card(name).rstrip() + "\n")
+    (folder / "MANIFEST.json").write_text(json.dumps(entries(folder), indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,280 @@
+"""Loading: every tensor is accounted for, nothing of the checkpoint is run, and the network is asked only for a hub id."""
+
+import json
+import socket
+import time
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
+
+from dlmlab import checkpoint
+from dlmlab.checkpoint import CheckpointError, account, load, read_tensors, shipped
+from dlmlab.tokenizer import MASK, build_tokenizer
+from tests.tiny import one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+TOKENIZER = build_tokenizer()
+V, MASK_ID = len(TOKENIZER), TOKENIZER.mask_token_id
+HEAD, DOWN = "model.transformer.ff_out.weight", "model.transformer.blocks.1.ff_out.weight"
+
+# `reference/sampling-methods.md` 4.1: every key of the config.json of LLaDA-8B, with tiny sizes and our token ids.
+LLADA_8B_STYLE = {
+    "architectures": ["LLaDAModelLM"], "model_type": "llada",
+    "auto_map": {"AutoConfig": "configuration_llada.LLaDAConfig", "AutoModel": "modeling_llada.LLaDAModelLM"},
+    "activation_type": "silu", "block_type": "llama", "block_group_size": 1, "d_model": 32, "n_heads": 4, "n_kv_heads": 4, "n_layers": 2,
+    "mlp_hidden_size": 48, "mlp_ratio": 4, "vocab_size": V, "embedding_size": V + 3, "max_sequence_length": 64, "rope": True,
+    "rope_theta": 500000.0, "rope_full_precision": True, "alibi": False, "rms_norm_eps": 1e-5, "layer_norm_type": "rms",
+    "layer_norm_with_affine": True, "attention_layer_norm": False, "attention_layer_norm_with_affine": True, "include_bias": False,
+    "include_qkv_bias": False, "bias_for_layer_norm": False, "multi_query_attention": None, "weight_tying": False, "scale_logits": False,
+    "input_emb_norm": False, "attention_dropout": 0.0, "embedding_dropout": 0.0, "residual_dropout": 0.0, "init_fn": "mitchell",
+    "init_std": 0.02, "init_cutoff_factor": None, "flash_attention": False, "precision": "amp_bf16", "eos_token_id": 0, "pad_token_id": 0,
+    "mask_token_id": MASK_ID, "use_cache": False, "transformers_version": "4.46.3",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Give a folder with a sound tiny checkpoint and the course's tokenizer."""
+    tiny_model(vocab_size=V, mask_token_id=MASK_ID).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def knocks(monkeypatch) -> list:
+    """Close the network and note every knock at it."""
+    asked = []
+
+    def closed(*address, **_):
+        asked.append(address)
+        raise OSError("the network is closed in this test")
+
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, closed)
+    for name in ("create_connection", "getaddrinfo"):
+        monkeypatch.setattr(socket, name, closed)
+    return asked
+
+
+def spoil(folder, change):
+    """Rewrite the tensors of a folder after `change(tensors)`."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def set_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def complaint(folder) -> str:
+    with pytest.raises(CheckpointError) as error:
+        load(folder)
+    return str(error.value)
+
+
+# ------------------------------------------------------------------------------------------------ sound checkpoints
+
+
+def test_a_sound_folder_loads_bit_for_bit(folder, knocks):
+    model, tokenizer = load(folder)
+    saved = load_file(folder / "model.safetensors")
+    assert saved.keys() == model.state_dict().keys()
+    assert all(torch.equal(saved[k], v) for k, v in model.state_dict().items())
+    assert not model.training and all(p.requires_grad for p in model.parameters())
+    assert tokenizer.mask_token_id == model.config.mask_token_id
+    assert load(str(folder)).model.config.d_model == 32
+    assert not knocks
+
+
+def test_dtype_sets_the_weights_not_the_logits(folder):
+    half = load(folder, dtype=torch.bfloat16).model
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    spoil(folder, lambda tensors: tensors.update({k: v.bfloat16() for k, v in tensors.items()}))
+    full = load(folder).model  # a file in bfloat16 is computed in float32 unless asked otherwise
+    assert {p.dtype for p in full.parameters()} == {torch.float32}
+    with torch.no_grad():
+        assert torch.allclose(full(tiny_ids(vocab=V)).logits, half(tiny_ids(vocab=V)).logits, atol=1.0, rtol=0.1)
+
+
+@pytest.mark.parametrize("code", ["raise SystemExit('code of the checkpoint was run')"])
+def test_an_8b_style_folder_loads_and_its_code_is_not_run(folder, code, knocks):
+    model = tiny_model(vocab_size=V, embedding_size=V + 3, n_kv_heads=4, max_sequence_length=64, rope_theta=500000.0)
+    save_file(model.state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(LLADA_8B_STYLE))
+    for name in ("configuration_llada.py", "modeling_llada.py"):
+        (folder / name).write_text(code)
+    loaded = load(folder).model
+    assert type(loaded).__module__ == "dlmlab.model" and loaded.config.attention == "full"
+    with torch.no_grad():
+        assert torch.equal(loaded(tiny_ids(vocab=V)).logits, model(tiny_ids(vocab=V)).logits)
+    assert not knocks
+
+
+def test_a_tokenizer_that_does_not_name_its_mask_token_is_told(folder):
+    PreTrainedTokenizerFast(  # LLaDA-8B: the token is in the vocabulary, `tokenizer.mask_token` is None (reference 4.1)
+        tokenizer_object=TOKENIZER.backend_tokenizer, eos_token=TOKENIZER.eos_token, additional_special_tokens=[MASK]
+    ).save_pretrained(folder)
+    tokenizer = load(folder).tokenizer
+    assert tokenizer.mask_token_id == MASK_ID
+    assert tokenizer(MASK, add_special_tokens=False)["input_ids"] == [MASK_ID]
+
+
+def test_shards_with_an_index_load_like_one_file(folder):
+    whole = load(folder).model.state_dict()
+    tiny_model(vocab_size=V, mask_token_id=MASK_ID).save_pretrained(folder, max_shard_size="40KB")
+    (folder / "model.safetensors").unlink(missing_ok=True)
+    assert len(list(folder.glob("*.safetensors"))) > 1 and (folder / "model.safetensors.index.json").exists()
+    assert all(torch.equal(whole[k], v) for k, v in load(folder).model.state_dict().items())
+    lost = max(folder.glob("*.safetensors"))
+    names = sorted(read_tensors(folder).keys() - [lost.unlink(), read_tensors(folder).keys()][1])
+    assert all(f"missing: {name}" in complaint(folder) for name in names) and names
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_model_loads_by_its_name(name, knocks):
+    model, tokenizer = load(name)
+    assert len(tokenizer) == model.config.vocab_size and not knocks
+
+
+# ------------------------------------------------------------------------------------------------ damaged checkpoints
+
+
+def rename(tensors):
+    tensors["model.transformer.head.weight"] = tensors.pop(HEAD)
+
+
+def poison(tensors):
+    tensors[DOWN][3, 5] = float("nan")
+
+
+def blow_up(tensors):
+    tensors[DOWN][0, 0] = float("-inf")
+
+
+@pytest.mark.parametrize(
+    "change, lines",
+    [
+        (lambda t: t.pop(DOWN), [f"missing: {DOWN} (32, 48)"]),
+        (lambda t: t.update(extra=torch.zeros(3)), ["unexpected: extra (3,)"]),
+        (lambda t: t.update({DOWN: t[DOWN].T.contiguous()}), [f"misshapen: {DOWN} is (48, 32), needs (32, 48)"]),
+        (rename, [f"missing: {HEAD} ({V}, 32)", f"unexpected: model.transformer.head.weight ({V}, 32)"]),
+        (poison, [f"non-finite: {DOWN}"]),
+        (blow_up, [f"non-finite: {DOWN}"]),
+    ],
+    ids=["missing", "unexpected", "misshapen", "renamed", "nan", "infinite"],
+)
+def test_a_wrong_tensor_is_named(folder, change, lines):
+    spoil(folder, change)
+    message = complaint(folder)
+    assert all(line in message for line in lines) and f"{len(lines)} tensors do not fit" in message
+
+
+def test_a_checkpoint_of_another_size_lists_its_problems_and_counts_the_rest(folder):
+    set_config(folder, n_layers=6)  # four blocks of nine tensors are missing
+    message = complaint(folder)
+    assert "36 tensors do not fit" in message and "and 16 more" in message
+
+
+def test_the_account_of_a_sound_checkpoint_is_empty():
+    tensors = {"a": torch.zeros(2), "b": torch.ones(3, 4)}
+    assert account({k: v.shape for k, v in tensors.items()}, tensors) == []
+
+
+def test_a_truncated_file_is_named(folder):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-100])
+    assert "model.safetensors" in complaint(folder)
+    file.write_bytes(b"\x01")
+    assert "unreadable" in complaint(folder)
+
+
+def test_a_pickle_is_never_read(folder):
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")  # a pickle that would run a command
+    assert "no *.safetensors" in complaint(folder)
+
+
+@pytest.mark.parametrize(
+    "values, word",
+    [
+        ({"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"]}, "LLaDA2MoeModelLM"),
+        ({"num_experts": 64, "architectures": ["LLaDAMoEModelLM"]}, "LLaDAMoEModelLM"),  # LLaDA-MoE says model_type llada too
+        ({"model_type": "llama", "architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
+        ({"model_type": "bert", "architectures": None}, "bert"),
+    ],
+)
+def test_another_architecture_is_named(folder, values, word):
+    set_config(folder, **values)
+    assert f"{word}" in complaint(folder) and "another architecture" in complaint(folder)
+
+
+@pytest.mark.parametrize("key", ["include_bias", "include_qkv_bias", "alibi", "scale_logits", "weight_tying", "attention_layer_norm"])
+def test_a_flag_the_model_does_not_implement_is_named(folder, key):
+    set_config(folder, **{key: True})
+    assert f"{key} = True" in complaint(folder)
+
+
+def test_a_tokenizer_with_another_mask_is_refused(folder):
+    set_config(folder, mask_token_id=MASK_ID + 1)
+    assert f"id {MASK_ID}" in complaint(folder) and str(MASK_ID + 1) in complaint(folder)
+
+
+# ------------------------------------------------------------------------------------------------ names
+
+
+def test_an_unknown_name_lists_the_known_ones_without_the_network(knocks, monkeypatch, tmp_path):
+    (tmp_path / "some-mini").mkdir()
+    (tmp_path / "some-mini" / "config.json").write_text("{}")
+    monkeypatch.setattr(checkpoint, "DATA", tmp_path)
+    with pytest.raises(ValueError, match="'llada-mimi'; shipped: some-mini;.*GSAI-ML/LLaDA-8B-Base"):
+        load("llada-mimi")
+    assert not isinstance(_error("llada-mimi"), CheckpointError)
+    assert not knocks
+
+
+def _error(name):
+    try:
+        load(name)
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize("name", ["", "no such model", "a/b/c", "../owner/name", "/nowhere/at/all", "https://owner/name"])
+def test_a_name_that_is_no_hub_id_never_reaches_the_network(name, knocks):
+    assert "no checkpoint" in str(_error(name)) and not knocks
+
+
+def test_an_existing_folder_without_a_config_is_not_looked_up_in_the_hub(knocks, monkeypatch, tmp_path):
+    (tmp_path / "runs" / "first").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert "no checkpoint 'runs/first'" in str(_error("runs/first")) and not knocks
+
+
+def test_a_hub_id_offline_fails_at_once_and_says_so(knocks, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    start = time.process_time()
+    with pytest.raises(ValueError, match="'nobody/no-such-model' .* the hub did not give it"):
+        load("nobody/no-such-model")
+    assert time.process_time() - start < 5 and not knocks
+
+
+def test_a_hub_download_takes_no_pickle_and_no_code(folder, monkeypatch):
+    asked = {}
+
+    def download(repo_id, *, allow_patterns):
+        asked.update(repo_id=repo_id, patterns=allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    assert load("nobody/no-such-model").model.config.d_model == 32
+    assert asked["repo_id"] == "nobody/no-such-model"
+    for file in ("pytorch_model.bin", "modeling_llada.py", "model.pt", "weights.pkl", "model.ckpt"):
+        assert not any(Path(file).match(pattern) for pattern in asked["patterns"])
+    for file in ("config.json", "model-00001-of-00006.safetensors", "model.safetensors.index.json", "tokenizer.json"):
+        assert any(Path(file).match(pattern) for pattern in asked["patterns"])
