@@ -1,15 +1,23 @@
 """dlmlab: efficient diffusion language models, small enough to read.
 
-    import dlmlab as dl
-    model, tokenizer = dl.load("llada-mini")
+import dlmlab as dl
+model, tokenizer = dl.load("llada-mini")
 """
 
 import importlib
 
 _MODULES = (
-    "autoregressive checkpoint commit cost doctor evaluate experiments exercises frames ledger manifest model noise plotting refresh sampling tasks tokenizer training widgets"
+    "autoregressive checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
+    "model noise plotting refresh sampling tasks tokenizer training widgets"
 ).split()
-_NAMES = {"load": "checkpoint", "Sampler": "sampling", "Fixed": "commit", "Threshold": "commit", "Factor": "commit", "EntropyBound": "commit"}
+_NAMES = {
+    "load": "checkpoint",
+    "Sampler": "sampling",
+    "Fixed": "commit",
+    "Threshold": "commit",
+    "Factor": "commit",
+    "EntropyBound": "commit",
+}
 __all__ = [*_MODULES, *_NAMES]
 
 

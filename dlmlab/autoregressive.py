@@ -1,7 +1,8 @@
 """Decode the autoregressive twin with its key-value cache: the control of every comparison with diffusion.
 
-Same call and same trace as `dlmlab.sampling.sample`. The logits of a causal model at position i predict token i + 1. One prefill forward reads the prompts; then every
-forward carries one token a row. Rows leave the batch, and the cache, at their end mark.
+Same call and same trace as `dlmlab.sampling.sample`. The logits of a causal model at position i predict token i + 1.
+One prefill forward reads the prompts; then every forward carries one token a row. Rows leave the batch, and the cache,
+at their end mark.
 """
 
 import time
@@ -28,10 +29,13 @@ def sample(
 ) -> Sample:
     """Generate up to `gen_length` tokens after each prompt, one a forward, left to right.
 
-    `cache=False` reads the whole text again at every step (the tokens are the same, the cost is not). Raises `ValueError` when the model is not causal.
+    `cache=False` reads the whole text again at every step (the tokens are the same, the cost is not). Raises
+    `ValueError` when the model is not causal.
     """
     if model.config.attention != "causal":
-        raise ValueError(f"attention={model.config.attention!r}: this decoder needs a causal model; use dlmlab.sampling.sample")
+        raise ValueError(
+            f"attention={model.config.attention!r}: this decoder needs a causal model; use dlmlab.sampling.sample"
+        )
     if generator is None and temperature > 0:
         raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
     mask_id, eos_id = model.config.mask_token_id, model.config.eos_token_id

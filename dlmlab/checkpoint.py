@@ -1,8 +1,8 @@
 """Load checkpoints, with an account of every tensor.
 
-`load("llada-mini")` finds a shipped model, `load("some/folder")` a folder, `load("GSAI-ML/LLaDA-8B-Instruct")` a model of the hub (only then is the network asked).
-Safetensors only: no pickle and no code of the checkpoint is ever run. Nothing is silently re-initialised: a missing, unexpected, misshapen or non-finite tensor is
-a `CheckpointError`.
+`load("llada-mini")` finds a shipped model, `load("some/folder")` a folder, `load("GSAI-ML/LLaDA-8B-Instruct")` a model
+of the hub (only then is the network asked). Safetensors only: no pickle and no code of the checkpoint is ever run.
+Nothing is silently re-initialised: a missing, unexpected, misshapen or non-finite tensor is a `CheckpointError`.
 """
 
 import json
@@ -40,7 +40,8 @@ def shipped() -> list[str]:
 def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Checkpoint:
     """Load a model and its tokenizer.
 
-    `name`: a shipped model, a folder, or a hub id `owner/name`. Raises `CheckpointError` for a damaged checkpoint and `ValueError` for an unknown name, with the known ones.
+    `name`: a shipped model, a folder, or a hub id `owner/name`. Raises `CheckpointError` for a damaged checkpoint and
+    `ValueError` for an unknown name, with the known ones.
     """
     folder = find(name)
     model = load_model(folder, device=device, dtype=dtype)
@@ -48,7 +49,9 @@ def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
     if tokenizer.mask_token_id is None:
         tokenizer.mask_token = LLADA_MASK
     if tokenizer.mask_token_id != model.config.mask_token_id:
-        raise CheckpointError(f"{folder}: the tokenizer masks with id {tokenizer.mask_token_id}, the model with {model.config.mask_token_id}")
+        raise CheckpointError(
+            f"{folder}: mask id {tokenizer.mask_token_id} in the tokenizer, {model.config.mask_token_id} in the model"
+        )
     return Checkpoint(model, tokenizer)
 
 
@@ -62,10 +65,17 @@ def find(name: str | Path) -> Path:
         from huggingface_hub import snapshot_download
 
         try:
-            return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
+            return Path(
+                snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+            )
         except Exception as error:  # offline, private or missing: the hub library has a dozen classes for it
-            raise ValueError(f"{name!r} is no folder with a config.json, and the hub did not give it: {error}") from error
-    raise ValueError(f"no checkpoint {name!r}; shipped: {', '.join(shipped()) or 'none'}; a folder; or a hub id such as {', '.join(HUB_IDS)}")
+            raise ValueError(
+                f"{name!r} is no folder with a config.json, and the hub did not give it: {error}"
+            ) from error
+    raise ValueError(
+        f"no checkpoint {name!r}; shipped: {', '.join(shipped()) or 'none'}; a folder; "
+        f"or a hub id such as {', '.join(HUB_IDS)}"
+    )
 
 
 def read_config(folder: Path) -> LLaDAConfig:
@@ -77,11 +87,18 @@ def read_config(folder: Path) -> LLaDAConfig:
     for key in ("include_bias", "include_qkv_bias", "alibi", "scale_logits", "weight_tying", "attention_layer_norm"):
         if values.get(key):
             raise CheckpointError(f"{folder}: config has {key} = {values[key]}, which this model does not implement")
-    return LLaDAConfig(**{k: v for k, v in values.items() if k not in ("architectures", "auto_map", "model_type", "transformers_version")})
+    return LLaDAConfig(
+        **{
+            k: v
+            for k, v in values.items()
+            if k not in ("architectures", "auto_map", "model_type", "transformers_version")
+        }
+    )
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Read every tensor of the safetensors files of a folder. Raises `CheckpointError` when there is none or one is unreadable."""
+    """Read every tensor of the safetensors files of a folder. Raises `CheckpointError` when there is none or one is
+    unreadable."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise CheckpointError(f"{folder}: no *.safetensors file (other formats can run code and are not read)")
@@ -101,14 +118,17 @@ def account(expected: dict[str, torch.Size], tensors: dict[str, torch.Tensor]) -
     problems = [f"missing: {k} {tuple(expected[k])}" for k in sorted(expected.keys() - tensors.keys())]
     problems += [f"unexpected: {k} {tuple(tensors[k].shape)}" for k in sorted(tensors.keys() - expected.keys())]
     problems += [
-        f"misshapen: {k} is {tuple(tensors[k].shape)}, needs {tuple(expected[k])}" for k in shared if tensors[k].shape != expected[k]
+        f"misshapen: {k} is {tuple(tensors[k].shape)}, needs {tuple(expected[k])}"
+        for k in shared
+        if tensors[k].shape != expected[k]
     ]
     problems += [f"non-finite: {k}" for k in shared if not bool(torch.isfinite(tensors[k]).all())]
     return problems
 
 
 def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LLaDAModelLM:
-    """Load the model of a folder in evaluation mode. Raises `CheckpointError` with the full account when any tensor is wrong."""
+    """Load the model of a folder in evaluation mode. Raises `CheckpointError` with the full account when any tensor
+    is wrong."""
     config = read_config(folder)
     with torch.device("meta"):
         model = LLaDAModelLM(config)

@@ -65,7 +65,9 @@ def generate(args) -> None:
     model, tokenizer = load(args.model, device=args.device)
     prompt, generator = encode_prompt(tokenizer, args.question), torch.Generator(args.device).manual_seed(args.seed)
     if model.config.attention == "causal":
-        out = autoregressive.sample(model, [prompt], gen_length=args.gen_length, temperature=args.temperature, generator=generator)
+        out = autoregressive.sample(
+            model, [prompt], gen_length=args.gen_length, temperature=args.temperature, generator=generator
+        )
     else:
         out = sampling.sample(model, [prompt], gen_length=args.gen_length, sampler=_sampler(args), generator=generator)
     if args.grid:
@@ -73,7 +75,10 @@ def generate(args) -> None:
     answer = decode_answer(tokenizer, out.answers[0])
     verdict = verify(args.question, answer)
     print(answer)
-    print(f"{out.trace.nfe[0]} forwards; " + (verdict.problem or f"final answer {'right' if verdict.correct else 'wrong'}"))
+    print(
+        f"{out.trace.nfe[0]} forwards; "
+        + (verdict.problem or f"final answer {'right' if verdict.correct else 'wrong'}")
+    )
 
 
 def evaluate(args) -> None:
@@ -86,7 +91,9 @@ def evaluate(args) -> None:
     model, tokenizer = load(args.model, device=args.device)
     problems = tasks.load_split(args.split)[: args.limit]
     generator = torch.Generator(args.device).manual_seed(args.seed)
-    result = ev.accuracy(model, tokenizer, problems, sampler=_sampler(args), gen_length=args.gen_length, generator=generator)
+    result = ev.accuracy(
+        model, tokenizer, problems, sampler=_sampler(args), gen_length=args.gen_length, generator=generator
+    )
     print(f"{args.model} on {len(problems)} problems of {args.split}")
     print(f"exact match  {result.exact_match}")
     print(f"clean        {result.clean}  (every equation right, asked for and present)")
@@ -94,9 +101,16 @@ def evaluate(args) -> None:
         print(f"  {steps} step{'s' * (steps > 1):1}    {share}  (n = {share.n})")
     print(f"forwards per problem {result.mean_nfe:.1f}, {result.flops / len(problems) / 1e9:.2f} GFLOP per problem")
     if args.json:
-        numbers = {"split": args.split, "n": len(problems), "hits": result.exact_match.hits, "interval": result.exact_match.interval}
+        numbers = {
+            "split": args.split,
+            "n": len(problems),
+            "hits": result.exact_match.hits,
+            "interval": result.exact_match.interval,
+        }
         steps = {str(k): [v.hits, v.n] for k, v in result.by_steps().items()}
-        Path(args.json).write_text(json.dumps(numbers | {"by_steps": steps, "mean_nfe": result.mean_nfe}, indent=2) + "\n")
+        Path(args.json).write_text(
+            json.dumps(numbers | {"by_steps": steps, "mean_nfe": result.mean_nfe}, indent=2) + "\n"
+        )
 
 
 def measure(args) -> None:
@@ -141,7 +155,9 @@ def _sampler_options(parser: argparse.ArgumentParser) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe every command."""
-    parser = argparse.ArgumentParser(prog="python -m dlmlab", description="Efficient diffusion language models, small enough to read.")
+    parser = argparse.ArgumentParser(
+        prog="python -m dlmlab", description="Efficient diffusion language models, small enough to read."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function, help: str) -> argparse.ArgumentParser:
@@ -151,7 +167,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     command(doctor, "describe this machine and project the time of each notebook")
     sub = command(train, "train a model; run it again to go on after an interruption")
-    sub.add_argument("--config", required=True, type=Path, help="a TOML file, for example data/llada-mini/training.toml")
+    sub.add_argument(
+        "--config", required=True, type=Path, help="a TOML file, for example data/llada-mini/training.toml"
+    )
     sub.add_argument("--out", type=Path, help="folder of the run's state (default runs/NAME)")
     sub.add_argument("--export", type=Path, help="folder for the finished model (default: --out)")
     sub.add_argument("--stop-after", type=int, help="stop at this step; a later run goes on")

@@ -1,10 +1,11 @@
 """Which masked positions become tokens at a step: scores and commit rules, the plug-ins of the sampler.
 
-A *score* ranks the masked positions (higher commits first); a *commit rule* decides how many of the best are taken. All rules take at least one position of a
-row that has a candidate, except `Fixed`, which follows its quota. Ties go to the lowest index.
+A *score* ranks the masked positions (higher commits first); a *commit rule* decides how many of the best are taken.
+All rules take at least one position of a row that has a candidate, except `Fixed`, which follows its quota. Ties go to
+the lowest index.
 
-Sources: LLaDA, arXiv 2502.09992 (low-confidence, random); Dream, arXiv 2508.15487 (margin, entropy); Fast-dLLM, arXiv 2505.22618 (threshold, factor);
-EB-Sampler, arXiv 2505.24857 (entropy bound).
+Sources: LLaDA, arXiv 2502.09992 (low-confidence, random); Dream, arXiv 2508.15487 (margin, entropy); Fast-dLLM, arXiv
+2505.22618 (threshold, factor); EB-Sampler, arXiv 2505.24857 (entropy bound).
 """
 
 from collections.abc import Callable
@@ -51,7 +52,8 @@ SCORES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]] = 
 class Candidates:
     """What a commit rule may look at. `score` is -inf where nothing may be committed.
 
-    Shapes: score (B, L), eligible (B, L) bool, confidence (B, L), p (B, L, V), quota (B,) positions due by the fixed schedule.
+    Shapes: score (B, L), eligible (B, L) bool, confidence (B, L), p (B, L, V), quota (B,) positions due by the fixed
+    schedule.
     """
 
     score: Tensor
@@ -74,12 +76,15 @@ def num_transfer_tokens(masks: int, steps: int) -> list[int]:
 
 
 def _order(score: Tensor, eligible: Tensor) -> tuple[Tensor, Tensor]:
-    """Sort positions by falling score, eligible ones first, ties by lowest index; returns indices and the rank of each position, (B, L) both."""
+    """Sort positions by falling score, eligible ones first, ties by lowest index; returns indices and the rank of
+    each position, (B, L) both."""
     # Two stable sorts: an eligible position with score -inf still ranks above one that may not be committed.
     by_score = score.argsort(dim=-1, descending=True, stable=True)
     first = eligible.gather(-1, by_score).int().argsort(dim=-1, descending=True, stable=True)
     order = by_score.gather(-1, first)
-    rank = torch.empty_like(order).scatter_(-1, order, torch.arange(order.shape[-1], device=order.device).expand(order.shape))
+    rank = torch.empty_like(order).scatter_(
+        -1, order, torch.arange(order.shape[-1], device=order.device).expand(order.shape)
+    )
     return order, rank
 
 
@@ -91,8 +96,8 @@ def _best(c: Candidates, n: Tensor) -> Tensor:
 def threshold_commit(score: Tensor, eligible: Tensor, tau: float, *, strict: bool = False) -> Tensor:
     """Choose every eligible position whose score reaches `tau`, and in each row always the best eligible one.
 
-    Shapes: score (B, L), eligible (B, L) bool -> (B, L) bool. A row without an eligible position gets nothing. Ties for the best go to the lowest index.
-    Source: Fast-dLLM, arXiv 2505.22618, section 3.3.
+    Shapes: score (B, L), eligible (B, L) bool -> (B, L) bool. A row without an eligible position gets nothing. Ties
+    for the best go to the lowest index. Source: Fast-dLLM, arXiv 2505.22618, section 3.3.
     """
     passed = score > tau if strict else score >= tau
     best = _order(score, eligible)[1] == 0  # the position of rank 0
@@ -111,7 +116,8 @@ class Fixed:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Commit every position whose score reaches `tau`, and always the best one. `strict` demands more than `tau` (LLaDA2.x)."""
+    """Commit every position whose score reaches `tau`, and always the best one. `strict` demands more than `tau`
+    (LLaDA2.x)."""
 
     tau: float
     strict: bool = False
@@ -122,7 +128,8 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Factor:
-    """Commit the n best positions while (n + 1)(1 - confidence of the n-th) < f; always the best one (Fast-dLLM, theorem 1)."""
+    """Commit the n best positions while (n + 1)(1 - confidence of the n-th) < f; always the best one (Fast-dLLM,
+    theorem 1)."""
 
     f: float
 
@@ -137,7 +144,8 @@ class Factor:
 
 @dataclass(frozen=True)
 class EntropyBound:
-    """Commit positions in order of rising entropy H while the sum of H over those already taken is at most `gamma` nats."""
+    """Commit positions in order of rising entropy H while the sum of H over those already taken is at most `gamma`
+    nats."""
 
     gamma: float
 

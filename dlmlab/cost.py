@@ -1,10 +1,14 @@
-"""What a sampler costs: forwards, tokens through the network, floating-point operations, bytes, and honest wall-clock ratios.
+"""What a sampler costs: forwards, tokens through the network, floating-point operations, bytes, and honest wall-clock
+ratios.
 
 * NFE counts forwards of the network; guidance costs two a step. A batched forward counts once for each row in it.
-* FLOPs are analytic: 2 per multiply-add of every matrix product, attention included, norms and softmax left out (under 2 % here).
-* Wall time is a ratio of two things measured in turn in the same process; a number of seconds says more about the machine than about the method.
+* FLOPs are analytic: 2 per multiply-add of every matrix product, attention included, norms and softmax left out (under
+  2 % here).
+* Wall time is a ratio of two things measured in turn in the same process; a number of seconds says more about the
+  machine than about the method.
 
-The count agrees with `torch.utils.flop_counter` under the MATH attention backend (the fused CPU kernel counts as zero there).
+The count agrees with `torch.utils.flop_counter` under the MATH attention backend (the fused CPU kernel counts as zero
+there).
 """
 
 import gc
@@ -21,7 +25,8 @@ from dlmlab.model import LLaDAConfig
 def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int | None = None) -> int:
     """Count the FLOPs of one forward for one row.
 
-    `q` tokens enter the network and attend to `k` keys (default `q`); the head is computed for `logits` positions (default `q`).
+    `q` tokens enter the network and attend to `k` keys (default `q`); the head is computed for `logits` positions
+    (default `q`).
 
         2 q (params of the blocks' matrices) + 4 q k D per layer + 2 logits D V
 
@@ -60,8 +65,8 @@ class Ratio:
 def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1) -> dict[str, Ratio]:
     """Time functions in turn and return each one's duration as a ratio to the first.
 
-    Every round runs all functions once, in an order that rotates, so a slow moment of the machine hits all of them; the ratio is taken inside a round.
-    Raises `ValueError` for fewer than two functions or three rounds.
+    Every round runs all functions once, in an order that rotates, so a slow moment of the machine hits all of them;
+    the ratio is taken inside a round. Raises `ValueError` for fewer than two functions or three rounds.
     """
     if len(functions) < 2 or rounds < 3:
         raise ValueError(f"need at least 2 functions and 3 rounds, got {len(functions)} and {rounds}")
@@ -83,4 +88,7 @@ def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, 
             gc.enable()
     base = seconds[names[0]]
     ratios = {name: [a / b for a, b in zip(values, base, strict=True)] for name, values in seconds.items()}
-    return {name: Ratio(statistics.median(r), *(statistics.quantiles(r, n=4)[i] for i in (0, 2))) for name, r in ratios.items()}
+    return {
+        name: Ratio(statistics.median(r), *(statistics.quantiles(r, n=4)[i] for i in (0, 2)))
+        for name, r in ratios.items()
+    }

@@ -1,7 +1,7 @@
 """What this machine is and how long the course takes on it.
 
-`data/timing.json` holds the seconds of every notebook on the machine that refreshed it, beside the time one forward took there. The projection scales by the ratio of
-forward times: good to a factor of about 1.5.
+`data/timing.json` holds the seconds of every notebook on the machine that refreshed it, beside the time one forward
+took there. The projection scales by the ratio of forward times: good to a factor of about 1.5.
 """
 
 import json
@@ -67,14 +67,20 @@ def report(timing: Path = TIMING) -> str:
     if timing.exists():
         known = json.loads(timing.read_text())
         ratio = here / known["forward_ms"]
-        lines += ["", f"notebook run times, projected from a machine {ratio:.1f} x as fast"]
+        lines += [
+            "",
+            f"notebook run times, projected: a forward takes {ratio:.1f} x as long here as where they were timed",
+        ]
         lines += [f"{name:28} {seconds * ratio:5.0f} s" for name, seconds in sorted(known["notebooks"].items())]
     return "\n".join(lines)
 
 
 def write_timing(seconds: dict[str, float], timing: Path = TIMING) -> None:
-    """Store how long notebooks took here; entries of other notebooks stay only if made on a machine of the same speed (within a third)."""
+    """Store how long notebooks took here; entries of other notebooks stay only if made on a machine of the same speed
+    (within a third)."""
     here, old = forward_milliseconds(), json.loads(timing.read_text()) if timing.exists() else None
     same = old is not None and 0.75 < here / old["forward_ms"] < 1.33
     notebooks = (old["notebooks"] if same else {}) | {name: round(s, 1) for name, s in seconds.items()}
-    timing.write_text(json.dumps({"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True) + "\n")
+    timing.write_text(
+        json.dumps({"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True) + "\n"
+    )

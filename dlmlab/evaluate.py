@@ -1,6 +1,7 @@
 """Exact match with an honest interval, by number of steps.
 
-The Wilson interval (Wilson 1927; scipy's `binomtest`) stays inside [0, 1] and is right near 0 and 1, where accuracies of this task live.
+The Wilson interval (Wilson 1927; scipy's `binomtest`) stays inside [0, 1] and is right near 0 and 1, where accuracies
+of this task live.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,9 @@ def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, floa
     differences = np.array(a, dtype=float) - np.array(b, dtype=float)
     if (differences == differences[0]).all():
         return float(differences[0]), float(differences[0]), float(differences[0])
-    ci = bootstrap((differences,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    ci = bootstrap(
+        (differences,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
+    ).confidence_interval
     return float(differences.mean()), float(ci.low), float(ci.high)
 
 
@@ -106,8 +109,9 @@ def accuracy(
 ) -> Result:
     """Answer problems and judge the answers.
 
-    A causal model is decoded left to right with its cache (`sampler` may then only set the temperature); any other with `sampler`. Problems are batched by length of
-    prompt and returned in their own order. Raises `ValueError` for no problems.
+    A causal model is decoded left to right with its cache (`sampler` may then only set the temperature); any other
+    with `sampler`. Problems are batched by length of prompt and returned in their own order. Raises `ValueError` for
+    no problems.
     """
     if not problems:
         raise ValueError("no problems to answer")
@@ -119,14 +123,25 @@ def accuracy(
         out = decode(model, [prompts[i] for i in rows], sampler=sampler, gen_length=gen_length, generator=generator)
         for i, ids, forwards in zip(rows, out.answers, out.trace.nfe, strict=True):
             answers[i], nfe[i] = decode_answer(tokenizer, ids), forwards
-        costs = [a + b for a, b in zip(costs, (out.trace.tokens_through, out.trace.flops, out.trace.seconds), strict=True)]
+        costs = [
+            a + b for a, b in zip(costs, (out.trace.tokens_through, out.trace.flops, out.trace.seconds), strict=True)
+        ]
     verdicts = [verify(p.question, a) for p, a in zip(problems, answers, strict=True)]
     return Result(problems, answers, verdicts, nfe, *costs)
 
 
-def decode(model, prompts, *, sampler: sampling.Sampler | None = None, gen_length: int = 40, generator: torch.Generator | None = None) -> sampling.Sample:
+def decode(
+    model,
+    prompts,
+    *,
+    sampler: sampling.Sampler | None = None,
+    gen_length: int = 40,
+    generator: torch.Generator | None = None,
+) -> sampling.Sample:
     """Decode with the loop that fits the model: diffusion, or left to right with a cache when it is causal."""
     if getattr(getattr(model, "config", None), "attention", None) == "causal":
         temperature = sampler.temperature if sampler else 0.0
-        return autoregressive.sample(model, prompts, gen_length=gen_length, temperature=temperature, generator=generator)
+        return autoregressive.sample(
+            model, prompts, gen_length=gen_length, temperature=temperature, generator=generator
+        )
     return sampling.sample(model, prompts, gen_length=gen_length, sampler=sampler, generator=generator)

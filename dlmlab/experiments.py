@@ -1,6 +1,8 @@
-"""Experiments that take longer than a notebook may: `python -m dlmlab measure NAME` stores their tables under `data/results`.
+"""Experiments that take longer than a notebook may: `python -m dlmlab measure NAME` stores their tables under
+`data/results`.
 
-A notebook loads the table, shows it, and repeats a slice of it live, problem by problem (`agreement`), so a stored number that the code no longer gives is found.
+A notebook loads the table, shows it, and repeats a slice of it live, problem by problem (`agreement`), so a stored
+number that the code no longer gives is found.
 """
 
 import json
@@ -33,7 +35,11 @@ class Setting:
 
 def sampling_settings() -> list[Setting]:
     """List the samplers that notebook 01 compares."""
-    fixed = [("random order", "random", None, SEEDS), ("probability", "probability", None, (0,)), ("margin", "margin", None, (0,))]
+    fixed = [
+        ("random order", "random", None, SEEDS),
+        ("probability", "probability", None, (0,)),
+        ("margin", "margin", None, (0,)),
+    ]
     fixed += [("entropy", "neg_entropy", None, (0,)), ("blocks of 8", "probability", 8, (0,))]
     settings = [
         Setting(method, Sampler(score, Fixed(steps), block_length=block), seeds=seeds)
@@ -49,7 +55,9 @@ def sampling_settings() -> list[Setting]:
 def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
     """Answer the problems with one setting and one seed; `correct` holds one 0 or 1 per problem."""
     model, tokenizer = load(setting.model)
-    result = evaluate.accuracy(model, tokenizer, problems, sampler=setting.sampler, generator=torch.Generator().manual_seed(seed))
+    result = evaluate.accuracy(
+        model, tokenizer, problems, sampler=setting.sampler, generator=torch.Generator().manual_seed(seed)
+    )
     return {
         "method": setting.method,
         "sampler": repr(setting.sampler.commit),
@@ -71,13 +79,17 @@ def sampling_frontier(say: Callable[[str], None] = print, path: Path = RESULTS /
                 continue
             row = run(setting, problems, seed)
             rows.append(row)
-            say(f"{row['method']:20} {row['sampler']:28} seed {seed}: NFE {row['nfe']:.1f}, exact match {row['correct'].count('1') / len(problems):.3f}")
+            say(
+                f"{row['method']:20} {row['sampler']:28} seed {seed}: NFE {row['nfe']:.1f}, "
+                f"exact match {row['correct'].count('1') / len(problems):.3f}"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:
-    """Join the seeds of a setting: mean exact match with the Wilson interval of one run (problems, not seeds, are the sample), and the spread over seeds."""
+    """Join the seeds of a setting: mean exact match with the Wilson interval of one run (problems, not seeds, are the
+    sample), and the spread over seeds."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in rows:
         groups.setdefault((row["method"], row["sampler"]), []).append(row)

@@ -1,7 +1,9 @@
 """Sentence frames of mini-GSM: the only place where the words of the task live.
 
-A frame is a sentence with slots and the arithmetic it stands for. `{n}` is the person the story is about, `{m}` another person, `{u}` the person
-before `{n}` in a chain of comparisons, `{o}` a kind of thing, and `{a}`, `{k}` are numbers in the text. An operation is written `left op right`:
+A frame is a sentence with slots and the arithmetic it stands for. `{n}` is the person the story is about, `{m}`
+another person, `{u}` the person
+before `{n}` in a chain of comparisons, `{o}` a kind of thing, and `{a}`, `{k}` are numbers in the text. An operation
+is written `left op right`:
 
 * `v` the running value, `u` the value before it, `t` the result of the operation just done,
 * `a`, `k` the numbers of the sentence, a digit for a word such as "twice".
@@ -40,7 +42,8 @@ def _frames(table: str, new_person: bool = False) -> tuple[Frame, ...]:
     """Read `sentence | op, op` lines."""
     rows = [line.strip().partition("|") for line in table.strip().splitlines()]
     return tuple(
-        Frame(text.strip(), tuple(op.strip() for op in ops.split(",") if op.strip()), new_person) for text, _, ops in rows
+        Frame(text.strip(), tuple(op.strip() for op in ops.split(",") if op.strip()), new_person)
+        for text, _, ops in rows
     )
 
 

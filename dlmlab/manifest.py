@@ -1,4 +1,5 @@
-"""`data/MANIFEST.json` and the model cards: what lies in `data/`, how it was made, under which licence, with which checksum.
+"""`data/MANIFEST.json` and the model cards: what lies in `data/`, how it was made, under which licence, with which
+checksum.
 
 `python -m dlmlab manifest` writes both after data has changed; a test compares the checksums with the files.
 """
@@ -41,7 +42,12 @@ def entries(folder: Path = DATA) -> dict[str, dict]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts))
     names = [p.relative_to(folder).as_posix() for p in files]
     return {
-        name: {"sha256": sha256(folder / name), "bytes": (folder / name).stat().st_size, "licence": "CC-BY-4.0", "made_by": how(name)}
+        name: {
+            "sha256": sha256(folder / name),
+            "bytes": (folder / name).stat().st_size,
+            "licence": "CC-BY-4.0",
+            "made_by": how(name),
+        }
         for name in names
         if name not in LIVE
     }
@@ -59,15 +65,16 @@ def model_card(name: str) -> str:
     notes = folder / "NOTES.md"
     return f"""# {name}
 
-{kind.capitalize()}, {count_parameters(load(name).model):,} parameters: width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads.
-The architecture and the tensor names are those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
+{kind.capitalize()}, {count_parameters(load(name).model):,} parameters:
+width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads. The architecture and the tensor names are those
+of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
 
 | | |
 |---|---|
 | made by | `{HOW[name + "/"]}` |
 | data | fresh mini-GSM problems every step, seed {config.seed}; no skeleton of a held-out split |
 | tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
-| training time | {log[-1]["seconds"] / 60:.0f} minutes of wall time on two cores that also did other work, evaluation not counted |
+| training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work |
 | exact match, test split, one token per step | {share} of {share.n} problems |
 | sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |
 | licence | CC BY 4.0 |

@@ -1,14 +1,18 @@
 """The LLaDA transformer as a Hugging Face model: LLaDA-mini and LLaDA-8B are two `config.json` of this one class.
 
 Decisions
-* Tensor names and config keys are those of `GSAI-ML/LLaDA-8B-Base`, so its checkpoint loads without renaming. Beware of `ff_out`: it names the down
-  projection of a block *and* the head of the model.
+* Tensor names and config keys are those of `GSAI-ML/LLaDA-8B-Base`, so its checkpoint loads without renaming. Beware
+  of `ff_out`: it names the down projection of a block *and* the head of the model.
 * Logits predict the *same* position (no shift); the network does not see the time `t`.
-* `config.attention` is `full` (diffusion), `causal` (the autoregressive twin) or `block:K` (block-causal, block length K). Nothing else differs.
-* Keys are cached after RoPE with their positions fixed; a cache is exact for `causal` and `block:K`, an approximation for `full`.
-* Attention statistics never change the result: column sums are made head by head without keeping an L x L map per layer.
+* `config.attention` is `full` (diffusion), `causal` (the autoregressive twin) or `block:K` (block-causal, block length
+  K). Nothing else differs.
+* Keys are cached after RoPE with their positions fixed; a cache is exact for `causal` and `block:K`, an approximation
+  for `full`.
+* Attention statistics never change the result: column sums are made head by head without keeping an L x L map per
+  layer.
 
-Sources: Nie et al., LLaDA, arXiv 2502.09992 (section 2 and appendix B); Su et al., RoPE, arXiv 2104.09864; Shazeer, SwiGLU, arXiv 2002.05202.
+Sources: Nie et al., LLaDA, arXiv 2502.09992 (section 2 and appendix B); Su et al., RoPE, arXiv 2104.09864; Shazeer,
+SwiGLU, arXiv 2002.05202.
 """
 
 from dataclasses import dataclass
@@ -49,7 +53,9 @@ class LLaDAConfig(PretrainedConfig):
         self.max_sequence_length, self.rope_theta, self.rms_norm_eps = max_sequence_length, rope_theta, rms_norm_eps
         self.mask_token_id, self.attention, self.init_std = mask_token_id, attention, init_std
         if d_model % n_heads or n_heads % self.n_kv_heads:
-            raise ValueError(f"d_model={d_model}, n_heads={n_heads}, n_kv_heads={self.n_kv_heads}: each must divide the one before")
+            raise ValueError(
+                f"d_model={d_model}, n_heads={n_heads}, n_kv_heads={self.n_kv_heads}: each must divide the one before"
+            )
         attention_block(attention)
         kwargs.setdefault("tie_word_embeddings", False)
         super().__init__(**kwargs)
@@ -192,8 +198,9 @@ class Block(nn.Module):
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | None) -> tuple[Tensor, Tensor | None]:
     """Attend with the fused kernel, or with explicit matrices when weights are wanted.
 
-    `mask` is additive, broadcastable to (B, H, L, K). `want` is None (fused), `explicit` (no weights returned: on a CPU the backward pass of two
-    matrix products is twice as fast as the fused one at these lengths) or `maps` (weights returned).
+    `mask` is additive, broadcastable to (B, H, L, K). `want` is None (fused), `explicit` (no weights returned: on a
+    CPU the backward pass of two matrix products is twice as fast as the fused one at these lengths) or `maps` (weights
+    returned).
     """
     if want is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask), None
@@ -202,11 +209,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | Non
     return weights.to(v.dtype) @ v, weights if want == "maps" else None
 
 
-def attention_bias(query_pos: Tensor, key_pos: Tensor, block: int | None, valid: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+def attention_bias(
+    query_pos: Tensor, key_pos: Tensor, block: int | None, valid: Tensor | None, dtype: torch.dtype
+) -> Tensor | None:
     """Make the additive mask, broadcastable to (B, 1, L, K); None when every query may see every key.
 
-    A query sees the keys of its own block and of earlier blocks (`block=None`: all keys) that are `valid` (B, K). A key at the position of the query is
-    always allowed, so a padded query row never becomes empty (its result is never read).
+    A query sees the keys of its own block and of earlier blocks (`block=None`: all keys) that are `valid` (B, K). A
+    key at the position of the query is always allowed, so a padded query row never becomes empty (its result is never
+    read).
     """
     if block is None and valid is None:
         return None
@@ -267,9 +277,10 @@ class LLaDAModelLM(PreTrainedModel):
     ) -> LLaDAOutput:
         """Predict every position.
 
-        `attention_mask` (B, L), 1 = real token; padding belongs on the left. `kv`: a cache to which the new positions are appended; with it,
-        `input_ids` are only the new tokens and `attention_mask` only theirs. `logits_to_keep`: positions for which the head is computed, a slice or an index
-        tensor. Raises `ValueError` for an empty input or one longer than `max_sequence_length`.
+        `attention_mask` (B, L), 1 = real token; padding belongs on the left. `kv`: a cache to which the new positions
+        are appended; with it, `input_ids` are only the new tokens and `attention_mask` only theirs. `logits_to_keep`:
+        positions for which the head is computed, a slice or an index tensor. Raises `ValueError` for an empty input or
+        one longer than `max_sequence_length`.
         """
         B, L = input_ids.shape
         past = 0 if kv is None else len(kv)

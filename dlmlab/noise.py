@@ -1,7 +1,8 @@
 """The forward process of masked diffusion: which tokens are hidden at time t.
 
-Time runs from 0 (clean) to 1 (all masked) with the linear schedule alpha(t) = 1 - t, so t is also the expected share of masked tokens.
-Source: Nie et al., LLaDA, arXiv 2502.09992, equation 3; low-discrepancy times: Kingma et al., arXiv 2107.00630, appendix I.1.
+Time runs from 0 (clean) to 1 (all masked) with the linear schedule alpha(t) = 1 - t, so t is also the expected share
+of masked tokens. Source: Nie et al., LLaDA, arXiv 2502.09992, equation 3; low-discrepancy times: Kingma et al., arXiv
+2107.00630, appendix I.1.
 """
 
 import torch
@@ -20,11 +21,13 @@ def low_discrepancy_times(B: int, *, generator: torch.Generator) -> Tensor:
     return ((1 - EPS) * t + EPS).float()
 
 
-def forward_process(x0: Tensor, t: Tensor, mask_id: int, *, maskable: Tensor | None = None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def forward_process(
+    x0: Tensor, t: Tensor, mask_id: int, *, maskable: Tensor | None = None, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Mask each token of row b with probability t[b].
 
-    Shapes: x0 (B, L), t (B,), maskable (B, L) bool or None for everything -> xt (B, L), masked (B, L) bool. `x0` is not changed.
-    Raises `ValueError` when a time lies outside [0, 1].
+    Shapes: x0 (B, L), t (B,), maskable (B, L) bool or None for everything -> xt (B, L), masked (B, L) bool. `x0` is
+    not changed. Raises `ValueError` when a time lies outside [0, 1].
     """
     if not bool(((t >= 0) & (t <= 1)).all()):
         raise ValueError(f"times must lie in [0, 1], got {t.min():.3g}..{t.max():.3g}")

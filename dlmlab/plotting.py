@@ -1,7 +1,7 @@
 """Views: pure functions from state to a figure and a text that says the same.
 
-A notebook calls `show(fig, alt=...)`; widgets turn the same figures into PNG bytes. Colours are the Okabe-Ito set (safe for colour-vision deficiency), and no
-meaning rests on colour alone.
+A notebook calls `show(fig, alt=...)`; widgets turn the same figures into PNG bytes. Colours are the Okabe-Ito set
+(safe for colour-vision deficiency), and no meaning rests on colour alone.
 """
 
 import base64
@@ -52,16 +52,21 @@ def words(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | Tensor) -> li
     return [special.get(int(i), tokenizer.convert_ids_to_tokens(int(i))) for i in ids]
 
 
-def text_grid(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0, *, start: int | None = None, every: int = 1) -> str:
+def text_grid(
+    out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0, *, start: int | None = None, every: int = 1
+) -> str:
     """Draw a denoising run as text: one line a state, one column a token; `▢` is masked, `·` an end mark.
 
-    Shows the answer, or with `start` everything from that column on; `every` skips states between the first and the last.
+    Shows the answer, or with `start` everything from that column on; `every` skips states between the first and the
+    last.
     """
     start = out.prompt_length if start is None else start
     lines = [words(tokenizer, state[start:]) for state in out.trace.states(row)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     kept = sorted({*range(0, len(lines), every), len(lines) - 1})
-    return "\n".join(f"{i:3d} | " + " ".join(w.ljust(n) for w, n in zip(lines[i], widths, strict=True)).rstrip() for i in kept)
+    return "\n".join(
+        f"{i:3d} | " + " ".join(w.ljust(n) for w, n in zip(lines[i], widths, strict=True)).rstrip() for i in kept
+    )
 
 
 def table(rows: Sequence[dict]) -> str:
@@ -72,7 +77,9 @@ def table(rows: Sequence[dict]) -> str:
     right = [all(line[i][:1].isdigit() or line[i][:1] in "-." for line in cells) for i in range(len(keys))]
 
     def line(values):
-        return "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)).rstrip()
+        return "  ".join(
+            v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)
+        ).rstrip()
 
     return "\n".join([line(keys), line(["-" * w for w in widths]), *map(line, cells)])
 
@@ -81,7 +88,8 @@ def table(rows: Sequence[dict]) -> str:
 
 
 def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0) -> tuple[Figure, str]:
-    """Show one state of a run: each answer position as a bar of the confidence with which it was committed, and the text.
+    """Show one state of a run: each answer position as a bar of the confidence with which it was committed, and the
+    text.
 
     `step` 0 is the start; raises `ValueError` outside the run.
     """
@@ -96,25 +104,49 @@ def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, r
             if r == row and column >= P:
                 height[column - P], age[column - P] = confidence, i
     fig = figure(max(6.4, 0.3 * len(answer)), 2.4)
-    ax = fig.add_subplot(ylim=(0, 1.05), ylabel="confidence when\ncommitted", title=f"after forward {step} of {len(states) - 1}")
+    ax = fig.add_subplot(
+        ylim=(0, 1.05), ylabel="confidence when\ncommitted", title=f"after forward {step} of {len(states) - 1}"
+    )
     new = [a is not None and a == step - 1 for a in age]
-    ax.bar(range(len(answer)), height, color=[COLORS[1] if n else COLORS[0] for n in new], hatch=["//" if n else "" for n in new], edgecolor="white")
+    ax.bar(
+        range(len(answer)),
+        height,
+        color=[COLORS[1] if n else COLORS[0] for n in new],
+        hatch=["//" if n else "" for n in new],
+        edgecolor="white",
+    )
     ax.set_xticks(range(len(answer)), answer, rotation=90, fontsize=8)
     prompt = " ".join(words(tokenizer, states[step][:P]))
-    return fig, f"after forward {step} of {len(states) - 1}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(" ".join(answer), 110)
+    return fig, f"after forward {step} of {len(states) - 1}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(
+        " ".join(answer), 110
+    )
 
 
-def frontier(rows: Sequence[dict], *, title: str, group: str = "method", x: str = "nfe", y: str = "exact_match") -> Figure:
-    """Draw quality against cost, one line a group, with 95 % intervals. Each row holds `group`, `x`, `y`, `low`, `high`."""
+def frontier(
+    rows: Sequence[dict], *, title: str, group: str = "method", x: str = "nfe", y: str = "exact_match"
+) -> Figure:
+    """Draw quality against cost, one line a group, with 95 % intervals. Each row holds `group`, `x`, `y`, `low`,
+    `high`."""
     fig = figure(7.2, 4.2)
-    ax = fig.add_subplot(xlabel="forwards of the network per problem (NFE)", ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02))
+    ax = fig.add_subplot(
+        xlabel="forwards of the network per problem (NFE)", ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02)
+    )
     names = list(dict.fromkeys(row[group] for row in rows))
     for i, name in enumerate(names):
         mine = sorted((row for row in rows if row[group] == name), key=lambda row: row[x])
         ys, low, high = ([row[k] for row in mine] for k in (y, "low", "high"))
         error = [[a - b for a, b in zip(ys, low, strict=True)], [b - a for a, b in zip(ys, high, strict=True)]]
         style = {"color": COLORS[i % 7], "marker": MARKERS[i % 7], "linestyle": LINES[i % 7]}
-        ax.errorbar([row[x] for row in mine], ys, [[max(v, 0) for v in e] for e in error], **style, capsize=2, lw=1.3, ms=5, label=name)
+        ax.errorbar(
+            [row[x] for row in mine],
+            ys,
+            [[max(v, 0) for v in e] for e in error],
+            **style,
+            capsize=2,
+            lw=1.3,
+            ms=5,
+            label=name,
+        )
     ax.legend(fontsize=8, loc="lower right")
     ax.grid(alpha=0.3)
     return fig

@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from dlmlab import ledger
+from dlmlab import doctor, ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 CELL_TIMEOUT = 300  # seconds; generous, because the budgets are enforced by the tests
@@ -43,9 +43,13 @@ def refresh(notebooks: list[Path] | None = None, *, root: Path = ROOT) -> dict[s
     path = root / "data" / "ledger.json"
     others = {notebook.name for notebook in set(every) - set(chosen)}
     entries = {id: entry for id, entry in ledger.load(path).items() if entry["notebook"] in others}
+    seconds = {}
     for notebook in chosen:
+        start = time.perf_counter()
         entries = _merge(entries, execute(notebook))
+        seconds[notebook.name] = time.perf_counter() - start
     ledger.save(entries, path)
+    doctor.write_timing(seconds, root / "data" / "timing.json")
     for notebook in every:
         _render_notebook(notebook, entries)
     readme = root / "README.md"

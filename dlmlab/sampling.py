@@ -3,13 +3,19 @@
     sample(model, prompts, sampler=Sampler(score="probability", commit=Threshold(0.9), block_length=32))
 
 Decisions
-* A committed token is never changed. "Low-confidence remasking" in the literature means: keep the best, leave the rest masked.
-* Confidence is the softmax of the *clean* float32 logits, never of the noised ones (LLaDA issue 137); the mask token has probability 0, so it is never committed.
-* Gumbel noise is drawn in float64: in float32 the tail is cut and the effective temperature falls (Zheng et al., arXiv 2409.02908).
-* The prompt is padded on the left, so the answers of a batch share their columns; masks inside a prompt are filled too, in the first block.
-* Finished rows leave the batch; a forward in which no row may commit is not run. The number of forwards is bounded by the number of masks.
+* A committed token is never changed. "Low-confidence remasking" in the literature means: keep the best, leave the rest
+  masked.
+* Confidence is the softmax of the *clean* float32 logits, never of the noised ones (LLaDA issue 137); the mask token
+  has probability 0, so it is never committed.
+* Gumbel noise is drawn in float64: in float32 the tail is cut and the effective temperature falls (Zheng et al., arXiv
+  2409.02908).
+* The prompt is padded on the left, so the answers of a batch share their columns; masks inside a prompt are filled
+  too, in the first block.
+* Finished rows leave the batch; a forward in which no row may commit is not run. The number of forwards is bounded by
+  the number of masks.
 
-Source of the semantics: LLaDA's published sampler (arXiv 2502.09992, appendix B.4); tests hold this loop against a literal re-implementation of it.
+Source of the semantics: LLaDA's published sampler (arXiv 2502.09992, appendix B.4); tests hold this loop against a
+literal re-implementation of it.
 """
 
 import time
@@ -30,9 +36,11 @@ Denoiser = Callable[[Tensor, Tensor | None], Tensor]  # ids (B, L), attention ma
 class Sampler:
     """How to decode: what is proposed, how positions are ranked, how many are committed.
 
-    `score`: a key of `SCORES`. `commit`: `Fixed`, `Threshold`, `Factor` or `EntropyBound`. `temperature`: 0 takes the most likely token. `guidance`: the weight w of
-    classifier-free guidance, 0 for none. `block_length`: semi-autoregressive blocks of this length, None for one block. `eos_last`: commit end marks only when
-    nothing else is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its text up to the first end mark is complete.
+    `score`: a key of `SCORES`. `commit`: `Fixed`, `Threshold`, `Factor` or `EntropyBound`. `temperature`: 0 takes the
+    most likely token. `guidance`: the weight w of classifier-free guidance, 0 for none. `block_length`:
+    semi-autoregressive blocks of this length, None for one block. `eos_last`: commit end marks only when nothing else
+    is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its text up to the
+    first end mark is complete.
     """
 
     score: str = "probability"
@@ -57,8 +65,9 @@ class Sampler:
 class Step:
     """One forward of the loop (two with guidance).
 
-    `rows` (R,) indices of the rows in the batch. Commits, in order of row and position: `at` (N, 2) row and column, `tokens` (N,), `confidence` (N,).
-    `nfe` forwards for each row of `rows`; `tokens_through`, `flops` summed over them; `seconds` of wall time.
+    `rows` (R,) indices of the rows in the batch. Commits, in order of row and position: `at` (N, 2) row and column,
+    `tokens` (N,), `confidence` (N,). `nfe` forwards for each row of `rows`; `tokens_through`, `flops` summed over
+    them; `seconds` of wall time.
     """
 
     rows: Tensor
@@ -117,14 +126,20 @@ class Trace:
         keys = ("nfe", "tokens_through", "flops", "seconds")
         return [
             {k: getattr(s, k) for k in keys}
-            | {"rows": s.rows.tolist(), "at": s.at.tolist(), "tokens": s.tokens.tolist(), "confidence": [round(c, 6) for c in s.confidence.tolist()]}
+            | {
+                "rows": s.rows.tolist(),
+                "at": s.at.tolist(),
+                "tokens": s.tokens.tolist(),
+                "confidence": [round(c, 6) for c in s.confidence.tolist()],
+            }
             for s in self.steps
         ]
 
 
 @dataclass
 class Sample:
-    """What `sample` returns: `ids` (B, P + G), left-padded; `answers` the generated ids of each row, cut before the first end mark; the trace."""
+    """What `sample` returns: `ids` (B, P + G), left-padded; `answers` the generated ids of each row, cut before the
+    first end mark; the trace."""
 
     ids: Tensor
     prompt_length: int
@@ -133,7 +148,8 @@ class Sample:
 
 
 def gumbel_argmax(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
-    """Draw a token of softmax(logits / temperature) at every position, (B, L, V) -> (B, L); temperature 0 takes the largest logit.
+    """Draw a token of softmax(logits / temperature) at every position, (B, L, V) -> (B, L); temperature 0 takes the
+    largest logit.
 
     argmax_v of logit_v - T log(-log u_v), u uniform in [0, 1), all in float64.
     """
@@ -154,11 +170,14 @@ def guided_logits(denoise: Denoiser, x: Tensor, valid: Tensor | None, given: Ten
 
 
 def left_pad(prompts: Sequence[Sequence[int]] | Tensor, pad_id: int, device) -> tuple[Tensor, Tensor]:
-    """Put prompts of unequal lengths into one matrix, padded on the left: ids (B, P) and which of them are real (B, P) bool."""
+    """Put prompts of unequal lengths into one matrix, padded on the left: ids (B, P) and which of them are real (B,
+    P) bool."""
     rows = [list(map(int, p)) for p in prompts]
     P = max(len(r) for r in rows)
     ids = torch.tensor([[pad_id] * (P - len(r)) + r for r in rows], dtype=torch.long, device=device).view(len(rows), P)
-    valid = torch.tensor([[False] * (P - len(r)) + [True] * len(r) for r in rows], dtype=torch.bool, device=device).view(len(rows), P)
+    valid = torch.tensor(
+        [[False] * (P - len(r)) + [True] * len(r) for r in rows], dtype=torch.bool, device=device
+    ).view(len(rows), P)
     return ids, valid
 
 
@@ -167,7 +186,9 @@ def _as_denoiser(model) -> Denoiser:
     if config is None:
         return model
     if getattr(config, "attention", "full") == "causal":
-        raise ValueError("this model is causal and predicts the next token; decode it with dlmlab.autoregressive.sample")
+        raise ValueError(
+            "this model is causal and predicts the next token; decode it with dlmlab.autoregressive.sample"
+        )
     return lambda x, valid: model(x, valid).logits
 
 
@@ -193,8 +214,9 @@ def sample(
 ) -> Sample:
     """Generate `gen_length` tokens after each prompt, and fill the masks inside the prompts.
 
-    `model`: a `LLaDAModelLM`, or any function (ids (B, L), mask) -> logits (B, L, V), then with `mask_id` (and `eos_id`). `prompts`: B lists of ids, of any lengths.
-    `generator` is needed where chance decides (temperature > 0, random order). Raises `ValueError` for an empty batch, a negative length, more blocks than steps.
+    `model`: a `LLaDAModelLM`, or any function (ids (B, L), mask) -> logits (B, L, V), then with `mask_id` (and
+    `eos_id`). `prompts`: B lists of ids, of any lengths. `generator` is needed where chance decides (temperature > 0,
+    random order). Raises `ValueError` for an empty batch, a negative length, more blocks than steps.
     """
     sampler = sampler or Sampler()
     mask_id, eos_id = _special_ids(model, mask_id, eos_id)
@@ -213,7 +235,9 @@ def sample(
     ends = [min(end, P + gen_length) for end in range(P + length, P + gen_length + length, length)] or [P]
     steps = sampler.commit.steps if isinstance(sampler.commit, Fixed) and sampler.commit.steps is not None else None
     if steps is not None and steps < len(ends):
-        raise ValueError(f"steps={steps} is less than the {len(ends)} blocks of length {length}: every block needs a step")
+        raise ValueError(
+            f"steps={steps} is less than the {len(ends)} blocks of length {length}: every block needs a step"
+        )
     shares = num_transfer_tokens(steps, len(ends)) if steps is not None else [None] * len(ends)
     for end, share in zip(ends, shares, strict=True):
         loop.block(end, share)
@@ -291,10 +315,13 @@ class _Loop:
         )
 
     def stop(self) -> None:
-        """End rows whose text is complete: no mask up to the first end mark of the answer. What is still masked after it becomes end marks."""
+        """End rows whose text is complete: no mask up to the first end mark of the answer. What is still masked after
+        it becomes end marks."""
         answer = self.x[:, self.P :]
         is_end = (answer == self.eos_id).int()
-        open_before = ((answer == self.mask_id) & (is_end.cumsum(1) == 0)).any(1) | (self.x[:, : self.P] == self.mask_id).any(1)
+        open_before = ((answer == self.mask_id) & (is_end.cumsum(1) == 0)).any(1) | (
+            self.x[:, : self.P] == self.mask_id
+        ).any(1)
         done = is_end.any(1) & ~open_before
         answer[done[:, None] & (answer == self.mask_id)] = self.eos_id
         self.stopped |= done

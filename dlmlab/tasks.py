@@ -1,11 +1,13 @@
 """mini-GSM: grade-school word problems whose worked solution is a function of the question.
 
 Decisions
-* One integer seed makes one problem, so a training stream is `make_problem(seed)` for fresh seeds and resuming needs no state.
-* `solve` reads the *question text* and knows nothing of how it was made: the generator and the verifier share one source of truth.
+* One integer seed makes one problem, so a training stream is `make_problem(seed)` for fresh seeds and resuming needs
+  no state.
+* `solve` reads the *question text* and knows nothing of how it was made: the generator and the verifier share one
+  source of truth.
 * Every number is an integer 0-99 and one token; all arithmetic is exact; a perfect answer has entropy 0 nats.
-* Splits are disjoint by the hash of the skeleton (frames and numbers, names and things blanked): no training problem has the numbers and
-  the sentences of a test problem, whatever the names.
+* Splits are disjoint by the hash of the skeleton (frames and numbers, names and things blanked): no training problem
+  has the numbers and the sentences of a test problem, whatever the names.
 
 Form of the solution: GSM8K (Cobbe et al., arXiv 2110.14168), one equation a step and the answer after `####`.
 """
@@ -48,7 +50,8 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solved:
-    """What `solve` reads out of a question: equations as `(left, op, right, result)`, the answer and the blanked skeleton."""
+    """What `solve` reads out of a question: equations as `(left, op, right, result)`, the answer and the blanked
+    skeleton."""
 
     equations: tuple[tuple[int, str, int, int], ...]
     answer: int
@@ -172,7 +175,9 @@ def _numbers(frame: Frame, value: int | None, rng: random.Random) -> dict[str, i
     if not ops:
         return {"a": rng.randint(2, 60)}
     if signs[0] == "*" and "v" not in ops[0]:  # k bags of a, then perhaps v + t or v - t
-        room = {None: MAX_NUMBER, "+": MAX_NUMBER - (value or 0), "-": (value or 0) - 1}[signs[1] if len(signs) > 1 else None]
+        room = {None: MAX_NUMBER, "+": MAX_NUMBER - (value or 0), "-": (value or 0) - 1}[
+            signs[1] if len(signs) > 1 else None
+        ]
         k = rng.randint(2, 9)
         return {"k": k, "a": rng.randint(1 if len(signs) > 1 else 2, room // k)} if room // k >= 2 else None
     right = ops[0][2]
@@ -232,8 +237,8 @@ def split_of(skeleton: str) -> str:
 def make_problem(seed: int, *, split: str = "train", steps: int | None = None, distractor: float = 0.25) -> Problem:
     """Make the problem of a seed.
 
-    `steps` fixes the number of equations (1..5, default: drawn from `STEP_WEIGHTS`); `distractor` is the probability of a sentence that
-    does not matter. Raises `ValueError` for an unknown split or a number of steps outside 1..5.
+    `steps` fixes the number of equations (1..5, default: drawn from `STEP_WEIGHTS`); `distractor` is the probability
+    of a sentence that does not matter. Raises `ValueError` for an unknown split or a number of steps outside 1..5.
 
     >>> make_problem(3, steps=1, distractor=0.0) == make_problem(3, steps=1, distractor=0.0)
     True
@@ -277,7 +282,8 @@ class Equation:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What `verify` found. `correct` is exact match of the final answer; `clean` means every equation is right, follows, and none is missing."""
+    """What `verify` found. `correct` is exact match of the final answer; `clean` means every equation is right,
+    follows, and none is missing."""
 
     equations: tuple[Equation, ...]
     answer: int | None
@@ -294,7 +300,15 @@ def _judge(text: str, gold: list[tuple[int, str, int]]) -> Equation:
     if not match:
         return Equation(text, False, False)
     a, op, b, c = int(match[1]), match[2], int(match[3]), int(match[4])
-    right = (a - b == c) if op == "-" else (a + b == c) if op == "+" else (a * b == c) if op == "*" else (b > 0 and a == b * c)
+    right = (
+        (a - b == c)
+        if op == "-"
+        else (a + b == c)
+        if op == "+"
+        else (a * b == c)
+        if op == "*"
+        else (b > 0 and a == b * c)
+    )
     hit = next((key for key in ((a, op, b), (b, op, a)) if key in gold and (key == (a, op, b) or op in "+*")), None)
     if hit:
         gold.remove(hit)  # each calculation counts once
@@ -350,6 +364,8 @@ def write_splits(folder: Path = DATA / "mini-gsm", *, seed: int = 0) -> None:
 def load_split(split: str, folder: Path = DATA / "mini-gsm") -> list[Problem]:
     """Load a committed split. Raises `ValueError` for a name that is none of calibration, validation, test."""
     if split not in SPLIT_SIZES:
-        raise ValueError(f"split {split!r} is not on disk; known: {', '.join(SPLIT_SIZES)} (train is streamed: tasks.stream)")
+        raise ValueError(
+            f"split {split!r} is not on disk; known: {', '.join(SPLIT_SIZES)} (train is streamed: tasks.stream)"
+        )
     with open(folder / f"{split}.jsonl") as lines:
         return [Problem(**json.loads(line)) for line in lines]

@@ -1,11 +1,12 @@
 """The word-level tokenizer of mini-GSM: every word of the frames and every number 0-99 is one token.
 
-Built with `tokenizers`, saved in the Hugging Face format, loaded by `AutoTokenizer`. Text is lower-cased and split into words, numbers and signs, so that
-"Tom has 12+5 apples." needs no special spacing. A text is laid out as
+Built with `tokenizers`, saved in the Hugging Face format, loaded by `AutoTokenizer`. Text is lower-cased and split
+into words, numbers and signs, so that "Tom has 12+5 apples." needs no special spacing. A text is laid out as
 
     <|startoftext|> question <|answer|> solution <|endoftext|> <|endoftext|> ...
 
-with the end mark as padding, as in LLaDA's fine-tuning (arXiv 2502.09992, section 2.3): the model learns the length of an answer by predicting the padding.
+with the end mark as padding, as in LLaDA's fine-tuning (arXiv 2502.09992, section 2.3): the model learns the length of
+an answer by predicting the padding.
 """
 
 import re
@@ -64,8 +65,8 @@ def save_tokenizer(folder: Path) -> None:
 def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
     """Turn a question into prompt ids, ready for an answer: the chat template for one user turn.
 
-    A mask token in the question is kept as a mask (infilling). Raises `ValueError` listing the words the model has no token for, with examples of what it
-    can read.
+    A mask token in the question is kept as a mask (infilling). Raises `ValueError` listing the words the model has no
+    token for, with examples of what it can read.
     """
     turn = [{"role": "user", "content": question}]
     text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
@@ -73,9 +74,12 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int
     unknown = tokenizer.unk_token_id
     if unknown is not None and unknown in ids:
         spans = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
-        strange = [question[a:b] for i, (a, b) in zip(spans["input_ids"], spans["offset_mapping"], strict=True) if i == unknown]
+        strange = [
+            question[a:b] for i, (a, b) in zip(spans["input_ids"], spans["offset_mapping"], strict=True) if i == unknown
+        ]
         raise ValueError(
-            f"the model has no token for {', '.join(map(repr, dict.fromkeys(strange)))}; it reads whole numbers 0-99 and the words of mini-GSM, for example:\n"
+            f"the model has no token for {', '.join(map(repr, dict.fromkeys(strange)))}; "
+            "it reads whole numbers 0-99 and the words of mini-GSM, for example:\n"
             + "\n".join(f"  {e}" for e in EXAMPLES)
         )
     return ids

@@ -1,11 +1,16 @@
 """The training loop behind `python -m dlmlab train`.
 
 Decisions
-* Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed gives the same weights.
-* Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of 16: little padding, few shapes to compile.
-* Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the 1/t-weighted bound: its gradient is noisier.
-* Muon (Jordan et al. 2024, `torch.optim.Muon`) on the matrices of the blocks, AdamW on embedding, head and norms, linear decay to zero.
-* Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token count, so 1 and N processes agree.
+* Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed
+  gives the same weights.
+* Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
+  16: little padding, few shapes to compile.
+* Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the
+  1/t-weighted bound: its gradient is noisier.
+* Muon (Jordan et al. 2024, `torch.optim.Muon`) on the matrices of the blocks, AdamW on embedding, head and norms,
+  linear decay to zero.
+* Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
+  count, so 1 and N processes agree.
 """
 
 import json
@@ -18,6 +23,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -29,6 +35,8 @@ from dlmlab.tasks import make_problem
 from dlmlab.tokenizer import ANSWER, build_tokenizer, save_tokenizer
 
 POOL = 8
+Plan = tuple[tuple[int, float], ...]
+PLANS = ("answer_only", "suffix", "lr_plan")
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,10 @@ class TrainConfig:
     weight_decay: float = 0.1
     warmup: int = 100
     clip: float = 1.0
-    answer_only: tuple[tuple[int, float], ...] = ((0, 0.7),)  # (from step, share of rows in which only the answer is masked)
+    # Shares, as (from step, share): rows in which only the answer is masked; of these, rows masked from a point to the end.
+    answer_only: Plan = ((0, 0.7),)
+    suffix: Plan = ((0, 0.0),)
+    lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
     seed: int = 0
     optimizer: str = "muon"  # or "adamw"
     compile: bool = True
@@ -67,9 +78,8 @@ class TrainConfig:
         known = {f.name for f in fields(cls)}
         if unknown := sorted(values.keys() - known):
             raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        if "answer_only" in values:
-            values["answer_only"] = tuple((int(start), float(share)) for start, share in values["answer_only"])
-        return cls(**values)
+        plans = {k: tuple((int(start), float(value)) for start, value in values[k]) for k in PLANS if k in values}
+        return cls(**(values | plans))
 
 
 # ------------------------------------------------------------------------------------------------ data
@@ -115,18 +125,19 @@ class Batches:
         x0 = torch.full((len(rows), L), tokenizer.eos_token_id)
         for i, row in enumerate(rows):
             x0[i, : len(row)] = torch.tensor(row)
-        order = torch.randperm(len(rows), generator=generator)  # times are a grid over rows: break their tie with length
+        order = torch.randperm(
+            len(rows), generator=generator
+        )  # times are a grid over rows: break their tie with length
         x0 = x0[order]
         if config.attention == "causal":
             return self._next_token(x0)
-        share = [share for start, share in config.answer_only if start <= step][-1]
-        return self._masked(x0, share, generator)
+        return self._masked(x0, at(config.answer_only, step), at(config.suffix, step), generator)
 
     def _next_token(self, x0: Tensor) -> Batch:
         ends = (x0 == self.tokenizer.eos_token_id).cumsum(1)
         return Batch(x0[:, :-1], x0[:, 1:], ends[:, 1:] <= 1)  # the first end mark counts, the padding does not
 
-    def _masked(self, x0: Tensor, answer_only: float, generator: torch.Generator) -> Batch:
+    def _masked(self, x0: Tensor, answer_only: float, suffix: float, generator: torch.Generator) -> Batch:
         B = len(x0)
         answer_at = (x0 == self.answer_id).int().argmax(1)  # (B,)
         is_answer = torch.arange(x0.shape[1])[None] > answer_at[:, None]
@@ -135,6 +146,13 @@ class Batches:
         maskable = torch.where(only_answer, is_answer, ~fixed)
         t = low_discrepancy_times(B, generator=generator)
         xt, masked = forward_process(x0, t, self.tokenizer.mask_token_id, maskable=maskable, generator=generator)
+        if suffix > 0:
+            length = (is_answer & (x0 != self.tokenizer.eos_token_id)).sum(1) + 1  # (B,), with one end mark
+            cut = answer_at + 1 + ((1 - t) * length).long()
+            tail = torch.arange(x0.shape[1])[None] >= cut[:, None]
+            from_the_end = (torch.rand(B, generator=generator) < suffix)[:, None] & only_answer
+            masked = torch.where(from_the_end, tail, masked)
+            xt = torch.where(masked, self.tokenizer.mask_token_id, x0)
         return Batch(xt, x0, masked)
 
 
@@ -180,9 +198,15 @@ def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.opt
     ]
 
 
+def at(plan: Plan, step: int) -> float:
+    """Look up the value of a plan in steps: that of the last entry that has begun."""
+    return [value for start, value in plan if start <= step][-1]
+
+
 def schedule(tokens_seen: int, step: int, config: TrainConfig) -> float:
-    """Learning-rate factor: linear warm-up over steps, then linear decay to zero over tokens."""
-    return min((step + 1) / config.warmup, 1.0) * max(0.0, 1.0 - tokens_seen / config.tokens)
+    """Learning-rate factor: linear warm-up over steps, then straight lines over tokens (by default from 1 to 0)."""
+    tokens, factors = zip(*(config.lr_plan or ((0, 1.0), (config.tokens, 0.0))), strict=True)
+    return min((step + 1) / config.warmup, 1.0) * float(np.interp(tokens_seen, tokens, factors))
 
 
 # ------------------------------------------------------------------------------------------------ the loop
@@ -190,7 +214,8 @@ def schedule(tokens_seen: int, step: int, config: TrainConfig) -> float:
 
 @dataclass
 class Workers:
-    """The processes of a run: `rank` of `size`; one process needs no launcher, `torchrun` sets the environment for more."""
+    """The processes of a run: `rank` of `size`; one process needs no launcher, `torchrun` sets the environment for
+    more."""
 
     rank: int = 0
     size: int = 1
@@ -251,7 +276,10 @@ class Run:
         free = {"save_every", "eval_every", "log_every", "threads", "device"}  # these change no weight on purpose
         other = {k for k, v in asdict(self.config).items() if state["config"].get(k) != v} - free
         if other:
-            raise ValueError(f"{self.state_path} was made with other values of {', '.join(sorted(other))}; give another --out or delete it")
+            raise ValueError(
+                f"{self.state_path} was made with other values of {', '.join(sorted(other))}; "
+                "give another --out or delete it"
+            )
         self.model.load_state_dict(state["model"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
@@ -282,7 +310,9 @@ class Run:
         self.tokens += batch.targets.numel()
         return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
 
-    def run(self, *, stop_after: int | None = None, evaluate: Callable[[LLaDAModelLM], dict] | None = None, say=print) -> LLaDAModelLM:
+    def run(
+        self, *, stop_after: int | None = None, evaluate: Callable[[LLaDAModelLM], dict] | None = None, say=print
+    ) -> LLaDAModelLM:
         """Train until the token budget is spent (or `stop_after` steps), saving as it goes; returns the model.
 
         `evaluate(model) -> dict` is called every `eval_every` steps and at the end; its numbers go into the log.
@@ -299,7 +329,12 @@ class Run:
                 since, first_tokens = now, self.tokens
                 if self.workers.size > 1:
                     dist.all_reduce(sums)
-                entry = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": round(float(sums[0] / sums[1]), 5)}
+                entry = {
+                    "step": self.step,
+                    "tokens": self.tokens,
+                    "seconds": round(self.seconds, 1),
+                    "loss": round(float(sums[0] / sums[1]), 5),
+                }
                 sums = torch.zeros(2)
                 if evaluate and chief and (self.step % config.eval_every == 0 or done):
                     self.model.eval()
@@ -309,8 +344,13 @@ class Run:
                 self.log.append(entry)
                 if chief:
                     left = (config.tokens - self.tokens) / speed / 60
-                    extra = "".join(f" · {k} {v:.3f}" for k, v in entry.items() if k not in ("step", "tokens", "seconds", "loss"))
-                    say(f"{config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · loss {entry['loss']:.4f} · {speed:,.0f} tokens/s · {left:.1f} min left{extra}")
+                    extra = "".join(
+                        f" · {k} {v:.3f}" for k, v in entry.items() if k not in ("step", "tokens", "seconds", "loss")
+                    )
+                    say(
+                        f"{config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · loss {entry['loss']:.4f} · "
+                        f"{speed:,.0f} tokens/s · {left:.1f} min left{extra}"
+                    )
                 if time.perf_counter() - saved > config.save_every:
                     self.save()
                     saved = time.perf_counter()
@@ -333,7 +373,9 @@ def plot_log(log: list[dict], name: str, path: Path) -> None:
     from matplotlib.figure import Figure  # not pyplot: no global state, no display
 
     fig = Figure(figsize=(6, 3.2), dpi=100, layout="constrained")
-    ax = fig.add_subplot(xlabel="tokens seen (millions)", ylabel="training loss (nats / predicted token)", title=name, yscale="log")
+    ax = fig.add_subplot(
+        xlabel="tokens seen (millions)", ylabel="training loss (nats / predicted token)", title=name, yscale="log"
+    )
     ax.plot([e["tokens"] / 1e6 for e in log], [e["loss"] for e in log], lw=1, label="training loss")
     seen = [(e["tokens"] / 1e6, e["exact_match"]) for e in log if "exact_match" in e]
     if seen:
@@ -346,4 +388,5 @@ def plot_log(log: list[dict], name: str, path: Path) -> None:
 def describe(config: TrainConfig) -> str:
     """Say in one line what a run is."""
     n = count_parameters(build_model(config))
-    return f"{config.name}: {n:,} parameters, {config.attention} attention, {config.tokens / 1e6:.0f} M tokens, {config.rows} rows a step, {config.optimizer}"
+    budget = f"{config.tokens / 1e6:.0f} M tokens, {config.rows} rows a step, {config.optimizer}"
+    return f"{config.name}: {n:,} parameters, {config.attention} attention, {budget}"

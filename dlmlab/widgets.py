@@ -1,6 +1,7 @@
 """Widgets: three lines that bind a slider to a view of `dlmlab.plotting`.
 
-They use `observe` with `HTML` and `Image`, so they work in JupyterLab and in strict nbval alike, and a test can drive them by setting `slider.value`.
+They use `observe` with `HTML` and `Image`, so they work in JupyterLab and in strict nbval alike, and a test can drive
+them by setting `slider.value`.
 """
 
 import html
@@ -16,7 +17,9 @@ class Player(W.VBox):
     """A slider over the states of something; `view(i) -> (figure, text)` draws one."""
 
     def __init__(self, view, last: int, description: str):
-        self.slider = W.IntSlider(min=0, max=last, value=0, description=description, continuous_update=False, layout=W.Layout(width="420px"))
+        self.slider = W.IntSlider(
+            min=0, max=last, value=0, description=description, continuous_update=False, layout=W.Layout(width="420px")
+        )
         self.image = W.Image(format="png", layout=W.Layout(width="720px"))
         self.text = W.HTML()
         self._view = view

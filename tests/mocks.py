@@ -21,7 +21,7 @@ class UniformDenoiser:
 
 
 class OracleDenoiser:
-    """Knows the clean texts `x0` (N, L): the tokens of the first one that agrees with what is visible get all but nothing."""
+    """Knows the clean texts `x0` (N, L) and bets on the first one that agrees with what is visible."""
 
     def __init__(self, x0: Tensor, vocab: int, mask_id: int, sharpness: float = 30.0):
         self.x0, self.vocab, self.mask_id, self.sharpness = torch.atleast_2d(x0), vocab, mask_id, sharpness
@@ -32,10 +32,10 @@ class OracleDenoiser:
 
 
 class RandomDenoiser:
-    """Logits in 0..6 hashed from the whole context, the position and the token: arbitrary, and the same for the same ids.
+    """Logits in 0..6 hashed from the whole context, the position and the token: arbitrary, and a function of the ids.
 
-    Padding is not looked at and not counted, so a padded row gets exactly the logits of the row alone. With few `levels` tokens tie exactly; with `twins`
-    neighbouring positions share their logits, so positions tie too.
+    Padding is not looked at and not counted, so a padded row gets exactly the logits of the row alone. With few
+    `levels` tokens tie exactly; with `twins` neighbouring positions share their logits, so positions tie too.
     """
 
     def __init__(self, vocab: int, seed: int = 0, *, levels: int = 2**20, twins: bool = False):

@@ -29,9 +29,11 @@ def candidates(p: torch.Tensor, eligible=None, quota=None) -> Candidates:
 
 
 def with_confidence(*rows: list[float]) -> Candidates:
-    """Make candidates from the confidences alone: two tokens, c and 1 - c."""
-    c = torch.tensor(rows)
-    return candidates(torch.stack([c, 1 - c], -1))
+    """Make candidates from the confidences alone: the proposed token has probability c, one other the rest."""
+    confidence = torch.tensor(rows)
+    made = candidates(torch.stack([confidence, 1 - confidence], -1))
+    made.score = made.confidence = confidence
+    return made
 
 
 def random_candidates(seed: int, quota=None) -> Candidates:

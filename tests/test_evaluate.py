@@ -23,7 +23,7 @@ FAST = Sampler(commit=Threshold(0.5))
 
 
 class Student:
-    """Read the question out of the ids and write its true solution; `wrong` questions get the solution with another answer."""
+    """Read the question out of the ids and write its true solution; a `wrong` question gets another final answer."""
 
     def __init__(self, wrong: set[str] = frozenset()):
         self.wrong = wrong
@@ -51,7 +51,7 @@ def model_of(denoiser) -> ModelOf:
     return ModelOf(denoiser, MASK, EOS)
 
 
-# -------------------------------------------------------------------------------------------------------------- intervals
+# ---------------------------------------------------------------------------------------------------------- intervals
 
 
 @pytest.mark.parametrize("hits, n", [(0, 10), (3, 10), (10, 10), (497, 500), (1, 1)])
@@ -69,7 +69,7 @@ def test_no_hit_in_ten_is_not_certainly_zero():
     assert str(Proportion(0, 10)) == "0.0% [0.0%, 27.8%]"
 
 
-# ---------------------------------------------------------------------------------------------------------------- accuracy
+# ----------------------------------------------------------------------------------------------------------- accuracy
 
 
 def test_a_model_that_writes_the_true_solution_is_always_right():

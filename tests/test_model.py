@@ -1,4 +1,4 @@
-"""The transformer: LLaDA's arithmetic and names, three kinds of attention, an exact cache, and statistics that change nothing."""
+"""The transformer: LLaDA's arithmetic and names, three kinds of attention, an exact cache, harmless statistics."""
 
 import pytest
 import torch
@@ -25,8 +25,9 @@ NAMES_IN_LLAMA = {
 }
 # `reference/sampling-methods.md` 4.1, the config.json of GSAI-ML/LLaDA-8B-Base
 LLADA_8B = {
-    "d_model": 4096, "n_heads": 32, "n_kv_heads": 32, "n_layers": 32, "mlp_hidden_size": 12288, "mlp_ratio": 4, "vocab_size": 126464,
-    "embedding_size": 126464, "max_sequence_length": 4096, "rope_theta": 500000.0, "rms_norm_eps": 1e-5, "mask_token_id": 126336,
+    "d_model": 4096, "n_heads": 32, "n_kv_heads": 32, "n_layers": 32, "mlp_hidden_size": 12288, "mlp_ratio": 4,
+    "vocab_size": 126464, "embedding_size": 126464, "max_sequence_length": 4096, "rope_theta": 500000.0,
+    "rms_norm_eps": 1e-5, "mask_token_id": 126336,
 }  # fmt: skip
 
 
@@ -73,7 +74,8 @@ def llama_twin(model):
     return llama
 
 
-# An eps and a theta far from the usual ones, and fewer key heads than heads: with the defaults a wrong convention hides in the rounding.
+# An eps and a theta far from the usual ones (and fewer key heads than heads): with the defaults a wrong convention
+# hides in the rounding.
 STRANGE = {"rms_norm_eps": 0.1, "rope_theta": 50.0}
 
 
@@ -184,7 +186,7 @@ def test_rows_of_a_padded_batch_do_not_touch_each_other():
     assert close(result[:1], logits(model, ids[:1])) and close(result[1:, 4:], logits(model, ids[1:, 4:]), atol=1e-4)
 
 
-# ------------------------------------------------------------------------------------------------ statistics and kernels
+# ---------------------------------------------------------------------------------------------- statistics and kernels
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

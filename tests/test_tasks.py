@@ -1,4 +1,4 @@
-"""mini-GSM: every question has one reading and one answer, the splits never meet, and the verifier judges whatever a model writes."""
+"""mini-GSM: a question has one reading and one answer, the splits never meet, the verifier judges any text."""
 
 import random
 from itertools import chain, islice
@@ -113,9 +113,10 @@ def test_a_seed_fixes_the_problem():
 
 def test_there_are_more_than_a_billion_problems():
     # A lower bound from one corner of the language: comparisons with three people and two equations,
-    #   {A} has {a} {things} . {B} has {b} more than {A} . {C} has {c} fewer than {B} . how many {things} does {C} have ?
-    # The generator draws a in 2..60, b in 1..min(99 - a, 50), c in 1..a + b - 1 (`tasks._numbers`); three different names; any thing.
-    # Different choices give different texts, and every text is readable, so the product counts distinct problems.
+    #   X has {a} {o} . Y has {b} more than X . Z has {c} fewer than Y . how many {o} does Z have ?
+    # The generator draws a in 2..60, b in 1..min(99 - a, 50), c in 1..a + b - 1 (`tasks._numbers`), three different
+    # names and any thing. Different choices give different texts, and every text is readable: the product counts
+    # distinct problems.
     numbers = [(a, b, c) for a in range(2, 61) for b in range(1, min(99 - a, 50) + 1) for c in range(1, a + b)]
     comparison = next(s for s in SITUATIONS if s.name == "comparison")
     names = len(NAMES) * (len(NAMES) - 1) * (len(NAMES) - 2)
@@ -314,13 +315,8 @@ def test_verify_never_raises_on_a_question_with_strange_words():
         assert isinstance(verify(" ".join(question), " ".join(answer)).clean, bool)
 
 
-@pytest.mark.parametrize("digit", ["²", "½", "Ⅷ"])
-def test_signs_that_only_look_like_digits_are_no_numbers(digit):
+@pytest.mark.parametrize("digit", ["²", "½", "Ⅷ", "٣", "３"])
+def test_only_the_digits_0_to_9_make_a_number(digit):
     verdict = verify(APPLES.replace("5", digit), f"12 + {digit} = 17 ; #### {digit}")
     assert verdict.problem and verdict.answer is None and not verdict.equations[0].right
-
-
-@pytest.mark.parametrize("digit", ["٣", "３"])
-def test_digits_of_other_scripts_do_not_stop_the_verifier(digit):
-    assert verify(APPLES, f"12 + {digit} = 15 ; #### {digit}").correct is False
-    assert isinstance(verify(APPLES.replace("5", digit), "12 + 5 = 17 ; #### 17").clean, bool)
+    assert verify(APPLES, f"12 + {digit} = 15 ; #### 17{digit}").answer is None

@@ -1,4 +1,4 @@
-"""The tokenizer: one token a word and a number, the same after a trip to disk, and an honest error for what it cannot read."""
+"""The tokenizer: one token a word and a number, the same from disk, an honest error for what it cannot read."""
 
 import pytest
 from transformers import AutoTokenizer

@@ -1,4 +1,4 @@
-"""Models small enough to build in a test, with weights that matter: scales of norms and projections far from their start values."""
+"""Models small enough for a test, with weights that matter: norms and projections far from their start values."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def tiny_model(attention: str = "full", *, seed: int = 0, **changes) -> LLaDAMod
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = LLaDAModelLM(config)
-        for name, weight in model.named_parameters():
+        for weight in model.parameters():
             if weight.ndim == 1:  # the scale of a norm: all ones would hide a norm that forgets it
                 torch.nn.init.uniform_(weight, 0.5, 1.5)
     return model.eval()
@@ -37,7 +37,7 @@ def tiny_ids(B: int = 2, L: int = 12, *, vocab: int = 50, seed: int = 0) -> torc
 
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
-    """Compute a module's tests on one thread: at these sizes two threads only wait for each other, for minutes on a busy machine."""
+    """Compute a module's tests on one thread: at these sizes two threads only wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -32,7 +32,6 @@ def check_forward_process(fn: Callable) -> None:
 
     xt, masked = run(seeded(0), maskable=maskable)
     assert not (masked & ~maskable).any(), "maskable is ignored: tokens outside it were masked"
-    assert masked[1][maskable[1]].all(), "at t = 1 every maskable token of the row should be masked"
     rate = (masked & maskable).sum(1) / maskable.sum(1)  # (7,)
     assert torch.allclose(rate, t, atol=0.07), (
         f"among the maskable tokens the share of masked ones is {show(rate)}, it should be near t = {show(t)}"

@@ -79,7 +79,7 @@ def _expect_softmax(run: Callable, T: float) -> None:
     for wrong, message in mistakes:
         assert (got - wrong).abs().max() > 0.03, f"{message}; {numbers}"
     assert got[2] == 0, f"a token whose logit is -inf was drawn; {numbers}"
-    assert (got - right).abs().max() < 0.04, f"{numbers}; check the two minus signs of the noise, -log(-log u)"
+    assert (got - right).abs().max() < 0.04, f"{numbers}; is the noise -log(-log u), with both minus signs?"
 
 
 EXERCISE = Exercise(

@@ -50,6 +50,19 @@ def keeps_an_end_mark_at_the_start(ids, eos_id):
     return ids[:n] if n else list(ids)
 
 
+def cuts_one_too_early(ids, eos_id):
+    return ids[: max(ids.index(eos_id) - 1, 0)] if eos_id in ids else list(ids)
+
+
+def ends_an_empty_answer(ids, eos_id):
+    ids = ids or [7]
+    return ids[: ids.index(eos_id)] if eos_id in ids else list(ids)
+
+
+def returns_a_tuple(ids, eos_id):
+    return tuple(takewhile(lambda i: i != eos_id, ids))
+
+
 def returns_nothing(ids, eos_id):
     ids[: ids.index(eos_id)] if eos_id in ids else list(ids)
 
@@ -65,6 +78,9 @@ MUTANTS = {
     takes_eos_0_for_no_end_mark: "eos_id = 0",
     cuts_at_any_0: "token id 0",
     keeps_an_end_mark_at_the_start: "starts with the end mark",
+    cuts_one_too_early: "should be [5, 0, 7]",
+    ends_an_empty_answer: "empty answer stays empty",
+    returns_a_tuple: "it should be a list",
     returns_nothing: "return statement",
 }
 

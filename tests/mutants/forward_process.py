@@ -91,6 +91,30 @@ def hides_what_should_stay(x0, t, mask_id, *, maskable=None, generator):
     return torch.where(masked, x0, mask_id), masked
 
 
+def never_quite_clean(x0, t, mask_id, *, maskable=None, generator):
+    masked = torch.rand(x0.shape, generator=generator) < t[:, None].clamp(min=0.01)
+    return _finish(x0, mask_id, masked, maskable)
+
+
+def never_quite_full(x0, t, mask_id, *, maskable=None, generator):
+    masked = torch.rand(x0.shape, generator=generator) < t[:, None].clamp(max=0.99)
+    return _finish(x0, mask_id, masked, maskable)
+
+
+def another_schedule(x0, t, mask_id, *, maskable=None, generator):
+    masked = torch.rand(x0.shape, generator=generator) < torch.sin(torch.pi / 2 * t[:, None]) ** 2
+    return _finish(x0, mask_id, masked, maskable)
+
+
+def hides_more_than_it_says(x0, t, mask_id, *, maskable=None, generator):
+    drawn = torch.rand(x0.shape, generator=generator) < t[:, None]
+    return torch.where(drawn, mask_id, x0), drawn if maskable is None else drawn & maskable
+
+
+def returns_nothing(x0, t, mask_id, *, maskable=None, generator):
+    _finish(x0, mask_id, torch.rand(x0.shape, generator=generator) < t[:, None], maskable)
+
+
 def returns_xt_only(x0, t, mask_id, *, maskable=None, generator):
     return _finish(x0, mask_id, torch.rand(x0.shape, generator=generator) < t[:, None], maskable)[0]
 
@@ -112,6 +136,11 @@ MUTANTS = {
     masks_an_exact_count: "exactly t * L",
     returns_what_is_visible: "1 - t",
     hides_what_should_stay: "does not hold mask_id",
+    never_quite_clean: "t = 0 must stay clean",
+    never_quite_full: "t = 1 must be masked everywhere",
+    another_schedule: "not near t",
+    hides_more_than_it_says: "visible tokens must stay",
+    returns_nothing: "return statement",
     returns_xt_only: "return two tensors",
 }
 

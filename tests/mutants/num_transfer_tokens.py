@@ -46,6 +46,10 @@ def true_division(masks, steps):
     return [masks / steps] * steps
 
 
+def returns_nothing(masks, steps):
+    divmod(masks, steps)
+
+
 def returns_a_tensor(masks, steps):
     base, rest = divmod(masks, steps)
     return base + (torch.arange(steps) < rest).long()
@@ -61,6 +65,7 @@ MUTANTS = {
     greedy_with_ceil: "uneven",
     cumulative_rounding: "larger parts must come first",
     true_division: "whole numbers",
+    returns_nothing: "return statement",
     returns_a_tensor: "it should be a list",
 }
 

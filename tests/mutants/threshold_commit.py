@@ -22,6 +22,11 @@ def takes_only_the_best(score, eligible, tau):
     return _best(score, eligible)
 
 
+def takes_the_two_best(score, eligible, tau):
+    best = _best(score, eligible)
+    return ((score >= tau) & eligible) | best | _best(score, eligible & ~best)
+
+
 def best_of_the_batch(score, eligible, tau):
     best = score.masked_fill(~eligible, -INF).flatten().argmax()
     take = ((score >= tau) & eligible).flatten()
@@ -80,6 +85,7 @@ MUTANTS = {
     strict_threshold: ">= tau, not > tau",
     forgets_the_best: "nothing is taken",
     takes_only_the_best: "every score >= tau",
+    takes_the_two_best: "the one best of each row",
     best_of_the_batch: "per row",
     best_only_when_the_batch_has_none: "per row",
     takes_what_is_not_eligible: "not eligible was taken",

@@ -1,0 +1,333 @@
+"""Training: a run is a function of its recipe, however often it is killed and on however many processes it runs."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from dlmlab import cli, tokenizer
+from dlmlab.checkpoint import load
+from dlmlab.model import LLaDAModelLM
+from dlmlab.tasks import solve
+from dlmlab.tokenizer import build_tokenizer
+from dlmlab.training import Batches, Run, TrainConfig, build_model, build_optimizers, plot_log, schedule
+from tests.tiny import one_thread  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MUON = pytest.mark.skipif(
+    not hasattr(torch.optim, "Muon"), reason="2026-11-22: torch has Muon from 2.9 on, we allow 2.6"
+)
+OPTIMIZERS = ["adamw", pytest.param("muon", marks=MUON)]
+TINY = TrainConfig(
+    name="tiny", d_model=32, n_heads=2, n_layers=1, mlp_hidden_size=48, tokens=20_000, rows=4, warmup=5,
+    optimizer="adamw", compile=False, bf16=False, threads=1, log_every=1,
+)  # fmt: skip
+MASK, BOS, EOS, ANSWER = build_tokenizer().convert_tokens_to_ids(
+    [tokenizer.MASK, tokenizer.BOS, tokenizer.EOS, tokenizer.ANSWER]
+)
+
+
+def trained(config, out, steps, say=lambda line: None) -> Run:
+    """Start or go on with a run, up to a step."""
+    run = Run(config, out)
+    run.resume()
+    run.run(stop_after=steps, say=say)
+    return run
+
+
+def same_weights(a, b) -> bool:
+    a, b = a.model.state_dict(), b.model.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def same_batch(a, b) -> bool:
+    return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("inputs", "targets", "weight"))
+
+
+def write_toml(path: Path, config: TrainConfig) -> Path:
+    # JSON's numbers, strings, booleans and lists are also TOML's.
+    path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in asdict(config).items()))
+    return path
+
+
+# ------------------------------------------------------------------------------------------------ batches
+
+
+@pytest.mark.parametrize("attention", ["full", "causal"])
+def test_a_batch_depends_on_its_step_alone(attention):
+    config = replace(TINY, attention=attention)
+    used, asked = Batches(config), [3, 17, 9, 3, 0, 17]
+    batches = [used(step) for step in asked]
+    for step, batch in zip(asked, batches, strict=True):
+        assert same_batch(batch, Batches(config)(step))
+    texts = [tuple(map(tuple, b.targets.tolist())) for b in batches]
+    assert len(set(texts)) == len(set(asked))
+
+
+def test_another_seed_gives_other_problems():
+    assert not same_batch(Batches(TINY)(0), Batches(replace(TINY, seed=1))(0))
+
+
+def test_a_row_is_a_problem_its_solution_and_end_marks():
+    batches = Batches(TINY)
+    for step in range(10):
+        targets = batches(step).targets
+        assert targets.shape[1] % 16 == 0 and targets.shape[1] <= TINY.max_sequence_length
+        for row in targets.tolist():
+            at, end = row.index(ANSWER), row.index(EOS)
+            question, solution = (batches.tokenizer.decode(part) for part in (row[1:at], row[at + 1 : end]))
+            assert row[0] == BOS and solve(question).text == solution and set(row[end:]) == {EOS}
+
+
+def test_masked_batches_hide_what_the_loss_counts_and_nothing_else():
+    for step in range(10):
+        batch = Batches(TINY)(step)
+        assert torch.equal(batch.inputs == MASK, batch.weight) and not (batch.targets == MASK).any()
+        assert torch.equal(batch.inputs[~batch.weight], batch.targets[~batch.weight])
+
+
+def hidden(answer_only, **recipe):
+    """Give targets and the masked positions left and right of the answer mark, for ten steps of a recipe."""
+    batches = Batches(replace(TINY, answer_only=answer_only, **recipe))
+    for batch in map(batches, range(10)):
+        right = (batch.targets == ANSWER).cumsum(1).bool()
+        yield batch.targets, batch.weight & ~right, batch.weight & right
+
+
+def test_an_answer_only_row_keeps_its_prompt():
+    assert not any(left.any() for _, left, _ in hidden(((0, 1.0),)))
+    assert any(right.any() for _, _, right in hidden(((0, 1.0),)))
+
+
+def test_other_rows_hide_the_prompt_too_but_never_the_begin_and_answer_marks():
+    rows = list(hidden(((0, 0.0),)))
+    assert any(left.any() for _, left, _ in rows)
+    assert not any((left | right)[(x0 == BOS) | (x0 == ANSWER)].any() for x0, left, right in rows)
+
+
+def test_the_share_of_answer_only_rows_changes_at_its_step():
+    left = [left.any().item() for _, left, _ in hidden(((0, 0.0), (5, 1.0)))]
+    assert any(left[:5]) and not any(left[5:])
+
+
+def test_a_suffix_row_hides_its_answer_from_a_point_to_the_end():
+    cuts = set()
+    for x0, left, right in hidden(((0, 1.0),), suffix=((0, 1.0),)):
+        assert not left.any()
+        for row, hides in zip(x0.tolist(), right.tolist(), strict=True):
+            cut = hides.index(True)
+            assert all(hides[cut:]) and row.index(ANSWER) < cut <= row.index(EOS)  # at least the end mark is asked for
+            cuts.add((cut - row.index(ANSWER)) / (row.index(EOS) - row.index(ANSWER)))
+    assert min(cuts) < 0.3 and max(cuts) > 0.7  # early and late in the answer
+
+
+def test_rows_with_masks_in_the_prompt_are_never_cut():
+    plain, cut = (Batches(replace(TINY, answer_only=((0, 0.0),), suffix=((0, s),))) for s in (0.0, 1.0))
+    assert all(same_batch(plain(step), cut(step)) for step in range(5))
+
+
+def test_next_token_targets_are_shifted_and_end_with_the_first_end_mark():
+    causal, full = Batches(replace(TINY, attention="causal")), Batches(TINY)
+    for step in range(10):
+        batch, texts = causal(step), full(step).targets
+        assert torch.equal(batch.inputs, texts[:, :-1]) and torch.equal(
+            batch.targets, texts[:, 1:]
+        )  # the twin reads the same
+        for row, weight in zip(batch.targets, batch.weight, strict=True):
+            counted = row[weight].tolist()
+            assert counted.count(EOS) == 1 and counted[-1] == EOS
+            assert counted == row[: len(counted)].tolist()
+
+
+# ------------------------------------------------------------------------------------------------ recipe and optimizer
+
+
+def test_a_recipe_survives_the_trip_through_toml(tmp_path):
+    config = replace(TINY, answer_only=((0, 0.5), (30, 0.9)), lr_plan=((0, 1.0), (9, 0.5)), lr=1e-3)
+    assert TrainConfig.read(write_toml(tmp_path / "a.toml", config)) == config
+
+
+def test_an_unknown_key_is_named_with_the_known_ones(tmp_path):
+    (tmp_path / "a.toml").write_text('name = "a"\nlearning_rate = 1\n')
+    with pytest.raises(ValueError, match=r"a\.toml: unknown keys learning_rate; known: .*\blr\b.*\brows\b"):
+        TrainConfig.read(tmp_path / "a.toml")
+
+
+def test_the_shipped_twins_share_size_problems_and_optimizer():
+    names, data = ("llada-mini", "llama-mini"), Path(__file__).parents[1] / "data"
+    mini, twin = (asdict(TrainConfig.read(data / name / "training.toml")) for name in names)
+    assert (mini["name"], twin["name"]) == names and (mini["attention"], twin["attention"]) == ("full", "causal")
+    different = {k for k in mini if mini[k] != twin[k]}
+    assert different <= {"name", "attention", "answer_only", "suffix", "tokens", "lr_plan"}
+
+
+def test_the_same_seed_gives_the_same_start_and_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    a, b, c = (build_model(replace(TINY, seed=s)).state_dict() for s in (1, 1, 2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert not torch.equal(a["model.transformer.wte.weight"], c["model.transformer.wte.weight"])
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_parameter_is_optimized_once(optimizer):
+    model = build_model(TINY)
+    optimizers = build_optimizers(model, replace(TINY, optimizer=optimizer))
+    held = [id(p) for o in optimizers for group in o.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in model.parameters())
+
+
+def test_an_unknown_optimizer_is_named():
+    with pytest.raises(ValueError, match="'sgd' is unknown; known: muon, adamw"):
+        build_optimizers(build_model(TINY), replace(TINY, optimizer="sgd"))
+
+
+def test_a_torch_without_muon_says_what_to_do(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(RuntimeError, match="adamw"):
+        build_optimizers(build_model(TINY), replace(TINY, optimizer="muon"))
+
+
+def test_the_learning_rate_rises_over_steps_and_falls_to_zero_over_tokens():
+    config = replace(TINY, warmup=10, tokens=1000)
+    assert [schedule(0, step, config) for step in (0, 4, 9, 50)] == [0.1, 0.5, 1.0, 1.0]
+    assert [schedule(tokens, 50, config) for tokens in (0, 250, 1000, 1200)] == [1.0, 0.75, 0.0, 0.0]
+    factors = [schedule(10 * step, step, config) for step in range(100)]
+    peak = factors.index(max(factors))
+    assert factors[: peak + 1] == sorted(factors[: peak + 1]) and factors[peak:] == sorted(factors[peak:], reverse=True)
+
+
+def test_a_plan_joins_its_points_by_straight_lines_and_stays_at_the_last():
+    config = replace(TINY, warmup=1, lr_plan=((0, 1.0), (100, 0.5), (200, 0.5), (400, 0.1)))
+    assert [schedule(t, 9, config) for t in (0, 50, 150, 300, 900)] == pytest.approx([1.0, 0.75, 0.5, 0.3, 0.1])
+
+
+# ------------------------------------------------------------------------------------------------ the loop
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_the_loss_starts_at_a_uniform_guess_and_falls(optimizer, tmp_path):
+    run = Run(replace(TINY, optimizer=optimizer, rows=16, lr=3e-3, tokens=100_000), tmp_path)
+    losses = [run.train_step() for _ in range(30)]
+    per_token = [float(total / count) for total, count in losses]
+    assert per_token[0] == pytest.approx(math.log(run.model.config.vocab_size), abs=0.1)  # nats of a uniform guess
+    assert sum(per_token[-5:]) < 0.8 * sum(per_token[:5])
+
+
+@pytest.mark.parametrize("attention", ["full", "causal"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_killed_run_resumes_to_the_same_weights(optimizer, attention, tmp_path):
+    config = replace(TINY, optimizer=optimizer, attention=attention)
+    whole = trained(config, tmp_path / "whole", 12)
+    killed = trained(config, tmp_path / "killed", 5)
+    for _ in range(2):
+        killed.train_step()  # two steps that die with the process
+    resumed = trained(config, tmp_path / "killed", 12)  # step 8 begins a new pool of problems
+    assert same_weights(whole, resumed) and not same_weights(whole, killed)
+    assert (resumed.step, resumed.tokens) == (whole.step, whole.tokens) == (12, whole.log[-1]["tokens"])
+    assert [(e["step"], e["loss"]) for e in resumed.log] == [(e["step"], e["loss"]) for e in whole.log]
+
+
+def test_a_kill_while_the_state_is_written_leaves_the_one_before(tmp_path, monkeypatch):
+    whole = trained(TINY, tmp_path / "whole", 6)
+    run = trained(TINY, tmp_path / "killed", 3)
+    run.train_step()
+
+    def killed(state, path):
+        Path(path).write_bytes(b"half a st")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch, "save", killed)
+        run.save()
+    again = Run(TINY, tmp_path / "killed")
+    assert again.resume() and again.step == 3
+    assert same_weights(whole, trained(TINY, tmp_path / "killed", 6))
+
+
+def test_a_run_without_a_state_starts_at_step_0(tmp_path):
+    run = Run(TINY, tmp_path)
+    assert run.resume() is False and run.step == 0
+
+
+@pytest.mark.parametrize("key, value", [("lr", 1e-2), ("rows", 2), ("seed", 5), ("answer_only", ((0, 0.1),))])
+def test_a_state_of_another_recipe_is_refused_by_the_name_of_the_key(key, value, tmp_path):
+    Run(TINY, tmp_path).save()
+    with pytest.raises(ValueError, match=f"other values of {key};"):
+        Run(replace(TINY, **{key: value}), tmp_path).resume()
+
+
+def test_what_changes_no_weight_may_change_between_runs(tmp_path):
+    Run(TINY, tmp_path).save()
+    assert Run(replace(TINY, save_every=1.0, eval_every=7, log_every=3), tmp_path).resume()
+
+
+def test_a_run_ends_with_its_budget_and_writes_down_what_it_saw(tmp_path):
+    lines, seen = [], []
+
+    def evaluate(model: LLaDAModelLM) -> dict:
+        seen.append((run.step, model.training))
+        return {"exact_match": 0.25}
+
+    run = Run(replace(TINY, tokens=1200, eval_every=2), tmp_path)
+    model = run.run(evaluate=evaluate, say=lines.append)
+    assert not model.training and run.tokens >= 1200 > run.log[-2]["tokens"]
+    steps = sorted({*range(2, run.step + 1, 2), run.step})
+    assert seen == [(step, False) for step in steps]  # every second step and the last, in evaluation mode
+    assert [e["step"] for e in run.log if "exact_match" in e] == steps
+    assert len(lines) == run.step and all("loss" in x and "tokens/s" in x and "min left" in x for x in lines)
+
+
+def test_an_exported_run_is_a_checkpoint_with_log_and_curve(tmp_path):
+    run = trained(TINY, tmp_path / "run", 3)
+    run.export(tmp_path / "model")
+    loaded = load(tmp_path / "model").model.state_dict()
+    assert all(torch.equal(loaded[k], v) for k, v in run.model.state_dict().items())
+    assert [json.loads(line) for line in (tmp_path / "model" / "log.jsonl").read_text().splitlines()] == run.log
+    assert (tmp_path / "model" / "loss.png").exists()
+
+
+@pytest.mark.parametrize("more", [{}, {"exact_match": 0.5}])
+def test_the_curve_of_a_log_is_a_picture(more, tmp_path):
+    log = [{"step": i, "tokens": 1000 * i, "seconds": i, "loss": 5.0 / i} | more for i in range(1, 5)]
+    plot_log(log, "tiny", tmp_path / "loss.png")
+    assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+# ------------------------------------------------------------------------------------------------ several processes
+
+
+def test_rows_must_divide_among_the_processes(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match="rows=4 does not divide among 3 processes"):
+        Run(TINY, tmp_path)
+
+
+def test_two_processes_give_the_weights_of_one(tmp_path):
+    config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10))
+    arguments = ["train", "--config", str(config), "--stop-after", "20", "--out"]
+    assert cli.main([*arguments, str(tmp_path / "one")]) == 0
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "dlmlab"]
+    done = subprocess.run(
+        [*launcher, *arguments, str(tmp_path / "two")],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    start = build_model(TINY).state_dict()
+    for key in one:
+        assert (one[key] - two[key]).norm() <= 1e-4 * one[key].norm(), key  # only the order of additions differs
+        assert (one[key] - start[key]).norm() > 1e-2 * start[key].norm(), key  # and both have learned something
+    logs = [[json.loads(x) for x in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two")]
+    assert [e["step"] for e in logs[1]] == [10, 20]
+    assert [e["loss"] for e in logs[0]] == pytest.approx([e["loss"] for e in logs[1]], rel=1e-3)

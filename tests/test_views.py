@@ -1,0 +1,79 @@
+"""Views are pure functions from state to figure and text; widgets only bind them."""
+
+import pytest
+import torch
+
+from dlmlab import plotting, widgets
+from dlmlab.commit import Fixed
+from dlmlab.sampling import Sampler, sample
+from dlmlab.tokenizer import build_tokenizer
+from tests.mocks import OracleDenoiser
+
+TOKENIZER = build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def run():
+    answer = TOKENIZER("8 * 2 = 16 ; #### 16<|endoftext|><|endoftext|>", add_special_tokens=False)["input_ids"]
+    prompt = TOKENIZER("<|startoftext|>ben<|answer|>", add_special_tokens=False)["input_ids"]
+    x0 = torch.tensor([prompt + answer])
+    ids = {"mask_id": TOKENIZER.mask_token_id, "eos_id": TOKENIZER.eos_token_id}
+    denoiser = OracleDenoiser(x0, len(TOKENIZER), TOKENIZER.mask_token_id)
+    return sample(denoiser, [prompt], gen_length=len(answer), sampler=Sampler(commit=Fixed(5)), **ids)
+
+
+def test_the_text_grid_goes_from_all_masks_to_the_answer(run):
+    lines = plotting.text_grid(run, TOKENIZER).splitlines()
+    assert len(lines) == 6  # the start and five forwards
+    assert lines[0].split("|")[1].split() == [plotting.MASK_SIGN] * 10
+    assert lines[-1].split("|")[1].split() == "8 * 2 = 16 ; #### 16 · ·".split()
+
+
+def test_the_grid_skips_states_but_never_the_last(run):
+    kept = [line.split("|")[0].strip() for line in plotting.text_grid(run, TOKENIZER, every=3).splitlines()]
+    assert kept == ["0", "3", "5"]
+
+
+def test_a_view_says_in_text_what_it_draws(run):
+    fig, text = plotting.denoising_view(run, TOKENIZER, step=5)
+    assert "after forward 5 of 5" in text and "8 * 2 = 16" in text
+    heights = [bar.get_height() for bar in fig.axes[0].patches]
+    assert len(heights) == 10 and all(h > 0 for h in heights)
+
+
+def test_bars_appear_with_the_commits(run):
+    for step, state in enumerate(run.trace.states()):
+        fig, _ = plotting.denoising_view(run, TOKENIZER, step=step)
+        committed = int((state[run.prompt_length :] != TOKENIZER.mask_token_id).sum())
+        assert sum(bar.get_height() > 0 for bar in fig.axes[0].patches) == committed
+
+
+def test_a_step_outside_the_run_is_refused(run):
+    with pytest.raises(ValueError, match=r"step=6 is outside 0\.\.5"):
+        plotting.denoising_view(run, TOKENIZER, step=6)
+
+
+def test_dragging_the_slider_changes_picture_and_text(run):
+    player = widgets.denoising_player(run, TOKENIZER)
+    before = player.image.value, player.text.value
+    player.slider.value = 3
+    assert player.slider.max == 5
+    assert player.image.value != before[0] and player.image.value.startswith(b"\x89PNG")
+    assert "after forward 3 of 5" in player.text.value
+    assert repr(player) == "Player(forward 0..5)"
+
+
+def test_a_figure_without_a_description_is_not_shown():
+    with pytest.raises(ValueError, match="describe"):
+        plotting.show(plotting.figure(), alt="plot")
+
+
+def test_a_table_aligns_numbers_to_the_right():
+    text = plotting.table([{"rule": "a", "n": 5}, {"rule": "longer", "n": 10}])
+    assert text.splitlines() == ["rule     n", "------  --", "a        5", "longer  10"]
+
+
+def test_a_frontier_draws_one_line_a_method_with_its_interval():
+    rows = [{"method": m, "nfe": n, "exact_match": 0.5, "low": 0.4, "high": 0.7} for m in "ab" for n in (1, 2)]
+    fig = plotting.frontier(rows, title="t")
+    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["a", "b"]
