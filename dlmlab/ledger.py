@@ -76,6 +76,15 @@ def record(id: str, value: float, *, tol: float, note: str = "", bound: str | No
     return value if problem or bound else load()[id]["value"]
 
 
+def key(*parts: object) -> str:
+    """Make an id of any texts: what an id may not hold becomes `_`.
+
+    >>> key("01.rules", "fixed, 8", "Fixed(steps=8)")
+    '01.rules.fixed_8.Fixed_steps_8'
+    """
+    return ".".join(re.sub(r"[^\w.\-]+", "_", str(part)).strip("_") for part in parts)
+
+
 def render(markdown: str, entries: dict[str, dict] | None = None) -> str:
     """Fill every span `<!--ledger:ID:FORMAT-->…<!--/-->` with the stored value in that format; raise on unknown ids.
 

@@ -66,8 +66,8 @@ def model_card(name: str) -> str:
     return f"""# {name}
 
 {kind.capitalize()}, {count_parameters(load(name).model):,} parameters:
-width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads. The architecture and the tensor names are those
-of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
+width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads. The architecture and the tensor names are
+those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
 
 | | |
 |---|---|

@@ -57,7 +57,7 @@ class TrainConfig:
     weight_decay: float = 0.1
     warmup: int = 100
     clip: float = 1.0
-    # Shares, as (from step, share): rows in which only the answer is masked; of these, rows masked from a point to the end.
+    # Shares, as (from step, share): rows that mask only the answer; of these, rows masked from a point to the end.
     answer_only: Plan = ((0, 0.7),)
     suffix: Plan = ((0, 0.0),)
     lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
@@ -348,8 +348,8 @@ class Run:
                         f" · {k} {v:.3f}" for k, v in entry.items() if k not in ("step", "tokens", "seconds", "loss")
                     )
                     say(
-                        f"{config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · loss {entry['loss']:.4f} · "
-                        f"{speed:,.0f} tokens/s · {left:.1f} min left{extra}"
+                        f"{config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · "
+                        f"loss {entry['loss']:.4f} · {speed:,.0f} tokens/s · {left:.1f} min left{extra}"
                     )
                 if time.perf_counter() - saved > config.save_every:
                     self.save()

@@ -55,10 +55,10 @@ def test_a_step_outside_the_run_is_refused(run):
 
 def test_dragging_the_slider_changes_picture_and_text(run):
     player = widgets.denoising_player(run, TOKENIZER)
-    before = player.image.value, player.text.value
+    before = bytes(player.image.value), player.text.value
     player.slider.value = 3
     assert player.slider.max == 5
-    assert player.image.value != before[0] and player.image.value.startswith(b"\x89PNG")
+    assert bytes(player.image.value) != before[0] and bytes(player.image.value).startswith(b"\x89PNG")
     assert "after forward 3 of 5" in player.text.value
     assert repr(player) == "Player(forward 0..5)"
 
