@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dlmlab.cost import forward_flops
 from dlmlab.model import KV, LLaDAModelLM
-from dlmlab.sampling import Sample, Step, Trace, gumbel_argmax, left_pad
+from dlmlab.sampling import check_request, gumbel_argmax, left_pad
 from dlmlab.tokenizer import cut_at_end
+from dlmlab.trace import Sample, Step, Trace
 
 
 @torch.inference_mode()
@@ -36,13 +37,16 @@ def sample(
         raise ValueError(
             f"attention={model.config.attention!r}: this decoder needs a causal model; use dlmlab.sampling.sample"
         )
-    if generator is None and temperature > 0:
-        raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
-    mask_id, eos_id = model.config.mask_token_id, model.config.eos_token_id
+    if not temperature >= 0:
+        raise ValueError(f"temperature={temperature} must be >= 0")
+    check_request(prompts, gen_length, temperature > 0, generator)
+    mask_id, eos_id = model.config.mask_token_id, getattr(model.config, "eos_token_id", None)
+    if eos_id is None:
+        raise ValueError("the model has no config.eos_token_id: nothing would end a text")
     prompt, valid = left_pad(prompts, eos_id, model.device)
     B, P = prompt.shape
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=model.device)], 1)
-    trace = Trace(x.clone().cpu())
+    trace = Trace(x.clone().cpu(), eos_id)
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=model.device)], 1)
     kv = KV() if cache else None
     rows = torch.arange(B, device=model.device)
@@ -54,7 +58,10 @@ def sample(
         tokens = gumbel_argmax(logits, temperature, generator)  # (R,)
         confidence = logits.softmax(-1).gather(-1, tokens[:, None])[:, 0]
         x[rows, column] = tokens
-        q = column - past
+        q, going = column - past, tokens != eos_id
+        fill = torch.zeros_like(x, dtype=torch.bool)
+        fill[rows[~going], column + 1 :] = True  # the rest of a row that ends here
+        x[fill] = eos_id
         trace.steps.append(
             Step(
                 rows.cpu(),
@@ -65,14 +72,13 @@ def sample(
                 tokens_through=len(rows) * q,
                 flops=len(rows) * forward_flops(model.config, q, column, logits=1),
                 seconds=time.perf_counter() - start,
+                filled=fill.nonzero().cpu(),
             )
         )
-        going = tokens != eos_id
         if not bool(going.any()):
             break
         if not bool(going.all()):
             rows = rows[going]
             kv = kv.select(going) if kv is not None else None
-    x[:, P:][x[:, P:] == mask_id] = eos_id  # rows that ended early
     answers = [cut_at_end(row, eos_id) for row in x[:, P:].tolist()]
     return Sample(x, P, answers, trace)

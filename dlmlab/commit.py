@@ -151,7 +151,7 @@ class EntropyBound:
 
     def __call__(self, c: Candidates) -> Tensor:
         entropy = -_negative_entropy(c.p, c.eligible.long(), None)  # (B, L); x0 is not looked at
-        order, rank = _order(-entropy, c.eligible)
+        order, rank = _order(torch.where(c.score == NEG_INF, NEG_INF, -entropy), c.eligible)  # put last stays last
         taken = entropy.gather(-1, order)
         passed = (taken.cumsum(-1) - taken <= self.gamma) & c.eligible.gather(-1, order)
         count = passed.int().cumprod(-1).sum(-1).clamp(min=1)

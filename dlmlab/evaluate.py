@@ -113,8 +113,8 @@ def accuracy(
     with `sampler`. Problems are batched by length of prompt and returned in their own order. Raises `ValueError` for
     no problems.
     """
-    if not problems:
-        raise ValueError("no problems to answer")
+    if not problems or batch_size < 1:
+        raise ValueError(f"need a problem and batch_size >= 1, got {len(problems)} and batch_size={batch_size}")
     prompts = [encode_prompt(tokenizer, p.question) for p in problems]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     answers, nfe, costs = [""] * len(prompts), [0] * len(prompts), [0, 0, 0.0]

@@ -28,6 +28,7 @@ from torch import Tensor
 from dlmlab.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, num_transfer_tokens
 from dlmlab.cost import forward_flops
 from dlmlab.tokenizer import cut_at_end
+from dlmlab.trace import Sample, Step, Trace
 
 Denoiser = Callable[[Tensor, Tensor | None], Tensor]  # ids (B, L), attention mask (B, L) or None -> logits (B, L, V)
 
@@ -55,96 +56,10 @@ class Sampler:
     def __post_init__(self) -> None:
         if self.score not in SCORES:
             raise ValueError(f"score={self.score!r} is unknown; known: {', '.join(SCORES)}")
-        if self.temperature < 0 or self.guidance < 0:
+        if not (self.temperature >= 0 and self.guidance >= 0):  # nan is refused too
             raise ValueError(f"temperature={self.temperature} and guidance={self.guidance} must be >= 0")
         if self.block_length is not None and self.block_length < 1:
             raise ValueError(f"block_length={self.block_length} must be >= 1 or None")
-
-
-@dataclass(frozen=True)
-class Step:
-    """One forward of the loop (two with guidance).
-
-    `rows` (R,) indices of the rows in the batch. Commits, in order of row and position: `at` (N, 2) row and column,
-    `tokens` (N,), `confidence` (N,). `nfe` forwards for each row of `rows`; `tokens_through`, `flops` summed over
-    them; `seconds` of wall time.
-    """
-
-    rows: Tensor
-    at: Tensor
-    tokens: Tensor
-    confidence: Tensor
-    nfe: int
-    tokens_through: int
-    flops: int
-    seconds: float
-
-
-@dataclass
-class Trace:
-    """The history of a run; `start` (B, L) is the input of the first step."""
-
-    start: Tensor
-    steps: list[Step] = field(default_factory=list)
-
-    @property
-    def nfe(self) -> list[int]:
-        """Forwards each row took part in, (B,)."""
-        counts = torch.zeros(len(self.start), dtype=torch.long)
-        for step in self.steps:
-            counts[step.rows] += step.nfe
-        return counts.tolist()
-
-    @property
-    def tokens_through(self) -> int:
-        return sum(s.tokens_through for s in self.steps)
-
-    @property
-    def flops(self) -> int:
-        return sum(s.flops for s in self.steps)
-
-    @property
-    def seconds(self) -> float:
-        return sum(s.seconds for s in self.steps)
-
-    def states(self, row: int = 0) -> list[Tensor]:
-        """Replay a row: its ids (L,) before the first step and after every step it took part in."""
-        x, states = self.start[row].clone(), [self.start[row].clone()]
-        for step in self.steps:
-            if row in step.rows:
-                mine = step.at[:, 0] == row
-                x[step.at[mine, 1]] = step.tokens[mine]
-                states.append(x.clone())
-        return states
-
-    def order(self, row: int = 0) -> list[list[int]]:
-        """List the columns committed at each step of a row."""
-        return [s.at[s.at[:, 0] == row, 1].tolist() for s in self.steps if row in s.rows]
-
-    def table(self) -> list[dict]:
-        """One plain dictionary a step, ready for JSON or a data frame."""
-        keys = ("nfe", "tokens_through", "flops", "seconds")
-        return [
-            {k: getattr(s, k) for k in keys}
-            | {
-                "rows": s.rows.tolist(),
-                "at": s.at.tolist(),
-                "tokens": s.tokens.tolist(),
-                "confidence": [round(c, 6) for c in s.confidence.tolist()],
-            }
-            for s in self.steps
-        ]
-
-
-@dataclass
-class Sample:
-    """What `sample` returns: `ids` (B, P + G), left-padded; `answers` the generated ids of each row, cut before the
-    first end mark; the trace."""
-
-    ids: Tensor
-    prompt_length: int
-    answers: list[list[int]]
-    trace: Trace
 
 
 def gumbel_argmax(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
@@ -166,7 +81,18 @@ def guided_logits(denoise: Denoiser, x: Tensor, valid: Tensor | None, given: Ten
     """
     blind = torch.where(given, mask_id, x)
     cond, un = denoise(x, valid), denoise(blind, valid)
-    return un + (w + 1) * (cond - un)
+    blend = un + (w + 1) * (cond - un)
+    return torch.where(cond.isinf() | un.isinf(), cond, blend)  # a token that one pass rules out: no inf - inf
+
+
+def check_request(prompts: Sequence | Tensor, gen_length: int, random: bool, generator: torch.Generator | None) -> None:
+    """Raise `ValueError` for an empty batch, a negative length, or a random decoder without a generator."""
+    if len(prompts) == 0 or gen_length < 0:
+        raise ValueError(
+            f"need at least one prompt and gen_length >= 0, got {len(prompts)} and gen_length={gen_length}"
+        )
+    if random and generator is None:
+        raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
 
 
 def left_pad(prompts: Sequence[Sequence[int]] | Tensor, pad_id: int, device) -> tuple[Tensor, Tensor]:
@@ -220,10 +146,9 @@ def sample(
     """
     sampler = sampler or Sampler()
     mask_id, eos_id = _special_ids(model, mask_id, eos_id)
-    if len(prompts) == 0 or gen_length < 0:
-        raise ValueError(f"need at least one prompt and gen_length >= 0, got {len(prompts)} and {gen_length}")
-    if generator is None and (sampler.temperature > 0 or sampler.score == "random"):
-        raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
+    check_request(prompts, gen_length, sampler.temperature > 0 or sampler.score == "random", generator)
+    if eos_id is None and (sampler.eos_last or sampler.stop_at_eos):
+        raise ValueError("eos_last and stop_at_eos need eos_id: the model has no config.eos_token_id")
     denoise = _as_denoiser(model)
     device = getattr(model, "device", "cpu")
     prompt, valid = left_pad(prompts, 0 if eos_id is None else eos_id, device)
@@ -252,10 +177,10 @@ class _Loop:
         self.config = getattr(model, "config", None)
         self.denoise, self.sampler, self.generator = denoise, sampler, generator
         self.mask_id, self.eos_id, self.x, self.P = mask_id, eos_id, x, P
-        self.valid = None if bool(valid.all()) else valid
+        self.real, self.valid = valid, None if bool(valid.all()) else valid
         self.given = valid & (x != mask_id)
         self.stopped = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        self.trace = Trace(x.clone().cpu())
+        self.trace = Trace(x.clone().cpu(), eos_id)
 
     def block(self, end: int, steps: int | None) -> None:
         """Fill every mask before column `end`. Runs at most as many forwards as the fullest row has masks."""
@@ -269,12 +194,11 @@ class _Loop:
             if len(rows) == 0:
                 break
             quota = plan[rows, i] if plan is not None else torch.ones_like(rows)
-            if plan is None or bool(quota.any()):
-                self.step(rows, end, quota)
+            self.step(rows, end, quota)
 
     def eligible(self, end: int) -> Tensor:
-        """Masked columns before `end`, (B, L) bool."""
-        masked = self.x == self.mask_id
+        """Masked columns before `end`, padding never, (B, L) bool."""
+        masked = (self.x == self.mask_id) & self.real
         masked[:, end:] = False
         return masked
 
@@ -284,9 +208,8 @@ class _Loop:
             logits = guided_logits(self.denoise, x, valid, self.given[rows], self.sampler.guidance, self.mask_id)
         else:
             logits = self.denoise(x, valid)
-        logits = logits.float()  # a copy unless it is float32 already
-        logits[..., [self.mask_id, *self.sampler.forbid]] = NEG_INF
-        return logits
+        never = torch.tensor([self.mask_id, *self.sampler.forbid], device=logits.device)
+        return logits.float().index_fill(-1, never, NEG_INF)
 
     def step(self, rows: Tensor, end: int, quota: Tensor) -> None:
         start = time.perf_counter()
@@ -296,12 +219,11 @@ class _Loop:
         p = logits.softmax(-1)
         confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, L)
         score = SCORES[self.sampler.score](p, x0, self.generator)
-        if self.sampler.eos_last and self.eos_id is not None:
+        if self.sampler.eos_last:
             score = score.masked_fill(x0 == self.eos_id, NEG_INF)
         take = self.sampler.commit(Candidates(score, eligible, confidence, p, quota))
         self.x[rows] = torch.where(take, x0, self.x[rows])
-        if self.sampler.stop_at_eos:
-            self.stop()
+        filled = self.stop() if self.sampler.stop_at_eos else torch.empty(0, 2, dtype=torch.long)
         at = take.nonzero()
         self.trace.steps.append(
             Step(
@@ -311,20 +233,23 @@ class _Loop:
                 confidence[take].cpu(),
                 *self.cost(len(rows)),
                 time.perf_counter() - start,
+                filled.cpu(),
             )
         )
 
-    def stop(self) -> None:
-        """End rows whose text is complete: no mask up to the first end mark of the answer. What is still masked after
-        it becomes end marks."""
-        answer = self.x[:, self.P :]
-        is_end = (answer == self.eos_id).int()
-        open_before = ((answer == self.mask_id) & (is_end.cumsum(1) == 0)).any(1) | (
-            self.x[:, : self.P] == self.mask_id
-        ).any(1)
-        done = is_end.any(1) & ~open_before
-        answer[done[:, None] & (answer == self.mask_id)] = self.eos_id
+    def stop(self) -> Tensor:
+        """End rows whose text is complete: no mask in the prompt, nor in the answer up to its first end mark.
+
+        What is still masked after that becomes end marks; returns where, (F, 2) row and column.
+        """
+        prompt, answer = self.x[:, : self.P], self.x[:, self.P :]
+        is_end, masked = (answer == self.eos_id).int(), answer == self.mask_id
+        gap = (masked & (is_end.cumsum(1) == 0)).any(1) | ((prompt == self.mask_id) & self.real[:, : self.P]).any(1)
+        done = is_end.any(1) & ~gap
+        fill = done[:, None] & masked
+        answer[fill] = self.eos_id
         self.stopped |= done
+        return fill.nonzero() + torch.tensor([0, self.P], device=fill.device)
 
     def cost(self, R: int) -> tuple[int, int, int]:
         """Forwards a row, tokens through the network and FLOPs of this step."""

@@ -10,7 +10,7 @@ import ipywidgets as W
 from transformers import PreTrainedTokenizerBase
 
 from dlmlab.plotting import denoising_view, png
-from dlmlab.sampling import Sample
+from dlmlab.trace import Sample
 
 
 class Player(W.VBox):

@@ -137,7 +137,6 @@ def test_the_trace_replays_every_token_up_to_the_end_mark():
         assert torch.equal(last[:n], out.ids[row, :n])
 
 
-@pytest.mark.xfail(strict=True, reason="2026-11-22: the end marks that fill a finished row are not in the trace")
 def test_the_trace_of_a_row_that_ends_early_replays_to_its_final_ids():
     out = autoregressive.sample(Countdown(), [[3]], gen_length=6, cache=False)
     assert torch.equal(out.trace.states()[-1], out.ids[0])
@@ -163,18 +162,15 @@ def test_a_text_longer_than_the_model_reads_is_refused():
 
 
 wrong = {
-    "no prompt": (dict(prompts=[]), "at least one prompt", "max() of an empty sequence says nothing"),
-    "a negative length": (dict(gen_length=-1), "-1", "a RuntimeError of torch"),
-    "a negative temperature": (dict(temperature=-1.0), "temperature=-1.0", "drawn from the global generator"),
+    "no prompt": (dict(prompts=[]), "at least one prompt"),
+    "a negative length": (dict(gen_length=-1), "-1"),
+    "a negative temperature": (dict(temperature=-1.0), "temperature=-1.0"),
 }
 
 
 @pytest.mark.parametrize(
     "options, message",
-    [
-        pytest.param(*case, id=name, marks=pytest.mark.xfail(strict=True, reason=f"2026-11-22: {found}"))
-        for name, (*case, found) in wrong.items()
-    ],
+    [pytest.param(*case, id=name) for name, case in wrong.items()],
 )
 def test_a_wrong_call_is_refused_with_the_value(options, message):
     call = dict(prompts=[[3]], gen_length=4, cache=False) | options
@@ -182,7 +178,6 @@ def test_a_wrong_call_is_refused_with_the_value(options, message):
         autoregressive.sample(Countdown(), call.pop("prompts"), **call)
 
 
-@pytest.mark.xfail(strict=True, raises=AttributeError, reason="2026-11-22: no default for config.eos_token_id")
 def test_a_config_without_an_end_mark_is_refused_or_runs_to_the_end():
     model = tiny()
     del model.config.eos_token_id

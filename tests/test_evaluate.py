@@ -155,7 +155,6 @@ def test_no_problems_is_refused():
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-@pytest.mark.xfail(strict=True, reason="2026-11-22: 0 is a ValueError of range(), -1 answers nothing and scores 0 %")
 def test_a_batch_size_below_one_is_refused_by_value(batch_size):
     with pytest.raises(ValueError, match=f"batch_size={batch_size}"):
         accuracy(model_of(UniformDenoiser(V)), TOKENIZER, PROBLEMS[:1], batch_size=batch_size)

@@ -53,11 +53,6 @@ certain_samplers = pytest.mark.parametrize("sampler", [pytest.param(s, id=n) for
 both_masks = pytest.mark.parametrize("mask_id, eos_id", IDS.values(), ids=IDS)
 
 
-def bug(what: str):
-    """Mark a test of something the library does wrong; when it is put right, the test says so and the mark goes."""
-    return pytest.mark.xfail(strict=True, reason=f"2026-11-22: {what}")
-
-
 def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -383,7 +378,6 @@ def test_guided_logits_are_the_blend_of_equation_16(w):
     torch.testing.assert_close(guided_logits(denoise, ids, None, given, w, 10), expected)
 
 
-@bug("-inf - (-inf) is nan in guided_logits, and argmax takes the nan")
 def test_guidance_never_proposes_a_token_that_both_forwards_rule_out():
     def denoise(ids, valid=None):
         logits = RandomDenoiser(V)(ids, valid)
@@ -400,7 +394,7 @@ def test_guidance_never_proposes_a_token_that_both_forwards_rule_out():
     "commit",
     [
         *(Fixed(), Fixed(3), Threshold(0.2), Factor(2.0)),
-        pytest.param(EntropyBound(1.0), marks=bug("EntropyBound ranks by entropy and ignores eos_last")),
+        pytest.param(EntropyBound(1.0)),
     ],
     ids=str,
 )
@@ -452,13 +446,17 @@ def test_stopping_at_the_end_mark_keeps_the_text_before_it_and_saves_forwards(bl
     assert saved > 0
 
 
-def test_a_stopped_row_fills_the_masks_of_its_prompt_first():
-    def silent(ids, valid=None):
-        return torch.tensor([5.0, 4.0] + [0.0] * (V - 2)).repeat(*ids.shape, 1)
+def test_a_row_does_not_stop_before_the_masks_of_its_prompt_are_filled():
+    def hasty(ids, valid=None):
+        logits = torch.zeros(*ids.shape, V)
+        logits[:, :4, 1] = 6.0  # the prompt: sure of token 1
+        logits[:, 4:, 0] = 3.0  # the answer: end marks,
+        logits[:, 4, 0] = 9.0  # the first of them before anything else
+        return logits
 
-    out = run(Sampler(stop_at_eos=True, score="margin"), 10, 0, batch=[[1, 10, 2, 10]], denoiser=silent)
-    assert out.ids.tolist() == [[1, 0, 2, 0] + [0] * G]
-    assert out.trace.nfe == [3]  # two in the prompt, and the end mark
+    out = run(Sampler(stop_at_eos=True), 10, 0, batch=[[1, 10, 2, 10]], denoiser=hasty)
+    assert out.trace.order() == [[4], [1], [3]]
+    assert out.ids.tolist() == [[1, 1, 2, 1] + [0] * G]
 
 
 def test_an_answer_ends_before_the_first_end_mark():
@@ -514,7 +512,6 @@ def test_the_trace_replays_to_the_final_ids(sampler):
             assert changed == order
 
 
-@bug("the end marks that fill a stopped row are not in the trace")
 def test_the_trace_of_a_stopped_row_replays_to_the_final_ids():
     out = run(SAMPLERS["stop"], 10, 0, batch=[[1, 2]], denoiser=RandomDenoiser(V, 1, levels=2))
     assert torch.equal(out.trace.states()[-1], out.ids[0])
@@ -551,13 +548,11 @@ def test_masks_inside_a_prompt_are_filled_in_the_first_block():
     assert sorted(columns[:4]) == [1, 3, 4, 5]
 
 
-@bug("without eos_id the padding is id 0, which is taken for a mask")
 def test_padding_is_never_filled_when_the_mask_is_id_0():
     out = sample(RandomDenoiser(V), [[1], [2, 3, 4]], gen_length=2, mask_id=0)
     assert sorted(sum(out.trace.order(0), [])) == [3, 4]
 
 
-@bug("float32 logits are overwritten in place (_Loop.logits)")
 def test_the_tensor_of_the_denoiser_is_left_alone():
     logits = torch.zeros(1, 5, V)
     sample(lambda ids, valid: logits, [[1, 2]], gen_length=3, mask_id=10)
@@ -594,7 +589,7 @@ def test_a_wrong_sampler_is_refused_with_the_value_and_what_is_allowed(options, 
         (dict(model=ModelOf(UniformDenoiser(V), 10, attention="causal")), "causal .* dlmlab.autoregressive.sample"),
     ]
     + [
-        pytest.param(dict(sampler=Sampler(**{option: True})), "eos_id", marks=bug(f"{option} without eos_id {does}"))
+        pytest.param(dict(sampler=Sampler(**{option: True})), "eos_id")
         for option, does in (("stop_at_eos", "is an AttributeError"), ("eos_last", "is silently ignored"))
     ],
 )
