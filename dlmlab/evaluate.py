@@ -114,7 +114,7 @@ def accuracy(
     no problems.
     """
     if not problems or batch_size < 1:
-        raise ValueError(f"need a problem and batch_size >= 1, got {len(problems)} and batch_size={batch_size}")
+        raise ValueError(f"no problems, or a batch of none: {len(problems)} problems, batch_size={batch_size}")
     prompts = [encode_prompt(tokenizer, p.question) for p in problems]
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     answers, nfe, costs = [""] * len(prompts), [0] * len(prompts), [0, 0, 0.0]

@@ -88,9 +88,7 @@ def guided_logits(denoise: Denoiser, x: Tensor, valid: Tensor | None, given: Ten
 def check_request(prompts: Sequence | Tensor, gen_length: int, random: bool, generator: torch.Generator | None) -> None:
     """Raise `ValueError` for an empty batch, a negative length, or a random decoder without a generator."""
     if len(prompts) == 0 or gen_length < 0:
-        raise ValueError(
-            f"need at least one prompt and gen_length >= 0, got {len(prompts)} and gen_length={gen_length}"
-        )
+        raise ValueError(f"need at least one prompt and gen_length >= 0, got {len(prompts)} and {gen_length}")
     if random and generator is None:
         raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
 
