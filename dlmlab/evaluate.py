@@ -145,3 +145,24 @@ def decode(
             model, prompts, gen_length=gen_length, temperature=temperature, generator=generator
         )
     return sampling.sample(model, prompts, gen_length=gen_length, sampler=sampler, generator=generator)
+
+
+@torch.inference_mode()
+def next_result(model, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem]) -> dict[str, Proportion]:
+    """Probe single calculations: how often the most likely next result is the right one, by operator.
+
+    Everything before a result is given; a diffusion model sees masks from the result on, a causal one nothing. So errors
+    do not add up over the steps of a solution. Source: this course, model card of LLaDA-mini.
+    """
+    causal = getattr(model.config, "attention", None) == "causal"
+    hits: dict[str, list[bool]] = {}
+    for problem in problems:
+        prompt = encode_prompt(tokenizer, problem.question)
+        answer = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
+        for at in range(4, 6 * problem.steps, 6):  # an equation is `a op b = c ;`
+            hidden = [tokenizer.mask_token_id] * (len(answer) - at + 3)
+            ids = prompt + answer[:at] + ([] if causal else hidden)
+            logits = model(torch.tensor([ids], device=model.device)).logits[0, len(prompt) + at - causal]
+            operator = tokenizer.convert_ids_to_tokens(answer[at - 3])
+            hits.setdefault(operator, []).append(int(logits.argmax()) == answer[at])
+    return {operator: Proportion(sum(v), len(v)) for operator, v in sorted(hits.items())}

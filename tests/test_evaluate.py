@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 from dlmlab import autoregressive
 from dlmlab.commit import Threshold
-from dlmlab.evaluate import Proportion, accuracy, decode
+from dlmlab.evaluate import Proportion, accuracy, decode, next_result
 from dlmlab.model import LLaDAConfig, LLaDAModelLM
 from dlmlab.sampling import Sampler
 from dlmlab.tasks import make_problem, solve, verify
@@ -158,3 +158,26 @@ def test_no_problems_is_refused():
 def test_a_batch_size_below_one_is_refused_by_value(batch_size):
     with pytest.raises(ValueError, match=f"batch_size={batch_size}"):
         accuracy(model_of(UniformDenoiser(V)), TOKENIZER, PROBLEMS[:1], batch_size=batch_size)
+
+
+def test_the_probe_of_single_calculations_sees_no_result_and_counts_each_operator():
+    problems = [make_problem(seed) for seed in range(12)]
+    texts = {}
+    for p in problems:
+        answer = TOKENIZER(p.solution, add_special_tokens=False)["input_ids"]
+        texts[tuple(encode_prompt(TOKENIZER, p.question))] = answer
+
+    def solver(ids, valid=None):
+        row = ids[0].tolist()
+        n = next(len(prompt) for prompt in texts if tuple(row[: len(prompt)]) == prompt)
+        answer, at = texts[tuple(row[:n])], row.index(MASK) - n
+        assert all(token == MASK for token in row[n + at :])  # nothing from the result on is visible
+        logits = torch.zeros(1, len(row), len(TOKENIZER))
+        logits[0, n + at, answer[at]] = 1.0
+        return logits
+
+    found = next_result(ModelOf(solver, MASK, EOS), TOKENIZER, problems)
+    assert sum(share.n for share in found.values()) == sum(p.steps for p in problems)
+    assert all(share.hits == share.n for share in found.values())
+    blind = next_result(ModelOf(UniformDenoiser(V), MASK, EOS), TOKENIZER, problems)
+    assert sum(share.hits for share in blind.values()) == 0
