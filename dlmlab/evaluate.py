@@ -151,8 +151,8 @@ def decode(
 def next_result(model, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem]) -> dict[str, Proportion]:
     """Probe single calculations: how often the most likely next result is the right one, by operator.
 
-    Everything before a result is given; a diffusion model sees masks from the result on, a causal one nothing. So errors
-    do not add up over the steps of a solution. Source: this course, model card of LLaDA-mini.
+    Everything before a result is given; a diffusion model sees masks from the result on, a causal one nothing. So
+    errors do not add up over the steps of a solution. Source: this course, model card of LLaDA-mini.
     """
     causal = getattr(model.config, "attention", None) == "causal"
     hits: dict[str, list[bool]] = {}

@@ -18,7 +18,7 @@ from dlmlab.commit import Fixed, Threshold
 from dlmlab.sampling import Sampler
 
 RESULTS = DATA / "results"
-PROBLEMS = 200
+PROBLEMS = 120
 STEPS = (5, 10, 20, 40)
 SEEDS = (0, 1, 2)
 

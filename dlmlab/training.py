@@ -121,6 +121,7 @@ class Batches:
         rows = self.pool[part * config.rows : (part + 1) * config.rows]
         # A tail of end marks, sometimes long: at sampling time the answer region is longer than the answer.
         extra = 16 * int(torch.multinomial(torch.tensor([0.8, 0.1, 0.1]), 1, generator=generator))
+        extra = 0 if config.attention == "causal" else extra  # the twin never reads past its first end mark
         L = min(math.ceil((len(rows[-1]) + extra) / 16) * 16, config.max_sequence_length)
         x0 = torch.full((len(rows), L), tokenizer.eos_token_id)
         for i, row in enumerate(rows):
