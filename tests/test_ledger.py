@@ -142,7 +142,8 @@ def recorded_patterns(path: Path) -> list[re.Pattern]:
 
 
 def _is_record(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and "record" in (getattr(node.func, "attr", ""), getattr(node.func, "id", ""))
+    name = getattr(getattr(node, "func", None), "attr", "") or getattr(getattr(node, "func", None), "id", "")
+    return isinstance(node, ast.Call) and name in ("record", "recorded")
 
 
 def _as_pattern(id: ast.expr) -> str:

@@ -236,6 +236,9 @@ def test_every_gold_solution_is_clean():
         pytest.param(
             APPLES, "12 + 6 = 18 ; #### 18", [(True, False)], False, False, id="right arithmetic that does not follow"
         ),
+        pytest.param(
+            APPLES, "12 + 5 = 17 ; 1 + 1 = 2 ; #### 17", [(True, True), (True, False)], True, False, id="nobody asked"
+        ),
         pytest.param(APPLES, "5 + 12 = 17 ; #### 17", [(True, True)], True, True, id="swapped sum"),
         pytest.param(
             TWO_STEPS, "4 * 3 = 12 ; 12 - 2 = 10 ; #### 10", [(True, True)] * 2, True, True, id="swapped product"
