@@ -19,7 +19,7 @@ from dlmlab.sampling import Sampler
 
 RESULTS = DATA / "results"
 PROBLEMS = 120
-STEPS = (5, 10, 20, 40)
+STEPS = (5, 10, 40)
 SEEDS = (0, 1, 2)
 
 
@@ -47,7 +47,6 @@ def sampling_settings() -> list[Setting]:
         for steps in STEPS
     ]
     settings += [Setting("threshold", Sampler(commit=Threshold(tau))) for tau in (0.5, 0.7, 0.9, 0.98)]
-    settings.append(Setting("probability, T = 1", Sampler("probability", Fixed(20), temperature=1.0), seeds=SEEDS))
     settings.append(Setting("autoregressive twin", Sampler(), model="llama-mini"))
     return settings
 

@@ -88,14 +88,14 @@ def test_a_prompt_is_a_begin_mark_the_question_and_the_answer_mark(tokenizer):
 
 
 def test_the_chat_template_lays_out_a_whole_example(from_disk):
-    turns = [{"role": "user", "content": QUESTION}, {"role": "assistant", "content": "12 + 5 = 17 ; #### 17"}]
+    turns = [{"role": "user", "content": f" {QUESTION}\n"}, {"role": "assistant", "content": "12 + 5 = 17 ; #### 17"}]
     assert from_disk.apply_chat_template(turns, tokenize=False) == f"{BOS}{QUESTION}{ANSWER}12 + 5 = 17 ; #### 17{EOS}"
 
 
 def test_unknown_words_are_listed_once_with_examples(tokenizer):
     with pytest.raises(ValueError) as error:
         encode_prompt(tokenizer, "Ann buys 500 quokkas . then Ann takes 500 quokkas more .")
-    assert "'500', 'quokkas';" in str(error.value)
+    assert "no token for '500', 'quokkas';" in str(error.value)
     assert all(example in str(error.value) for example in EXAMPLES)
 
 

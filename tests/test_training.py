@@ -136,10 +136,10 @@ def test_rows_with_masks_in_the_prompt_are_never_cut():
 def test_next_token_targets_are_shifted_and_end_with_the_first_end_mark():
     causal, full = Batches(replace(TINY, attention="causal")), Batches(TINY)
     for step in range(10):
-        batch, texts = causal(step), full(step).targets
-        assert torch.equal(batch.inputs, texts[:, :-1]) and torch.equal(
-            batch.targets, texts[:, 1:]
-        )  # the twin reads the same
+        batch, texts = causal(step), full(step).targets  # the twins read the same problems
+        L = batch.targets.shape[1]
+        assert torch.equal(batch.inputs, texts[:, :L]) and torch.equal(batch.targets, texts[:, 1 : L + 1])
+        assert bool((texts[:, L + 1 :] == EOS).all())  # only padding is left out
         for row, weight in zip(batch.targets, batch.weight, strict=True):
             counted = row[weight].tolist()
             assert counted.count(EOS) == 1 and counted[-1] == EOS

@@ -32,7 +32,10 @@ MARKER = re.compile(r"^\s*#+\s*((?:NBVAL|PYTEST_VALIDATE)_\w+)", re.MULTILINE)
 
 # Outputs that differ between machines: one reason for each cell that nbval may run without comparing.
 IGNORED_OUTPUTS = {
-    "00_start_here.ipynb": ["the doctor cell prints this machine's versions, memory and seconds"],
+    "00_start_here.ipynb": [
+        "the first grid commits one token at a time, and the order of near-certain signs depends on the processor",
+        "the doctor cell prints this machine's versions, memory and seconds",
+    ],
     "01_sampling.ipynb": ["wall-clock ratios of four ways to decode"],
 }
 
