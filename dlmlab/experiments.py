@@ -35,16 +35,18 @@ class Setting:
 
 def sampling_settings() -> list[Setting]:
     """List the samplers that notebook 01 compares."""
+    chance, once = SEEDS, (0,)
     fixed = [
-        ("random order", "random", None, SEEDS),
-        ("probability", "probability", None, (0,)),
-        ("margin", "margin", None, (0,)),
+        ("random order", "random", None, STEPS, chance),
+        ("probability", "probability", None, STEPS, once),
+        ("margin", "margin", None, STEPS[:2], once),
+        ("entropy", "neg_entropy", None, STEPS[:2], once),
+        ("blocks of 8", "probability", 8, STEPS[:2], once),
     ]
-    fixed += [("entropy", "neg_entropy", None, (0,)), ("blocks of 8", "probability", 8, (0,))]
     settings = [
         Setting(method, Sampler(score, Fixed(steps), block_length=block), seeds=seeds)
-        for method, score, block, seeds in fixed
-        for steps in STEPS
+        for method, score, block, budgets, seeds in fixed
+        for steps in budgets
     ]
     settings += [Setting("threshold", Sampler(commit=Threshold(tau))) for tau in (0.5, 0.7, 0.9, 0.98)]
     settings.append(Setting("autoregressive twin", Sampler(), model="llama-mini"))
