@@ -194,7 +194,7 @@ def test_a_wrong_tensor_is_named(folder, change, lines):
 def test_a_checkpoint_of_another_size_lists_its_problems_and_counts_the_rest(folder):
     set_config(folder, n_layers=6)  # four blocks of nine tensors are missing
     message = complaint(folder)
-    assert "36 tensors do not fit" in message and "and 16 more" in message
+    assert "36 tensors do not fit" in message and message.count("missing: ") == 20 and "and 16 more" in message
 
 
 def test_the_account_of_a_sound_checkpoint_is_empty():
@@ -265,6 +265,11 @@ def test_a_name_that_is_no_hub_id_never_reaches_the_network(name, knocks):
     with pytest.raises(ValueError, match="no checkpoint"):
         load(name)
     assert not knocks
+
+
+def test_a_relative_folder_comes_before_a_hub_id_of_the_same_spelling(folder, knocks, monkeypatch):
+    monkeypatch.chdir(folder.parent.parent)
+    assert load(f"{folder.parent.name}/{folder.name}").model.config.d_model == 32 and not knocks
 
 
 def test_an_existing_folder_without_a_config_is_not_looked_up_in_the_hub(knocks, monkeypatch, tmp_path):

@@ -27,8 +27,8 @@ def file(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.mark.parametrize("value", [0.90, 0.9199, 0.8801])
-def test_a_value_within_tolerance_passes_silently(file, capsys, value):
-    assert record("01.accuracy", value, tol=0.02) == value
+def test_a_value_within_tolerance_passes_silently_as_the_stored_one(file, capsys, value):
+    assert record("01.accuracy", value, tol=0.02) == 0.90  # the page does not change with the processor
     assert capsys.readouterr().out == ""
 
 

@@ -202,6 +202,7 @@ def test_a_wrong_argument_is_named(call, word):
         (PARTS.replace("3", "5"), "not a whole number"),
         (PARTS.replace("3", "0"), "not a whole number"),
         (APPLES.replace("5", MASK), "sentence 2 cannot be read"),
+        (TWO_STEPS.replace("3 bags of 4", "100"), "sentence 1 cannot be read"),
     ],
 )
 def test_an_unreadable_question_says_why(question, reason):

@@ -270,19 +270,20 @@ def test_what_changes_no_weight_may_change_between_runs(tmp_path):
 
 
 def test_a_run_ends_with_its_budget_and_writes_down_what_it_saw(tmp_path):
-    lines, seen = [], []
+    lines, modes, seen = [], [], []
 
     def evaluate(model: LLaDAModelLM) -> dict:
         seen.append((run.step, model.training))
         return {"exact_match": 0.25}
 
     run = Run(replace(TINY, tokens=1200, eval_every=2), tmp_path)
-    model = run.run(evaluate=evaluate, say=lines.append)
+    model = run.run(evaluate=evaluate, say=lambda line: lines.append(line) or modes.append(run.model.training))
     assert not model.training and run.tokens >= 1200 > run.log[-2]["tokens"]
     steps = sorted({*range(2, run.step + 1, 2), run.step})
     assert seen == [(step, False) for step in steps]  # every second step and the last, in evaluation mode
     assert [e["step"] for e in run.log if "exact_match" in e] == steps
-    assert len(lines) == run.step and all("loss" in x and "tokens/s" in x and "min left" in x for x in lines)
+    assert len(lines) == run.step and all(modes)  # evaluation over, training goes on in training mode
+    assert all("loss" in x and "tokens/s" in x and "min left" in x for x in lines)
 
 
 def test_an_exported_run_is_a_checkpoint_with_log_and_curve(tmp_path):
