@@ -312,7 +312,9 @@ def test_rows_must_divide_among_the_processes(monkeypatch, tmp_path):
 
 
 def test_two_processes_give_the_weights_of_one(tmp_path):
-    config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10))
+    # AdamW, because Muon's bfloat16 orthogonalization turns the rounding of sums in another order into 1 % after 20 steps.
+    # AdamW alone forgives a gradient of the wrong size; a clip amid the norms of these steps, 1.1 to 4.0, does not.
+    config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10, clip=2.5))
     arguments = ["train", "--config", str(config), "--stop-after", "20", "--out"]
     assert cli.main([*arguments, str(tmp_path / "one")]) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "dlmlab"]
@@ -327,7 +329,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     start = build_model(TINY).state_dict()
     for key in one:
-        assert (one[key] - two[key]).norm() <= 1e-4 * one[key].norm(), key  # only the order of additions differs
+        assert (one[key] - two[key]).norm() <= 1e-4 * one[key].norm(), key
         assert (one[key] - start[key]).norm() > 1e-2 * start[key].norm(), key  # and both have learned something
     logs = [[json.loads(x) for x in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two")]
     assert [e["step"] for e in logs[1]] == [10, 20]
