@@ -312,7 +312,7 @@ def test_rows_must_divide_among_the_processes(monkeypatch, tmp_path):
 
 
 def test_two_processes_give_the_weights_of_one(tmp_path):
-    # AdamW, because Muon's bfloat16 orthogonalization turns the rounding of sums in another order into 1 % after 20 steps.
+    # AdamW, because Muon's bfloat16 orthogonalization turns the rounding of sums in another order into 1 % in 20 steps.
     # AdamW alone forgives a gradient of the wrong size; a clip amid the norms of these steps, 1.1 to 4.0, does not.
     config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10, clip=2.5))
     arguments = ["train", "--config", str(config), "--stop-after", "20", "--out"]
