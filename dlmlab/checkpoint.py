@@ -21,6 +21,22 @@ HUB_IDS = ("GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-
 LLADA_MASK = "<|mdm_mask|>"  # the 8B tokenizer knows the token but does not call it its mask token
 
 
+# What `model.py` does; a config that asks for anything else would load and give wrong logits.
+IMPLEMENTED = {
+    "rope": True,
+    "activation_type": "silu",
+    "layer_norm_type": "rms",
+    "layer_norm_with_affine": True,
+    "block_type": "llama",
+    "rope_scaling": None,
+    "tie_word_embeddings": False,
+} | dict.fromkeys(
+    ("include_bias", "include_qkv_bias", "bias_for_layer_norm", "alibi", "scale_logits", "weight_tying")
+    + ("attention_layer_norm", "input_emb_norm", "multi_query_attention"),
+    False,
+)
+
+
 class CheckpointError(ValueError):
     """The checkpoint and the model disagree; the message lists the tensors."""
 
@@ -80,13 +96,16 @@ def find(name: str | Path) -> Path:
 
 def read_config(folder: Path) -> LLaDAConfig:
     """Read `config.json`. Raises `CheckpointError` when it describes another architecture."""
-    values = json.loads((folder / "config.json").read_text())
+    try:
+        values = json.loads((folder / "config.json").read_text())
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{folder}/config.json: unreadable: {error}") from error
     if values.get("model_type") != "llada" or values.get("num_experts"):
         what = values.get("architectures") or values.get("model_type")
         raise CheckpointError(f"{folder}: {what} is another architecture than LLaDAModelLM (dense LLaDA)")
-    for key in ("include_bias", "include_qkv_bias", "alibi", "scale_logits", "weight_tying", "attention_layer_norm"):
-        if values.get(key):
-            raise CheckpointError(f"{folder}: config has {key} = {values[key]}, which this model does not implement")
+    for key, only in IMPLEMENTED.items():
+        if values.get(key, only) not in (only, None):
+            raise CheckpointError(f"{folder}: config has {key} = {values[key]!r}; this model implements {only!r}")
     return LLaDAConfig(
         **{
             k: v
@@ -106,9 +125,12 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
     for file in files:
         try:
             with safe_open(file, framework="pt") as part:
-                tensors |= {key: part.get_tensor(key) for key in part.keys()}  # noqa: SIM118 (safe_open is not a mapping)
+                found = {key: part.get_tensor(key) for key in part.keys()}  # noqa: SIM118 (safe_open is not a mapping)
         except Exception as error:  # safetensors raises its own class, OSError or ValueError, by kind of damage
             raise CheckpointError(f"{file}: unreadable: {error}") from error
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise CheckpointError(f"{file}: already in another file (a stale shard?): {', '.join(twice[:5])}")
+        tensors |= found
     return tensors
 
 

@@ -31,6 +31,8 @@ def forward_process(
     """
     if not bool(((t >= 0) & (t <= 1)).all()):
         raise ValueError(f"times must lie in [0, 1], got {t.min():.3g}..{t.max():.3g}")
+    if t.shape != x0.shape[:1]:
+        raise ValueError(f"one time for each row: t has shape {tuple(t.shape)}, x0 {tuple(x0.shape)}")
     masked = torch.rand(x0.shape, generator=generator) < t[:, None]  # (B, L), one draw a token
     if maskable is not None:
         masked &= maskable

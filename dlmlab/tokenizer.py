@@ -1,7 +1,7 @@
 """The word-level tokenizer of mini-GSM: every word of the frames and every number 0-99 is one token.
 
 Built with `tokenizers`, saved in the Hugging Face format, loaded by `AutoTokenizer`. Text is lower-cased and split
-into words, numbers and signs, so that "Tom has 12+5 apples." needs no special spacing. A text is laid out as
+into words, numbers and signs, so that "Tina has 12+5 apples." needs no special spacing. A text is laid out as
 
     <|startoftext|> question <|answer|> solution <|endoftext|> <|endoftext|> ...
 

@@ -302,3 +302,27 @@ def test_a_hub_download_takes_no_pickle_and_no_code(folder, monkeypatch):
         assert not any(Path(file).match(pattern) for pattern in asked["patterns"])
     for file in ("config.json", "model-00001-of-00006.safetensors", "model.safetensors.index.json", "tokenizer.json"):
         assert any(Path(file).match(pattern) for pattern in asked["patterns"])
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("rope", False), ("activation_type", "gelu"), ("block_type", "sequential"), ("rope_scaling", {"factor": 2})]
+    + [("input_emb_norm", True), ("layer_norm_with_affine", False), ("tie_word_embeddings", True)],
+)
+def test_a_config_that_asks_for_what_the_model_does_not_do_is_refused(tmp_path, key, value):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llada", key: value}))
+    with pytest.raises(CheckpointError, match=key):
+        checkpoint.read_config(tmp_path)
+
+
+def test_a_broken_config_names_its_folder(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match="config.json: unreadable"):
+        checkpoint.read_config(tmp_path)
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path):
+    for name in ("a", "b"):
+        save_file({"x": torch.ones(1)}, tmp_path / f"{name}.safetensors")
+    with pytest.raises(CheckpointError, match="stale shard.*x"):
+        checkpoint.read_tensors(tmp_path)
