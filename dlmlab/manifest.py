@@ -83,7 +83,7 @@ those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and noth
 |---|---|---|
 {steps}
 
-![Training loss and validation accuracy against tokens](loss.png)
+![Training loss against tokens](loss.png)
 
 {notes.read_text() if notes.exists() else ""}"""
 
