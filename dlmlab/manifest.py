@@ -17,7 +17,6 @@ HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
     "mini-gsm/": "python -m dlmlab data",
-    "results/01_sampling.json": "python -m dlmlab measure 01_sampling",
     "ledger.json": "python -m dlmlab refresh",
     "timing.json": "python -m dlmlab refresh",
 }
@@ -31,6 +30,8 @@ def sha256(path: Path) -> str:
 
 def how(name: str) -> str:
     """Name the command that makes a file of `data/`. Raises `ValueError` for a file that nothing makes."""
+    if name.startswith("results/"):
+        return f"python -m dlmlab measure {Path(name).stem}"
     for prefix, command in HOW.items():
         if name.startswith(prefix):
             return "written by hand" if name.endswith("training.toml") else command

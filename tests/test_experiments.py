@@ -1,7 +1,5 @@
 """Stored tables: what they hold is what the settings say, and a summary does not make problems out of seeds."""
 
-import json
-
 import pytest
 
 from dlmlab import experiments, tasks
@@ -9,17 +7,19 @@ from dlmlab.evaluate import Proportion, paired_difference
 
 
 def test_the_stored_table_holds_every_setting_once():
-    rows = json.loads((experiments.RESULTS / "01_sampling.json").read_text())
+    rows = experiments.read("01_sampling")
     stored = sorted((r["method"], r["sampler"], r["seed"]) for r in rows)
-    wanted = [(s.method, repr(s.sampler.commit), seed) for s in experiments.sampling_settings() for seed in s.seeds]
+    wanted = [
+        (s.method, repr(s.sampler.commit), seed) for s in experiments.sampling.sampling_settings() for seed in s.seeds
+    ]
     assert stored == sorted(wanted)
-    assert {len(r["correct"]) for r in rows} == {experiments.PROBLEMS}
+    assert {len(r["correct"]) for r in rows} == {experiments.sampling.PROBLEMS}
 
 
 def test_three_seeds_of_the_same_problems_do_not_shrink_the_interval():
     row = {"method": "m", "sampler": "s", "nfe": 4.0, "gflop": 1.0, "correct": "1100" * 25}
-    (one,) = experiments.summarize([row | {"seed": 0}])
-    (three,) = experiments.summarize([row | {"seed": seed} for seed in range(3)])
+    (one,) = experiments.sampling.summarize([row | {"seed": 0}])
+    (three,) = experiments.sampling.summarize([row | {"seed": seed} for seed in range(3)])
     assert (one["low"], one["high"]) == (three["low"], three["high"]) == Proportion(50, 100).interval
     assert three["seeds"] == 3 and three["spread"] == 0
 
@@ -29,7 +29,7 @@ def test_the_spread_is_between_seeds():
         {"method": "m", "sampler": "s", "nfe": 4.0, "gflop": 1.0, "seed": i, "correct": c}
         for i, c in enumerate(("1100", "1110"))
     ]
-    (summary,) = experiments.summarize(rows)
+    (summary,) = experiments.sampling.summarize(rows)
     assert summary["spread"] == 0.25 and summary["exact_match"] == 0.625
 
 
@@ -51,11 +51,11 @@ def test_a_setting_that_is_stored_is_not_run_again(tmp_path, monkeypatch):
             "correct": "1",
         }
 
-    monkeypatch.setattr(experiments, "run", run)
+    monkeypatch.setattr(experiments.sampling, "run", run)
     monkeypatch.setattr(tasks, "load_split", lambda split: [None])
     for _ in range(2):
-        experiments.sampling_frontier(say=lambda line: None, path=tmp_path / "table.json")
-    assert len(ran) == sum(len(s.seeds) for s in experiments.sampling_settings())
+        experiments.sampling.sampling_frontier(say=lambda line: None, path=tmp_path / "table.json")
+    assert len(ran) == sum(len(s.seeds) for s in experiments.sampling.sampling_settings())
 
 
 def test_a_paired_difference_is_zero_only_when_nothing_differs():

@@ -1,11 +1,5 @@
-"""Experiments that take longer than a notebook may: `python -m dlmlab measure NAME` stores their tables under
-`data/results`.
+"""Notebook 01: exact match against forwards for every way to decode."""
 
-A notebook loads the table, shows it, and repeats a slice of it live, problem by problem (`agreement`), so a stored
-number that the code no longer gives is found.
-"""
-
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +7,11 @@ from pathlib import Path
 import torch
 
 from dlmlab import evaluate, tasks
-from dlmlab.checkpoint import DATA, load
+from dlmlab.checkpoint import load
 from dlmlab.commit import Fixed, Threshold
+from dlmlab.experiments import store
 from dlmlab.sampling import Sampler
 
-RESULTS = DATA / "results"
 PROBLEMS = 120
 STEPS = (5, 10, 40)
 SEEDS = (0, 1, 2)
@@ -69,10 +63,10 @@ def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
     }
 
 
-def sampling_frontier(say: Callable[[str], None] = print, path: Path = RESULTS / "01_sampling.json") -> None:
+def sampling_frontier(say: Callable[[str], None] = print, path: Path = store.RESULTS / "01_sampling.json") -> None:
     """Measure every setting on the first `PROBLEMS` test problems; a setting already in the file is not run again."""
     problems = tasks.load_split("test")[:PROBLEMS]
-    rows = json.loads(path.read_text()) if path.exists() else []
+    rows = store.read(path)
     done = {(r["method"], r["sampler"], r["seed"]) for r in rows}
     for setting in sampling_settings():
         for seed in setting.seeds:
@@ -84,8 +78,7 @@ def sampling_frontier(say: Callable[[str], None] = print, path: Path = RESULTS /
                 f"{row['method']:20} {row['sampler']:28} seed {seed}: NFE {row['nfe']:.1f}, "
                 f"exact match {row['correct'].count('1') / len(problems):.3f}"
             )
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+            store.write(path, rows)
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:
@@ -113,12 +106,3 @@ def summarize(rows: Sequence[dict]) -> list[dict]:
             }
         )
     return table
-
-
-def agreement(row: dict, again: dict) -> float:
-    """Share of problems on which a repeated run (of the first problems) judges as the stored one."""
-    pairs = list(zip(row["correct"], again["correct"], strict=False))
-    return sum(a == b for a, b in pairs) / len(pairs)
-
-
-EXPERIMENTS = {"01_sampling": sampling_frontier}
