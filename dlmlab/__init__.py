@@ -7,8 +7,8 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
-    "model noise plotting refresh sampling sinks tasks tokenizer trace training widgets"
+    "autoregressive bottle checkpoint commit cost doctor evaluate exercises experiments frames interventions "
+    "ledger manifest model noise plotting refresh sampling sinks tasks tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

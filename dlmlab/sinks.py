@@ -174,3 +174,37 @@ def one_minus_argmax_frequency(m: Tensor) -> float:
     and a sink that moves one position a state reads as one that jumps about.
     """
     return 1 - float(m.argmax(-1).bincount().max()) / len(m)
+
+
+# ------------------------------------------------------------------------------------------------ against a null
+
+
+def uniform_sums(L: int, *, causal: bool) -> Tensor:
+    """Column sums of attention that looks everywhere alike, (L,): 1, or the sum of 1 / (i + 1) over i >= k if causal.
+
+    A causal map gives position 0 about ln L times a fair share before anything is learned.
+    """
+    return (1 / torch.arange(1, L + 1)).flip(0).cumsum(0).flip(0) if causal else torch.ones(L)
+
+
+def over_base_rate(mass: Tensor, kinds: Tensor, n: int) -> Tensor:
+    """Share of the attention that each kind of token gets, divided by its share of the positions, (n,).
+
+    Shapes: mass (S, L), kinds (S, L) in 0..n-1. 1 is a fair share; NaN for a kind that does not occur.
+    """
+    got = torch.zeros(n, dtype=mass.dtype).index_add(0, kinds.flatten(), mass.flatten()) / mass.sum()
+    return got / (kinds.flatten().bincount(minlength=n) / kinds.numel())
+
+
+def planted_sums(strength: Tensor, *, heads: int = 4, width: int = 16, generator: torch.Generator) -> Tensor:
+    """Make column sums of maps with sinks planted on command, strength (S, L) -> (S, H, L).
+
+    Queries share a direction plus noise; the key at a position of strength c is noise plus c times that direction. 0
+    plants nothing, 2 draws nearly all attention. Tests and notebook 03 hold the instruments against it.
+    """
+    S, L = strength.shape
+    shape = (S, heads, L, width)
+    direction = torch.ones(width)
+    q = direction + 0.5 * torch.randn(shape, generator=generator)
+    k = 0.5 * torch.randn(shape, generator=generator) + strength[:, None, :, None] * direction
+    return (q @ k.transpose(-1, -2) * width**-0.5).softmax(-1).sum(2)

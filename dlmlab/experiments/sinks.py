@@ -44,9 +44,7 @@ def sink_curve(model, *, texts: Tensor) -> dict:
     causal = model.config.attention == "causal"
     L, result = texts.shape[1], {}
     last = L // 2 if causal else L
-    uniform = (
-        torch.tensor([1.0]) if not causal else (1 / torch.arange(1, L + 1)).flip(0).cumsum(0).flip(0)
-    )  # column sums
+    uniform = sinks.uniform_sums(L, causal=causal)
     for t in (0.0,) if causal else TIMES:
         generator = torch.Generator().manual_seed(0)
         xt, _ = forward_process(texts, torch.full((len(texts),), t), model.config.mask_token_id, generator=generator)
