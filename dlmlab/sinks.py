@@ -115,8 +115,10 @@ def soft_sink_score(mass: Tensor, *, std: float = 2.0, sharpness: float = 5.0, n
 
 
 def top_share(sums: Tensor, k: int = 1) -> Tensor:
-    """Share of all attention that the k strongest receivers get, (..., L) -> (...). Raises `ValueError` for k outside
-    1..L."""
+    """Share of all attention that the k strongest receivers get, (..., L) -> (...).
+
+    Raises `ValueError` for k outside 1..L.
+    """
     _check_k(k, sums.shape[-1])
     return sums.topk(k, -1).values.sum(-1) / sums.sum(-1)
 
@@ -182,8 +184,10 @@ def permutation_null(m: Tensor, *, draws: int, generator: torch.Generator, std: 
 
 
 def overlap(m: Tensor, k: int = 1) -> Tensor:
-    """Jaccard overlap of the top-k receivers of every two states, (S, L) -> (S, S); 1 = the same set. Raises `ValueError` for
-    k outside 1..L."""
+    """Jaccard overlap of the top-k receivers of every two states, (S, L) -> (S, S); 1 = the same set.
+
+    Raises `ValueError` for k outside 1..L.
+    """
     _expect(m, "S L")
     _check_k(k, m.shape[1])
     top = torch.zeros_like(m).scatter(-1, m.topk(k, -1).indices, 1.0)

@@ -345,7 +345,7 @@ def test_over_base_rate_compares_shares():
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda m: sinks.soft_sink_score(m, normalise="softmax"), "'softmax' is unknown; known: none, per_head, zscore"),
+        (lambda m: sinks.soft_sink_score(m, normalise="softmax"), "'softmax' is unknown; known: none, per_head"),
         (lambda m: sinks.top_share(m, 0), r"k=0 of 24 positions: must lie in 1\.\.24"),
         (lambda m: sinks.overlap(m, 25), r"k=25 of 24 positions: must lie in 1\.\.24"),
         (lambda m: sinks.attention_mass(m), r"shape \(12, 24\) has 2 dimensions, must be \(N, B, H, L\)"),
