@@ -11,4 +11,9 @@ from dlmlab.experiments.store import RESULTS, agreement, read
 
 __all__ = ["EXPERIMENTS", "RESULTS", "agreement", "read", "sampling", "sinks"]
 
-EXPERIMENTS = {"01_sampling": sampling.sampling_frontier, "03_sweep": sinks.sweep}
+EXPERIMENTS = {
+    "01_sampling": sampling.sampling_frontier,
+    "03_sweep": sinks.sweep,
+    "03_bottle": sinks.bottles,
+    "03_necessity": sinks.necessity,
+}

@@ -1,21 +1,23 @@
-"""Notebook 03: sink curves of small training runs, and what hiding the strongest receivers does."""
+"""Notebook 03: sinks in a bottle, sink curves of small training runs, and what hiding the strongest receivers does."""
 
 import functools
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dlmlab import evaluate, sinks, tasks
-from dlmlab.checkpoint import DATA
+from dlmlab import autoregressive, bottle, evaluate, interventions, sinks, tasks
+from dlmlab.checkpoint import DATA, load
 from dlmlab.commit import Threshold
 from dlmlab.experiments import store
 from dlmlab.noise import forward_process
-from dlmlab.sampling import Sampler
-from dlmlab.tokenizer import build_tokenizer
+from dlmlab.sampling import Sampler, left_pad, sample
+from dlmlab.tokenizer import build_tokenizer, decode_answer, encode_prompt
 from dlmlab.training import Batches, Run, TrainConfig
+from dlmlab.trajectories import denoising, generation, value_norms
 
 TEXTS, LENGTH, TIMES = 64, 64, (0.1, 0.5, 0.9)
 
@@ -78,4 +80,136 @@ def sweep(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_s
         run.log[-1]["exact_match"] = judged.exact_match.value
         curve = [entry for entry in run.log if "first" in entry or "first_0.5" in entry]
         rows += [recipe_columns | {k: v for k, v in entry.items() if k != "seconds"} for entry in curve]
+        store.write(path, rows)
+
+
+# ------------------------------------------------------------------------------------------------ in a bottle
+
+BOTTLE_SEEDS, BOTTLE_STEPS, RATIOS = (0, 1, 2), 1500, (0.1, 0.5, 0.9)
+
+
+def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
+    """Measure a bottled model on fresh texts: copying, attention to the start mark by what looks at it and how much
+    is masked, length of its value, and copying without the start mark."""
+    generator = torch.Generator().manual_seed(20_000 + seed)
+    x0 = language.sample(256, generator=generator)
+    without_start = torch.ones_like(x0, dtype=torch.bool)
+    without_start[:, 0] = False
+    norms = value_norms(model, x0)[0, :, 0]  # (B, L)
+    causal = model.config.attention == "causal"
+    alpha = sinks.mean_attention(sinks.received(model, x0), causal=causal)
+    result = {
+        "copy": bottle.copy_accuracy(model, x0),
+        "copy_without_start": bottle.copy_accuracy(model, x0, without_start),
+        "ordinary": bottle.attention_to_start(model, x0)["ordinary"],
+        "trigger": bottle.attention_to_start(model, x0)["trigger"],
+        "gu_share": float((alpha[0, :, 0, 0] > 0.3).float().mean()),
+        "value_ratio": float(norms[:, 0].mean() / norms[:, 1:].mean()),
+    }
+    for ratio in () if causal else RATIOS:
+        time = torch.full((len(x0),), ratio)
+        xt, _ = forward_process(x0, time, bottle.MASK, maskable=x0 != bottle.START, generator=generator)
+        result[f"start_{ratio}"] = float(sinks.received(model, xt)[..., 0].mean() / x0.shape[1])
+    return {key: round(value, 5) for key, value in result.items()}
+
+
+def bottles(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_bottle.json") -> None:
+    """Train both objectives with three seeds each, on one language, and store what they learned."""
+    rows = store.read(path)
+    language = bottle.Language.draw(generator=torch.Generator().manual_seed(0))
+    for attention in ("causal", "full"):
+        for seed in BOTTLE_SEEDS:
+            if any((row["attention"], row["seed"]) == (attention, seed) for row in rows):
+                continue
+            model, curve = bottle.train(attention, language, seed=seed, steps=BOTTLE_STEPS)
+            rows.append({"attention": attention, "seed": seed} | judge_bottle(model, language, seed=seed))
+            rows[-1]["curve"] = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
+            say(str(rows[-1]))
+            store.write(path, rows)
+
+
+# ------------------------------------------------------------------------------------------------ are they needed?
+
+PROBLEMS, STATES, COUNTS, SEEDS = 64, 16, (1, 3, 10), (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """One line of the table: which keys a model may not read. `k` 0 hides nothing, -1 counts the tokens of a kind."""
+
+    model: str
+    name: str
+    k: int
+    seed: int = 0
+
+    def choice(self, tokenizer) -> interventions.Choice:
+        generator = torch.Generator().manual_seed(self.seed)
+        if self.k == -1:
+            return interventions.OfKind(self.name, tokenizer)
+        return {
+            "nothing": interventions.Strongest(0),
+            "strongest": interventions.Strongest(self.k),
+            "random": interventions.RandomKeys(self.k, generator),
+            "same kind": interventions.SameKind(self.k, tokenizer, generator),
+        }[self.name]
+
+
+def hidings() -> list[Hiding]:
+    """List what is hidden, for both models: k keys by three rules, and each mark that stands alone."""
+    lines = []
+    for model in ("llada-mini", "llama-mini"):
+        lines.append(Hiding(model, "nothing", 0))
+        lines += [Hiding(model, kind, -1) for kind in ("start mark", "answer mark")]
+        for k in COUNTS:
+            lines.append(Hiding(model, "strongest", k))
+            lines += [Hiding(model, name, k, seed) for name in ("random", "same kind") for seed in SEEDS]
+    return lines
+
+
+def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) -> dict:
+    """Answer the problems without the keys, and compare predictions on the states of the first `states` dense runs."""
+    model, tokenizer = load(line.model)
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    blind = interventions.WithoutKeys(model, line.choice(tokenizer))
+    if model.config.attention == "causal":
+        out = autoregressive.sample(blind, prompts, cache=False)
+    else:
+        out = sample(blind, prompts)  # one token a forward, as the other model
+    verdicts = [
+        tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
+    ]
+    kl = [
+        float(interventions.divergence(model, *dense_states(model, prompt), line.choice(tokenizer)).mean())
+        for prompt in prompts[:states]
+    ]
+    return asdict(line) | {
+        "correct": "".join(str(int(v.correct)) for v in verdicts),
+        "kl": [round(value, 5) for value in kl],
+        "nfe": sum(out.trace.nfe) / len(prompts),
+    }
+
+
+def dense_states(model, prompt: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Read the states of a run in which nothing is hidden: ids (S, L), real tokens (S, L), and where predictions count
+    (S, L): at masks, or at the last token of a causal prefix."""
+    if model.config.attention != "causal":
+        ids = denoising(model, prompt).ids
+        return ids, torch.ones_like(ids, dtype=torch.bool), ids == model.config.mask_token_id
+    trajectory = generation(model, prompt)
+    prefixes = [row[seen].tolist() for row, seen in zip(trajectory.ids, trajectory.visible, strict=True)]
+    ids, real = left_pad(prefixes, model.config.eos_token_id, model.device)
+    at = torch.zeros_like(real)
+    at[:, -1] = True
+    return ids, real, at
+
+
+def necessity(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_necessity.json") -> None:
+    """Run every line on the first `PROBLEMS` test problems; a line already in the file is not run again."""
+    rows, problems = store.read(path), tasks.load_split("test")[:PROBLEMS]
+    for line in hidings():
+        if any(asdict(line).items() <= row.items() for row in rows):
+            continue
+        rows.append(hide(line, problems))
+        share = rows[-1]["correct"].count("1") / len(problems)
+        say(f"{line}: exact match {share:.3f}, KL {sum(rows[-1]['kl']) / len(rows[-1]['kl']):.3f} nats")
         store.write(path, rows)
