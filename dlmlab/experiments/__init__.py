@@ -15,5 +15,6 @@ EXPERIMENTS = {
     "01_sampling": sampling.sampling_frontier,
     "03_sweep": sinks.sweep,
     "03_bottle": sinks.bottles,
+    "03_movement": sinks.movements,
     "03_necessity": sinks.necessity,
 }

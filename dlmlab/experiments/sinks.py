@@ -17,7 +17,7 @@ from dlmlab.noise import forward_process
 from dlmlab.sampling import Sampler, left_pad, sample
 from dlmlab.tokenizer import build_tokenizer, decode_answer, encode_prompt
 from dlmlab.training import Batches, Run, TrainConfig
-from dlmlab.trajectories import denoising, generation, value_norms
+from dlmlab.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds, value_norms
 
 TEXTS, LENGTH, TIMES = 64, 64, (0.1, 0.5, 0.9)
 
@@ -85,7 +85,7 @@ def sweep(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_s
 
 # ------------------------------------------------------------------------------------------------ in a bottle
 
-BOTTLE_SEEDS, BOTTLE_STEPS, RATIOS = (0, 1, 2), 1500, (0.1, 0.5, 0.9)
+BOTTLE_SEEDS, BOTTLE_STEPS, RATIOS = (0, 1, 2), 1200, (0.1, 0.5, 0.9)
 
 
 def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
@@ -126,6 +126,66 @@ def bottles(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03
             rows[-1]["curve"] = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
             say(str(rows[-1]))
             store.write(path, rows)
+
+
+# ------------------------------------------------------------------------------------------------ do they move?
+
+MOVED, LEVELS, DRAWS = 48, tuple(round(0.05 + 0.1 * i, 2) for i in range(10)), 10
+
+
+def sources(model, tokenizer, problem: tasks.Problem, *, seed: int = 0) -> dict[str, Trajectory]:
+    """Make the trajectories of one problem: as decoded, and for a diffusion model its solution under fresh noise, at
+    ten levels (one draw each) and at one level (ten draws: the noise floor)."""
+    prompt = encode_prompt(tokenizer, problem.question)
+    if model.config.attention == "causal":
+        return {"written": generation(model, prompt)}
+    solution = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
+    x0 = torch.tensor(prompt + solution + [tokenizer.eos_token_id] * (40 - len(solution)))
+    is_answer = torch.arange(len(x0)) >= len(prompt)
+    generator = torch.Generator().manual_seed(seed)
+    levels = renoising(model, x0, LEVELS, draws=1, maskable=is_answer, generator=generator)
+    (floor,) = renoising(model, x0, [0.5], draws=DRAWS, maskable=is_answer, generator=generator)
+    return {"denoised": denoising(model, prompt), "ten noise levels": Trajectory.join(levels), "one level": floor}
+
+
+def movement(name: str, problem: tasks.Problem, *, seed: int = 0) -> list[dict]:
+    """Measure each source of one problem: does the strongest receiver stay, does the centroid of the sinks move?"""
+    model, tokenizer = load(name)
+    rows = []
+    for source, run in sources(model, tokenizer, problem, seed=seed).items():
+        m, kinds = run.mass, token_kinds(run.ids, tokenizer)
+        variance, coverage = sinks.centroid_variance(m, sinks.above_spread(m))
+        null = sinks.permutation_null(m, draws=20, generator=torch.Generator().manual_seed(seed))
+        layers = run.sums.mean(2).unbind(1)  # (S, L) each
+        top = m.argmax(-1)
+        row = {
+            "centroid": variance,
+            "coverage": coverage,
+            "null": float(null.mean()),
+            "stays": float((top[1:] == top[:-1]).float().mean()) if len(top) > 1 else 1.0,
+            "overlap5": float(sinks.overlap(m, 5).mean()),
+            "formula": sinks.one_minus_argmax_frequency(m),
+            "strongest": float(m.amax(-1).mean()),
+            "stands_out": float(sinks.stands_out(run.sums.mean(2)).float().sum(-1).mean()),
+            "layers": [sinks.centroid_variance(layer, sinks.above_spread(layer))[0] for layer in layers],
+            "layer_stays": [sinks.argmax_survival(layer) / len(layer) for layer in layers],
+        }
+        rounded = {k: [round(x, 6) for x in v] if isinstance(v, list) else round(v, 6) for k, v in row.items()}
+        kind = KINDS[int(kinds.gather(1, top[:, None]).flatten().mode().values)]
+        rows.append({"model": name, "source": source, **rounded, "states": len(m), "kind": kind})
+    return rows
+
+
+def movements(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_movement.json") -> None:
+    """Measure `MOVED` validation problems on both models; a problem in the file is not measured again."""
+    rows, problems = store.read(path), tasks.load_split("validation")[:MOVED]
+    for name in ("llada-mini", "llama-mini"):
+        for i, problem in enumerate(problems):
+            if any((row["model"], row["problem"]) == (name, i) for row in rows):
+                continue
+            rows += [{"problem": i} | row for row in movement(name, problem)]
+            store.write(path, rows)
+        say(f"{name}: {len(problems)} problems")
 
 
 # ------------------------------------------------------------------------------------------------ are they needed?
