@@ -190,7 +190,7 @@ def movements(say: Callable[[str], None] = print, path: Path = store.RESULTS / "
 
 # ------------------------------------------------------------------------------------------------ are they needed?
 
-PROBLEMS, STATES, COUNTS, SEEDS = 64, 16, (1, 3, 10), (0, 1, 2)
+PROBLEMS, STATES, COUNTS, SEEDS = 48, 12, (1, 5), (0, 1, 2)
 
 
 @dataclass(frozen=True)
