@@ -67,13 +67,17 @@ def build(attention: str, *, seed: int, width: int = 64) -> LLaDAModelLM:
         return LLaDAModelLM(config)
 
 
-def loss(model: LLaDAModelLM, x0: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Mean cross-entropy over next symbols (`causal`) or over masked symbols at random times (`full`), in nats."""
+def loss(model: LLaDAModelLM, x0: Tensor, keys: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+    """Mean cross-entropy over next symbols (`causal`) or over masked symbols at random times (`full`), in nats.
+
+    `keys` (B, L) bool hides keys where it is False, as the model's attention mask does.
+    """
     if model.config.attention == "causal":
-        return F.cross_entropy(model(x0[:, :-1]).logits.flatten(0, 1), x0[:, 1:].flatten())
+        logits = model(x0[:, :-1], None if keys is None else keys[:, :-1]).logits
+        return F.cross_entropy(logits.flatten(0, 1), x0[:, 1:].flatten())
     t = low_discrepancy_times(len(x0), generator=generator)
     xt, masked = forward_process(x0, t, MASK, maskable=x0 != START, generator=generator)
-    return F.cross_entropy(model(xt).logits[masked], x0[masked])
+    return F.cross_entropy(model(xt, keys).logits[masked], x0[masked])
 
 
 def train(
@@ -113,10 +117,13 @@ def attention_to_start(model: LLaDAModelLM, ids: Tensor) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def copy_accuracy(model: LLaDAModelLM, x0: Tensor, attention_mask: Tensor | None = None) -> float:
-    """How often the symbol after a trigger is predicted right; a diffusion model sees that symbol alone masked."""
+def copy_accuracy(model: LLaDAModelLM, x0: Tensor, keys: Tensor | None = None) -> float:
+    """How often the symbol after a trigger is predicted right; a diffusion model sees that symbol alone masked.
+
+    `keys` (B, L) bool hides keys where it is False.
+    """
     rows, at = ((x0[:, 2:-1] < TRIGGERS).nonzero() + torch.tensor([0, 3])).T  # the position after the trigger
-    target, keys = x0[rows, at], None if attention_mask is None else attention_mask[rows]
+    target, keys = x0[rows, at], None if keys is None else keys[rows]
     if model.config.attention == "causal":
         logits = model(x0[rows], keys).logits[torch.arange(len(rows)), at - 1]
     else:

@@ -88,9 +88,10 @@ def sweep(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_s
 BOTTLE_SEEDS, BOTTLE_STEPS, RATIOS = (0, 1, 2), 1200, (0.1, 0.5, 0.9)
 
 
+@torch.inference_mode()
 def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
     """Measure a bottled model on fresh texts: copying, attention to the start mark by what looks at it and how much
-    is masked, length of its value, and copying without the start mark."""
+    is masked, length of its value, and what copying and the loss are without the start mark."""
     generator = torch.Generator().manual_seed(20_000 + seed)
     x0 = language.sample(256, generator=generator)
     without_start = torch.ones_like(x0, dtype=torch.bool)
@@ -101,6 +102,10 @@ def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
     result = {
         "copy": bottle.copy_accuracy(model, x0),
         "copy_without_start": bottle.copy_accuracy(model, x0, without_start),
+        "loss": float(bottle.loss(model, x0, generator=torch.Generator().manual_seed(seed))),
+        "loss_without_start": float(
+            bottle.loss(model, x0, without_start, generator=torch.Generator().manual_seed(seed))
+        ),
         "ordinary": bottle.attention_to_start(model, x0)["ordinary"],
         "trigger": bottle.attention_to_start(model, x0)["trigger"],
         "gu_share": float((alpha[0, :, 0, 0] > 0.3).float().mean()),
