@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -123,7 +124,7 @@ def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) 
         tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
     ]
     kl = [
-        float(interventions.divergence(model, *dense_states(model, prompt), line.choice(tokenizer)).mean())
+        float(interventions.divergence(model, *dense_states(line.model, tuple(prompt)), line.choice(tokenizer)).mean())
         for prompt in prompts[:states]
     ]
     return asdict(line) | {
@@ -133,9 +134,11 @@ def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) 
     }
 
 
-def dense_states(model, prompt: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+@cache
+def dense_states(name: str, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
     """Read the states of a run in which nothing is hidden: ids (S, L), real tokens (S, L), and where predictions count
     (S, L): at masks, or at the last token of a causal prefix."""
+    model, _ = load(name)
     if model.config.attention != "causal":
         ids = denoising(model, prompt).ids
         return ids, torch.ones_like(ids, dtype=torch.bool), ids == model.config.mask_token_id
