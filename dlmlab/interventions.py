@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlmlab.model import LLaDAModelLM, LLaDAOutput
 from dlmlab.sinks import attention_mass
-from dlmlab.trajectories import token_kinds
+from dlmlab.trajectories import KINDS, token_kinds
 
 Choice = Callable[[Tensor, Tensor, Tensor], Tensor]  # mass (B, L), ids (B, L), real (B, L) bool -> hidden (B, L) bool
 
@@ -46,6 +46,17 @@ class WithoutKeys:
         sums = torch.stack(self.model(ids, attention_mask, output_column_sums=True, logits_to_keep=last).column_sums)
         hidden = self.choose(attention_mass(sums), ids, real)
         return self.model(ids, real & ~hidden, **options)
+
+
+@torch.inference_mode()
+def divergence(model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice) -> Tensor:
+    """KL divergence of the predictions without the chosen keys from those with them, in nats, one a position of `at`.
+
+    Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool -> (number of True in `at`,).
+    """
+    dense = model(states, real).logits[at].log_softmax(-1)  # (M, V)
+    blind = WithoutKeys(model, choose)(states, real).logits[at].log_softmax(-1)
+    return (dense.exp() * (dense - blind)).sum(-1)
 
 
 def _mark(indices: Tensor, L: int) -> Tensor:
@@ -83,6 +94,21 @@ class RandomKeys:
         _check_k(self.k, _shortest(real) - 1)
         draw = torch.rand(mass.shape, generator=self.generator, device=mass.device).masked_fill(~real, -1.0)
         return _mark(draw.topk(self.k, 1).indices, mass.shape[1])
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """Every position of one of `trajectories.KINDS`."""
+
+    kind: str
+    tokenizer: PreTrainedTokenizerBase
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind={self.kind!r} is unknown; known: {', '.join(KINDS)}")
+
+    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+        return real & (token_kinds(ids, self.tokenizer) == KINDS.index(self.kind))
 
 
 @dataclass(frozen=True)

@@ -163,3 +163,18 @@ def heat_map(values, *, xlabel: str, ylabel: str, title: str, label: str, xticks
     if yticks is not None:
         ax.set_yticks(range(len(yticks)), yticks, fontsize=8)
     return fig
+
+
+def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int = 3) -> tuple[Figure, str]:
+    """Show the attention each position receives, (L,) in units of a fair share, over the tokens that stand there."""
+    fig = figure(max(6.4, 0.17 * len(words)), 2.6)
+    ax = fig.add_subplot(ylabel="attention received\n(1 = fair share)", title=title)
+    strongest = mass.topk(top).indices.tolist()
+    bars = ax.bar(range(len(words)), mass.tolist(), color=COLORS[0])
+    for i in strongest:
+        bars[i].set(color=COLORS[1], hatch="//", edgecolor="white")
+    ax.axhline(1, color=COLORS[6], lw=0.8, linestyle="--")
+    ax.set_xticks(range(len(words)), words, rotation=90, fontsize=6)
+    ax.set_xlim(-0.7, len(words) - 0.3)
+    named = ", ".join(f"{words[i]} at {i} ({mass[i]:.1f})" for i in strongest)
+    return fig, f"{title}\nstrongest receivers: {named}\n" + textwrap.fill(" ".join(words), 110)

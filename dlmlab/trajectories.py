@@ -46,6 +46,11 @@ class Trajectory:
     sums: Tensor
     visible: Tensor
 
+    @classmethod
+    def join(cls, parts: Sequence["Trajectory"]) -> "Trajectory":
+        """Put trajectories of texts of one length behind each other."""
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in ("ids", "sums", "visible")))
+
     @property
     def mass(self) -> Tensor:
         """Mean over layers and heads, (S, L); 1 everywhere when attention is uniform and not causal."""

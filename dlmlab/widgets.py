@@ -9,8 +9,9 @@ import html
 import ipywidgets as W
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.plotting import denoising_view, png
+from dlmlab.plotting import attention_view, denoising_view, png, words
 from dlmlab.trace import Sample
+from dlmlab.trajectories import Trajectory
 
 
 class Player(W.VBox):
@@ -39,3 +40,14 @@ class Player(W.VBox):
 def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through a run: slider, bars of confidence, text."""
     return Player(lambda step: denoising_view(out, tokenizer, step, row), len(out.trace.states(row)) - 1, "forward")
+
+
+def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:
+    """Step through a trajectory: slider, the attention every position receives, text."""
+
+    def view(state: int):
+        seen = run.visible[state]
+        title = f"before forward {state + 1} of {len(run.ids)}"
+        return attention_view(run.mass[state, seen], words(tokenizer, run.ids[state, seen]), title=title)
+
+    return Player(view, len(run.ids) - 1, "forward")

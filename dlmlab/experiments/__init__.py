@@ -6,9 +6,15 @@ the code no longer gives is found. One module for each notebook; `EXPERIMENTS` n
 with a function that prints a line.
 """
 
-from dlmlab.experiments import sampling, sinks
+from dlmlab.experiments import sampling, sink_growth, sinks
 from dlmlab.experiments.store import RESULTS, agreement, read
 
-__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "read", "sampling", "sinks"]
+__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "read", "sampling", "sink_growth", "sinks"]
 
-EXPERIMENTS = {"01_sampling": sampling.sampling_frontier, "03_sweep": sinks.sweep}
+EXPERIMENTS = {
+    "01_sampling": sampling.sampling_frontier,
+    "03_sweep": sink_growth.sweep,
+    "03_bottle": sink_growth.bottles,
+    "03_movement": sinks.movements,
+    "03_necessity": sinks.necessity,
+}
