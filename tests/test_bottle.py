@@ -20,7 +20,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def language() -> Language:
-    return Language.draw(generator=seeded())
+    return Language.draw(concentration=0.1, generator=seeded())  # few successors: quickly learned
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +35,8 @@ def test_a_chain_gives_every_trigger_its_rate_and_the_rest_to_ordinary_symbols(l
     assert language.next.shape == (SYMBOLS, SYMBOLS) and bool((language.next >= 0).all())
     torch.testing.assert_close(language.next.sum(1), torch.ones(SYMBOLS))
     assert bool((language.next[:, :TRIGGERS] == RATE).all())
-    ordinary = language.next[:, TRIGGERS:]
-    even = Language.draw(concentration=100.0, generator=seeded()).next[:, TRIGGERS:]
-    assert float(ordinary.amax(1).mean()) > 0.2 > 0.05 > float(even.amax(1).mean())  # few successors, or all alike
+    few, even = (Language.draw(concentration=c, generator=seeded()).next[:, TRIGGERS:] for c in (0.1, 100.0))
+    assert float(few.amax(1).mean()) > 0.2 > 0.05 > float(even.amax(1).mean())  # few successors, or all alike
 
 
 def test_after_a_trigger_comes_the_symbol_before_it(texts):
@@ -62,8 +61,8 @@ def test_symbols_come_at_the_rates_of_the_chain(language, texts):
 
 
 def test_language_and_texts_are_functions_of_their_generators(language):
-    assert torch.equal(language.next, Language.draw(generator=seeded()).next)
-    assert not torch.equal(language.next, Language.draw(generator=seeded(1)).next)
+    assert torch.equal(language.next, Language.draw(concentration=0.1, generator=seeded()).next)
+    assert not torch.equal(language.next, Language.draw(concentration=0.1, generator=seeded(1)).next)
     state = torch.get_rng_state()
     a, b, c = (language.sample(4, length=20, generator=seeded(s)) for s in (1, 1, 2))
     assert torch.equal(a, b) and not torch.equal(a, c) and a.shape == (4, 20)
@@ -142,6 +141,23 @@ def lambda_with(model, shown):
 
     call.config = model.config
     return call
+
+
+@pytest.mark.parametrize("attention", ["causal", "full"])
+def test_the_loss_without_keys_is_the_loss_of_the_model_that_does_not_see_them(attention, texts):
+    model, x0 = bottle.build(attention, seed=3), texts[:8]
+    for weight in model.parameters():  # otherwise near uniform: nothing to tell apart
+        weight.data *= 8
+    everything = torch.ones_like(x0, dtype=torch.bool)
+    with torch.no_grad():
+        plain, all_seen, no_start = (
+            float(bottle.loss(model, x0, keys, generator=seeded())) for keys in (None, everything, x0 != START)
+        )
+        if attention == "causal":
+            logits = model(x0, x0 != START).logits[:, :-1]
+            wanted = float(F.cross_entropy(logits.flatten(0, 1), x0[:, 1:].flatten()))
+            assert no_start == pytest.approx(wanted, rel=1e-4)
+    assert all_seen == pytest.approx(plain, rel=1e-5) and abs(no_start - plain) > 1e-4
 
 
 @pytest.mark.parametrize("attention", ["causal", "full"])

@@ -5,7 +5,7 @@ import torch
 
 from dlmlab import autoregressive, sampling, sinks
 from dlmlab.commit import Threshold
-from dlmlab.interventions import RandomKeys, SameKind, Strongest, WithoutKeys
+from dlmlab.interventions import OfKind, RandomKeys, SameKind, Strongest, WithoutKeys, divergence
 from dlmlab.sampling import Sampler
 from dlmlab.tokenizer import build_tokenizer
 from dlmlab.trajectories import token_kinds
@@ -92,6 +92,19 @@ def test_a_cache_is_refused():
         autoregressive.sample(blind, [[1, 2, 3]], gen_length=2)
 
 
+@every_attention
+def test_divergence_is_the_kl_from_seeing_to_blind(attention):
+    model, ids = tiny(attention), tiny_ids(3, 9)
+    real, at = torch.arange(9) >= torch.tensor([[0], [0], [3]]), torch.zeros(3, 9, dtype=torch.bool)
+    at[0, 2], at[0, 7], at[2, 5] = True, True, True
+    kl = divergence(model, ids, real, at, Strongest(1))
+    seeing = torch.distributions.Categorical(logits=logits(model, ids, real)[at])
+    blind = torch.distributions.Categorical(logits=logits(WithoutKeys(model, Strongest(1)), ids, real)[at])
+    close(kl, torch.distributions.kl_divergence(seeing, blind))
+    assert kl.shape == (3,) and bool((kl > 0).all())
+    close(divergence(model, ids, real, at, Strongest(0)), torch.zeros(3))
+
+
 # ------------------------------------------------------------------------------------------------ the choices
 
 
@@ -112,6 +125,15 @@ def test_the_strongest_are_the_largest():
     real = torch.tensor([[True, True, True, True], [False, True, True, True]])
     assert Strongest(2)(mass, mass.long(), real).int().tolist()[0] == [0, 1, 0, 1]
     assert Strongest(1)(mass, mass.long(), real).int().tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+
+
+def test_of_kind_takes_every_real_position_of_a_kind():
+    words = TOKENIZER.convert_ids_to_tokens(IDS[0].tolist())
+    real = torch.arange(L)[None] != words.index("5")
+    hidden = OfKind("question number", TOKENIZER)(torch.rand(1, L), IDS, real)[0]
+    assert hidden.nonzero()[:, 0].tolist() == [words.index("12")]  # the other 12 and 5 are in the answer
+    with pytest.raises(ValueError, match="kind='verb' is unknown; known: start mark, answer mark"):
+        OfKind("verb", TOKENIZER)
 
 
 def test_random_keys_are_uniform_and_belong_to_their_generator():

@@ -27,8 +27,7 @@ def check_mean_attention(fn: Callable) -> None:
 def _explain(alpha: Tensor, sums: Tensor, right: Tensor, causal: bool) -> None:
     seen_by = torch.arange(5, 0, -1)
     mistakes = (
-        (sums, "the sums came back as they were: a mean divides by the number of queries"),
-        (sums / sums.mean(-1, keepdim=True), "divided by the mean of the row: that is the lift, not a mean"),
+        (sums, "these are still sums (their mean over the row is 1): divide by the number of queries"),
         (sums / seen_by if not causal else None, "divided by L - k although every query sees every key: not causal"),
         (sums / 5 if causal else None, "divided by L although causal: the queries before key k cannot see it"),
         (sums / (6 - seen_by), "divided by k + 1: so many keys query k sees; wanted are the queries that see key k"),

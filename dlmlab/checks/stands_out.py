@@ -34,10 +34,12 @@ def check_stands_out(fn: Callable) -> None:
     assert out == [[0] * 4], "2.5 is exactly 2.0 more than the others: the rule is > mean + eps, not >="
     out = run([[2.5, 0.5, 0.5, 0.5]], 1.5)
     assert out == [[1, 0, 0, 0]], f"eps = 1.5 must let 2.5 beside 0.5 stand out; is eps used? got {out}"
-    out = run([[0.2] * 5 + [5.0, 5.0] + [0.2] * 5, [1.0] * 12])
-    assert out == [[0] * 5 + [1, 1] + [0] * 5, [0] * 12], (
-        f"two positions of one row may stand out, each against its own row; got {out}"
+    out = run([[7.0, 7.0, 7.0, 7.0], [0.0, 0.0, 3.5, 0.5]])
+    assert out == [[0] * 4, [0, 0, 1, 0]], (
+        f"compare a position with the others of its own row, not of all rows; got {out}"
     )
+    out = run([[0.2] * 5 + [5.0, 5.0] + [0.2] * 5, [1.0] * 12])
+    assert out == [[0] * 5 + [1, 1] + [0] * 5, [0] * 12], f"two positions of one row may stand out; got {out}"
 
 
 EXERCISE = Exercise(

@@ -69,10 +69,10 @@ MUTANTS = {
     leaves_out_the_diagonal: "its own position",
     divides_by_the_heads: "number of heads",
     shares_instead_of_means: "divided by L although causal",
-    lift_instead_of_mean: "that is the lift",
+    lift_instead_of_mean: "their mean over the row is 1",
     swaps_the_cases: "not causal",
     averages_over_heads: "shape",
-    forgets_to_divide: "as they were",
+    forgets_to_divide: "still sums",
     divides_in_place: "in place",
     returns_nothing: "return statement",
 }
