@@ -27,7 +27,7 @@ def tiny(attention="full", **changes):
 
 
 def logits(model, ids, mask=None, **options):
-    with torch.inference_mode():
+    with torch.no_grad():
         return model(ids, mask, **options).logits
 
 
