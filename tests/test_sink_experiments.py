@@ -22,8 +22,9 @@ def test_every_line_of_hidden_keys_is_stored_once():
 
 def test_every_problem_of_the_movement_table_has_every_source():
     rows = experiments.read("03_movement")
-    assert len(rows) == 4 * study.MOVED
-    for source in ("denoised", "ten noise levels", "one level", "written"):
+    sources = ("denoised", "ten noise levels", "one level", "written", "written, over uniform")
+    assert len(rows) == len(sources) * study.MOVED
+    for source in sources:
         assert sorted(r["problem"] for r in rows if r["source"] == source) == list(range(study.MOVED))
 
 

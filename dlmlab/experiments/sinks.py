@@ -20,10 +20,21 @@ MOVED, LEVELS, DRAWS = 48, tuple(round(0.05 + 0.1 * i, 2) for i in range(10)), 1
 
 def sources(model, tokenizer, problem: tasks.Problem, *, seed: int = 0) -> dict[str, Trajectory]:
     """Make the trajectories of one problem: as decoded, and for a diffusion model its solution under fresh noise, at
-    ten levels (one draw each) and at one level (ten draws: the noise floor)."""
+    ten levels (one draw each) and at one level (ten draws: the noise floor).
+
+    Of a causal run the question is kept, which every state has; and once more the first half of it, which many queries
+    see, with the column sums divided by those of uniform attention.
+    """
     prompt = encode_prompt(tokenizer, problem.question)
     if model.config.attention == "causal":
-        return {"written": generation(model, prompt)}
+        run, P = generation(model, prompt), len(prompt)
+        lengths = range(P, P + len(run.ids))
+        uniform = torch.stack([sinks.uniform_sums(L, causal=True)[:P] for L in lengths])  # (S, P)
+        lift = run.sums[..., :P] / uniform[:, None, None]
+        return {
+            "written": Trajectory(run.ids[:, :P], run.sums[..., :P], run.visible[:, :P]),
+            "written, over uniform": Trajectory(run.ids[:, : P // 2], lift[..., : P // 2], run.visible[:, : P // 2]),
+        }
     solution = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
     x0 = torch.tensor(prompt + solution + [tokenizer.eos_token_id] * (40 - len(solution)))
     is_answer = torch.arange(len(x0)) >= len(prompt)
