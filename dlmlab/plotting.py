@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
+from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -27,10 +28,11 @@ def figure(width: float = 6.4, height: float = 3.4) -> Figure:
 
 
 def png(fig: Figure) -> bytes:
-    """Render a figure."""
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="png")
-    return buffer.getvalue()
+    """Render a figure, with a palette of 256 colours: a third of the bytes, and notebooks keep their pictures."""
+    full, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(full, format="png")
+    Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return small.getvalue()
 
 
 def show(fig: Figure, *, alt: str) -> None:
