@@ -44,30 +44,43 @@ def sources(model, tokenizer, problem: tasks.Problem, *, seed: int = 0) -> dict[
     return {"denoised": denoising(model, prompt), "ten noise levels": Trajectory.join(levels), "one level": floor}
 
 
+def stays(m: Tensor) -> float:
+    """Share of states whose strongest receiver is that of the state before."""
+    top = m.argmax(-1)
+    return float((top[1:] == top[:-1]).float().mean()) if len(top) > 1 else 1.0
+
+
+def centroid_spread(m: Tensor) -> tuple[float, float]:
+    """Estimate the variance of the centroid of `above_spread` without bias, so that runs of unequal length compare, and
+    the share of states it rests on. NaN for fewer than two such states."""
+    variance, coverage = sinks.centroid_variance(m, sinks.above_spread(m))
+    n = round(coverage * len(m))
+    return variance * n / (n - 1) if n > 1 else float("nan"), coverage
+
+
 def movement(name: str, problem: tasks.Problem, *, seed: int = 0) -> list[dict]:
     """Measure each source of one problem: does the strongest receiver stay, does the centroid of the sinks move?"""
     model, tokenizer = load(name)
     rows = []
     for source, run in sources(model, tokenizer, problem, seed=seed).items():
         m, kinds = run.mass, token_kinds(run.ids, tokenizer)
-        variance, coverage = sinks.centroid_variance(m, sinks.above_spread(m))
+        variance, coverage = centroid_spread(m)
         null = sinks.permutation_null(m, draws=20, generator=torch.Generator().manual_seed(seed))
         layers = run.sums.mean(2).unbind(1)  # (S, L) each
-        top = m.argmax(-1)
         row = {
             "centroid": variance,
             "coverage": coverage,
-            "null": float(null.mean()),
-            "stays": float((top[1:] == top[:-1]).float().mean()) if len(top) > 1 else 1.0,
+            "null": float(null.mean()) * len(m) / max(len(m) - 1, 1),
+            "stays": stays(m),
             "overlap5": float(sinks.overlap(m, 5).mean()),
             "formula": sinks.one_minus_argmax_frequency(m),
             "strongest": float(m.amax(-1).mean()),
             "stands_out": float(sinks.stands_out(run.sums.mean(2)).float().sum(-1).mean()),
-            "layers": [sinks.centroid_variance(layer, sinks.above_spread(layer))[0] for layer in layers],
-            "layer_stays": [sinks.argmax_survival(layer) / len(layer) for layer in layers],
+            "layers": [centroid_spread(layer)[0] for layer in layers],
+            "layer_stays": [stays(layer) for layer in layers],
         }
         rounded = {k: [round(x, 6) for x in v] if isinstance(v, list) else round(v, 6) for k, v in row.items()}
-        kind = KINDS[int(kinds.gather(1, top[:, None]).flatten().mode().values)]
+        kind = KINDS[int(kinds.gather(1, m.argmax(-1, keepdim=True)).flatten().mode().values)]
         rows.append({"model": name, "source": source, **rounded, "states": len(m), "kind": kind})
     return rows
 
