@@ -8,7 +8,7 @@ import importlib
 
 _MODULES = (
     "autoregressive checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
-    "model noise plotting refresh sampling tasks tokenizer trace training widgets"
+    "model noise plotting priors refresh sampling tasks tokenizer trace training widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",
