@@ -7,7 +7,7 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
+    "autoregressive bayes checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
     "model noise plotting priors refresh sampling tasks tokenizer trace training widgets"
 ).split()
 _NAMES = {
