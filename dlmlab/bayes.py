@@ -15,7 +15,7 @@ Sources: Bayes' rule; Zheng et al., arXiv 2409.02908, and Wu et al., arXiv 2505.
 
 import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -96,8 +96,8 @@ def output_distribution(
 ) -> dict[tuple[int, ...], float]:
     """Enumerate what a sampler of `dlmlab.sampling` writes from `start` (L,), as {text: probability}.
 
-    Temperature 0 or 1 in one block, without guidance. Random order is averaged over all orders, and needs a commit
-    rule that looks at ranks only. Raises `ValueError` for what cannot be enumerated.
+    Temperature 0 or 1, one block, no guidance, all tokens alike. Random order is averaged over what it may choose, and
+    needs `Fixed` steps. Raises `ValueError` for what cannot be enumerated.
     """
     _check_enumerable(sampler)
     masks = sum(token == mask_id for token in start)
@@ -114,13 +114,16 @@ def output_distribution(
 
 
 def _check_enumerable(sampler: Sampler) -> None:
-    if sampler.temperature not in (0, 1) or sampler.guidance or sampler.block_length or sampler.eos_last:
-        raise ValueError(f"only temperature 0 or 1, one block, no guidance can be enumerated, got {sampler}")
+    special = sampler.guidance or sampler.block_length or sampler.eos_last or sampler.stop_at_eos or sampler.forbid
+    if sampler.temperature not in (0, 1) or special:
+        raise ValueError(f"only temperature 0 or 1, one block, all tokens alike can be enumerated, got {sampler}")
     if sampler.score == "random" and not isinstance(sampler.commit, Fixed):
         raise ValueError(f"random order can be enumerated with Fixed steps only, got {sampler.commit}")
 
 
-def _one_step(denoise: Denoiser, state: tuple[int, ...], quota: int, sampler: Sampler, mask_id: int):
+def _one_step(
+    denoise: Denoiser, state: tuple[int, ...], quota: int, sampler: Sampler, mask_id: int
+) -> Iterator[tuple[tuple[int, ...], float]]:
     """Yield the states after one forward with their probabilities."""
     x = torch.tensor([state])
     free = x == mask_id  # (1, L)
@@ -128,7 +131,7 @@ def _one_step(denoise: Denoiser, state: tuple[int, ...], quota: int, sampler: Sa
     p = logits.softmax(-1)
     draws, weight = _draws(p[0], free[0], sampler.temperature)  # (R, L), (R,)
     p = p.expand(len(draws), -1, -1)
-    for order, share in _orders(free[0], sampler.score):
+    for order, share in _orders(free[0], sampler.score, quota):
         score = SCORES[sampler.score](p, draws, None) if order is None else order.expand(draws.shape)
         confidence = p.gather(-1, draws[..., None])[..., 0]
         due = torch.full((len(draws),), quota)
@@ -148,15 +151,18 @@ def _draws(p: Tensor, free: Tensor, temperature: float) -> tuple[Tensor, Tensor]
     return draws, torch.where(free, each, 1.0).prod(-1)
 
 
-def _orders(free: Tensor, score: str):
-    """Yield every random order of the free places as scores (L,) with its probability; None for a fixed score."""
+def _orders(free: Tensor, score: str, quota: int) -> Iterator[tuple[Tensor | None, float]]:
+    """Yield what a random order may put first: every set of `quota` places as scores (L,), with its probability.
+
+    For a score that is not random there is one order, None.
+    """
     if score != "random":
         yield None, 1.0
         return
-    places = free.nonzero()[:, 0]
-    orders = list(itertools.permutations(range(len(places))))
-    for order in orders:
-        yield torch.zeros(len(free)).scatter(0, places, torch.tensor(order).float()), 1 / len(orders)
+    places = free.nonzero()[:, 0].tolist()
+    sets = list(itertools.combinations(places, quota))
+    for chosen in sets:
+        yield torch.zeros(len(free)).index_fill(0, torch.tensor(chosen, dtype=torch.long), 1.0), 1 / len(sets)
 
 
 def total_variation(a: dict[tuple, float], b: dict[tuple, float]) -> float:
