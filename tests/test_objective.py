@@ -73,6 +73,12 @@ def test_a_text_from_nothing_is_split_at_the_answer_mark():
     assert (question, answer) == (p.question, p.solution)
 
 
+def test_a_causal_model_writes_question_answer_mark_and_answer(one_thread):  # noqa: F811
+    twin = tiny_model("causal", vocab_size=V, max_sequence_length=96, eos_token_id=EOS, mask_token_id=MASK)
+    pairs = objective.from_nothing(twin, TOKENIZER, [1, 1], Sampler(temperature=1.0), generator())
+    assert len(pairs) == 2 and not any(ANSWER in question for question, _ in pairs)
+
+
 def test_samples_are_judged_letter_by_letter():
     p = tasks.load_split("calibration")[0]
     model = ModelOf(OracleDenoiser(objective.rows_of(TOKENIZER, [p]).x0, V, MASK), MASK, EOS)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab import tasks
+from dlmlab import autoregressive, tasks
 from dlmlab.checkpoint import load
 from dlmlab.experiments import store
 from dlmlab.noise import count_masks, masked_losses
@@ -18,10 +18,12 @@ from dlmlab.tokenizer import ANSWER, decode_answer, encode_prompt
 WINDOW = 40  # tokens after the question, as in the sampling of notebook 01: the solution, then end marks
 LEVELS = 5  # bins of the share of masked tokens
 PROBLEMS, DRAWS, BATCH = 160, 12, 16
-SAMPLES = 64
+SAMPLES = 32
+TWIN = "twin, left to right"
 SAMPLERS = {
     "random order": Sampler("random", temperature=1.0),
     "most probable first": Sampler("probability", temperature=1.0),
+    TWIN: Sampler(temperature=1.0),  # a causal model, decoded in its own way
 }
 
 
@@ -135,8 +137,18 @@ def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, firs
 def from_nothing(
     model, tokenizer: PreTrainedTokenizerBase, lengths: Sequence[int], sampler: Sampler, generator: torch.Generator
 ) -> list[tuple[str, str]]:
-    """Sample questions of the given lengths with their answers, all from masks: pairs of texts."""
+    """Sample questions with their answers from nothing: pairs of texts.
+
+    A diffusion model is given the lengths of the questions; a causal one ends its questions itself.
+    """
     bos, answer = tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(ANSWER)
+    if model.config.attention == "causal":
+        room = model.config.max_sequence_length - 1
+        out = autoregressive.sample(
+            model, [[bos]] * len(lengths), gen_length=room, temperature=sampler.temperature, generator=generator
+        )
+        parts = [tokenizer.decode(ids).partition(ANSWER) for ids in out.answers]
+        return [(question.strip(), text.strip()) for question, _, text in parts]
     prompts = [[bos] + [tokenizer.mask_token_id] * n + [answer] for n in lengths]
     out = sample(model, prompts, gen_length=WINDOW, sampler=sampler, generator=generator)
     P = out.prompt_length
@@ -170,12 +182,12 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
 
 def samples(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_samples.json") -> None:
     """Sample `SAMPLES` texts with every sampler; batches already in the file are not sampled again."""
-    model, tokenizer = load("llada-mini")
+    (model, tokenizer), (twin, _) = load("llada-mini"), load("llama-mini")
     table = store.read(path)
     done = {(row["method"], row["batch"]) for row in table}
     for batch in range(SAMPLES // BATCH):
         for method in SAMPLERS:
             if (method, batch) not in done:
-                table.append(sample_row(model, tokenizer, method, batch))
+                table.append(sample_row(twin if method == TWIN else model, tokenizer, method, batch))
                 store.write(path, table)
                 say(f"{method}, batch {batch}: read {table[-1]['read']}, clean {table[-1]['clean']}")
