@@ -1,4 +1,4 @@
-"""Exercise 2.3. Rows with different numbers of maskable tokens, fewer than the row is long."""
+"""Exercise 2.4. Rows with different numbers of maskable tokens, fewer than the row is long."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from dlmlab.exercises import Exercise
 
 
 def check_count_masks(fn: Callable) -> None:
-    """Judge an answer to 2.3."""
+    """Judge an answer to 2.4."""
     maskable = torch.tensor([[0, 1, 1, 0, 1, 1, 0], [1, 0, 0, 1, 0, 0, 1], [0, 1, 1, 0, 1, 1, 0]], dtype=torch.bool)
     n = maskable.sum(1)  # 4, 3, 4
 
@@ -64,7 +64,7 @@ def _expect_random_shift(run: Callable) -> None:
 
 
 EXERCISE = Exercise(
-    id="2.3",
+    id="2.4",
     title="Masks by count",
     minutes=20,
     difficulty=4,

@@ -1,4 +1,4 @@
-"""Exercise 2.4. A lopsided prior, rows at different times, noised tokens that the prediction likes and dislikes."""
+"""Exercise 2.3. A lopsided prior, rows at different times, noised tokens that the prediction likes and dislikes."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from dlmlab.exercises import Exercise
 
 
 def check_reverse_posterior(fn: Callable) -> None:
-    """Judge an answer to 2.4."""
+    """Judge an answer to 2.3."""
     V = 4
     logits = torch.randn(3, 3, V, generator=seeded(0), dtype=torch.float64)
     xt = torch.tensor([[0, 1, 3], [2, 2, 0], [3, 1, 0]])
@@ -74,7 +74,7 @@ def check_reverse_posterior(fn: Callable) -> None:
 
 
 EXERCISE = Exercise(
-    id="2.4",
+    id="2.3",
     title="One step back",
     minutes=20,
     difficulty=4,

@@ -1,4 +1,4 @@
-"""Answers to exercise 2.3."""
+"""Answers to exercise 2.4."""
 
 import math
 

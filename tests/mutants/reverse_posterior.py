@@ -1,4 +1,4 @@
-"""Answers to exercise 2.4."""
+"""Answers to exercise 2.3."""
 
 import torch
 import torch.nn.functional as F
