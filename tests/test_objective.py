@@ -52,6 +52,7 @@ def test_the_bound_of_a_question_hides_the_answer_and_does_not_count_it():
     assert bool((seen[:, -objective.WINDOW :] == MASK).all())
 
 
+@torch.no_grad()
 def test_the_twin_reads_left_to_right_up_to_the_first_end_mark(one_thread):  # noqa: F811
     twin = tiny_model("causal", vocab_size=V, max_sequence_length=96)
     results = objective.twin_rows(twin, ROWS, EOS)
