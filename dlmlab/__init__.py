@@ -7,8 +7,9 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive bottle checkpoint commit cost doctor evaluate exercises experiments frames interventions "
-    "ledger manifest model noise plotting refresh sampling sinks tasks tokenizer trace training trajectories widgets"
+    "autoregressive bayes bottle checkpoint commit cost doctor evaluate exercises experiments frames "
+    "interventions ledger manifest model noise plotting priors refresh sampling sinks tasks tokenizer trace "
+    "training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",
