@@ -25,8 +25,8 @@ from dlmlab.model import LLaDAConfig
 def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int | None = None) -> int:
     """Count the FLOPs of one forward for one row.
 
-    `q` tokens enter the network and attend to `k` keys (default `q`); the head is computed for `logits` positions
-    (default `q`).
+    `q` tokens enter the network and attend to `k` keys (default `q`). Logits are computed for `logits` of them
+    (default `q`); in the last layer the others get keys and values only.
 
         2 q (params of the blocks' matrices) + 4 q k D per layer + 2 logits D V
 
@@ -35,8 +35,11 @@ def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int
     """
     k, logits = q if k is None else k, q if logits is None else logits
     D, width = config.d_model, config.d_model // config.n_heads
-    matrices = 2 * D * D + 2 * D * config.n_kv_heads * width + 3 * D * config.mlp_hidden_size
-    return config.n_layers * (2 * q * matrices + 4 * q * k * D) + 2 * logits * D * config.embedding_size
+    key_value = 2 * D * config.n_kv_heads * width
+    rest = 2 * D * D + 3 * D * config.mlp_hidden_size  # query, attention output, feed-forward
+    through = (config.n_layers - 1) * q + logits  # tokens that go through `rest`, summed over layers
+    blocks = 2 * config.n_layers * q * key_value + through * (2 * rest + 4 * k * D)
+    return blocks + 2 * logits * D * config.embedding_size
 
 
 def model_bytes(model: nn.Module) -> int:
