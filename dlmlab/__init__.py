@@ -7,8 +7,8 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
-    "model noise plotting refresh sampling tasks tokenizer trace training widgets"
+    "autoregressive bench cache checkpoint commit cost doctor drift evaluate exercises experiments focus frames ledger "
+    "literal manifest model noise plotting refresh sampling speedrun tasks tokenizer trace training widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

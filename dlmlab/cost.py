@@ -14,12 +14,21 @@ there).
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
 
 from dlmlab.model import LLaDAConfig
+
+
+def block_flops(config: LLaDAConfig, stored: int, asked: int, k: int) -> int:
+    """Count the FLOPs of one layer for one row: keys and values of `stored` tokens; of `asked` of them query,
+    attention to `k` keys, output and feed-forward."""
+    D, width = config.d_model, config.d_model // config.n_heads
+    key_value = 2 * D * config.n_kv_heads * width
+    rest = 2 * D * D + 3 * D * config.mlp_hidden_size
+    return 2 * stored * key_value + asked * (2 * rest + 4 * k * D)
 
 
 def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int | None = None) -> int:
@@ -34,12 +43,13 @@ def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int
     4608
     """
     k, logits = q if k is None else k, q if logits is None else logits
-    D, width = config.d_model, config.d_model // config.n_heads
-    key_value = 2 * D * config.n_kv_heads * width
-    rest = 2 * D * D + 3 * D * config.mlp_hidden_size  # query, attention output, feed-forward
-    through = (config.n_layers - 1) * q + logits  # tokens that go through `rest`, summed over layers
-    blocks = 2 * config.n_layers * q * key_value + through * (2 * rest + 4 * k * D)
-    return blocks + 2 * logits * D * config.embedding_size
+    blocks = (config.n_layers - 1) * block_flops(config, q, q, k) + block_flops(config, q, logits, k)
+    return blocks + head_flops(config, logits)
+
+
+def head_flops(config: LLaDAConfig, logits: int) -> int:
+    """Count the FLOPs of the head for `logits` positions."""
+    return 2 * logits * config.d_model * config.embedding_size
 
 
 def model_bytes(model: nn.Module) -> int:
@@ -65,14 +75,11 @@ class Ratio:
         return f"{self.median:.2f} x ({self.low:.2f} to {self.high:.2f})"
 
 
-def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1) -> dict[str, Ratio]:
-    """Time functions in turn and return each one's duration as a ratio to the first.
+def interleaved(functions: dict[str, Callable[[], object]], *, rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Time functions in turn and return the seconds of each, one a round.
 
-    Every round runs all functions once, in an order that rotates, so a slow moment of the machine hits all of them;
-    the ratio is taken inside a round. Raises `ValueError` for fewer than two functions or three rounds.
+    Every round runs all functions once, in an order that rotates, so a slow moment of the machine hits all of them.
     """
-    if len(functions) < 2 or rounds < 3:
-        raise ValueError(f"need at least 2 functions and 3 rounds, got {len(functions)} and {rounds}")
     names = list(functions)
     for _ in range(warmup):
         for function in functions.values():
@@ -89,9 +96,22 @@ def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, 
     finally:
         if collecting:
             gc.enable()
-    base = seconds[names[0]]
-    ratios = {name: [a / b for a, b in zip(values, base, strict=True)] for name, values in seconds.items()}
-    return {
-        name: Ratio(statistics.median(r), *(statistics.quantiles(r, n=4)[i] for i in (0, 2)))
-        for name, r in ratios.items()
-    }
+    return seconds
+
+
+def ratio(values: Sequence[float], base: Sequence[float]) -> Ratio:
+    """Divide two series of the same rounds, round by round: median and quartiles."""
+    r = [a / b for a, b in zip(values, base, strict=True)]
+    return Ratio(statistics.median(r), *(statistics.quantiles(r, n=4)[i] for i in (0, 2)))
+
+
+def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1) -> dict[str, Ratio]:
+    """Time functions in turn (`interleaved`) and return each one's duration as a ratio to the first.
+
+    The ratio is taken inside a round. Raises `ValueError` for fewer than two functions or three rounds.
+    """
+    if len(functions) < 2 or rounds < 3:
+        raise ValueError(f"need at least 2 functions and 3 rounds, got {len(functions)} and {rounds}")
+    seconds = interleaved(functions, rounds=rounds, warmup=warmup)
+    base = next(iter(seconds.values()))
+    return {name: ratio(values, base) for name, values in seconds.items()}
