@@ -52,6 +52,25 @@ def head_flops(config: LLaDAConfig, logits: int) -> int:
     return 2 * logits * config.d_model * config.embedding_size
 
 
+def cached_tokens(prompt: int, answer: int, block: int, steps: int, cache: str) -> int:
+    """Count the tokens one row sends through the network when every block takes `steps` forwards.
+
+    The first forward of a block reads the whole text. The others read: with cache "none" the whole text, with "prefix"
+    the block and all after it, with "dual" the block. The last block may be shorter. Raises `ValueError` for another
+    name.
+
+    >>> [cached_tokens(40, 40, 8, 8, cache) for cache in ("none", "prefix", "dual")]
+    [3200, 1240, 680]
+    """
+    if cache not in ("none", "prefix", "dual"):
+        raise ValueError(f"cache={cache!r} is unknown; known: none, prefix, dual")
+    total, text = 0, prompt + answer
+    for start in range(0, answer, block):
+        later = {"none": text, "prefix": answer - start, "dual": min(block, answer - start)}[cache]
+        total += text + (steps - 1) * later
+    return total
+
+
 def model_bytes(model: nn.Module) -> int:
     """Count the bytes the parameters occupy, shared ones once."""
     return sum(p.numel() * p.element_size() for p in model.parameters())

@@ -28,6 +28,14 @@ def kinds(early: Tensor, late: Tensor, prompt: Tensor, mask_id: int) -> dict[str
     return dict(zip(KINDS, (prompt & ~was, ~prompt & ~was, was & ~now, was & now), strict=True))
 
 
+def moved(x: Tensor, age: int) -> Tensor:
+    """Measure how far vectors have turned `age` states later: 1 - cosine of x[s, l] and x[s + age, l].
+
+    Shapes: x (S, L, D), one vector a state and position -> (S - age, L). 0 is "as it was", 1 "at a right angle".
+    """
+    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=-1)
+
+
 @torch.inference_mode()
 def drift(model: LLaDAModelLM, out: Sample, ages: Sequence[int] = (1,), rows: Sequence[int] = (0,)) -> list[dict]:
     """Measure 1 - cosine between the keys (and values) of a position now and `age` forwards later.
@@ -48,10 +56,10 @@ def drift(model: LLaDAModelLM, out: Sample, ages: Sequence[int] = (1,), rows: Se
         for layer, pair in enumerate(kv.layers):
             pair = [x.transpose(1, 2).flatten(2).cpu() for x in pair]  # (S, L, H_kv D/H) each
             for age in ages:
-                moved = [1 - F.cosine_similarity(x[:-age], x[age:], dim=-1) for x in pair]  # (S - age, L)
+                distance = [moved(x, age) for x in pair]  # (S - age, L) each
                 for kind, where in kinds(states[:-age], states[age:], prompt, mask_id).items():
                     total = sums.setdefault((layer, age, kind), torch.zeros(3, dtype=torch.float64))
-                    total += torch.stack([m[where].double().sum() for m in moved] + [where.sum().double()])
+                    total += torch.stack([d[where].double().sum() for d in distance] + [where.sum().double()])
     return [
         {"layer": layer, "age": age, "kind": kind, "key": float(k / n), "value": float(v / n), "n": int(n)}
         for (layer, age, kind), (k, v, n) in sums.items()

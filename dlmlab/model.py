@@ -117,7 +117,7 @@ class KV:
     def write(self, layer: int, k: Tensor, v: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Replace what a layer holds at `positions` (1 or B, q), in place, and return all keys and values."""
         for stored, new in zip(self.layers[layer], (k, v), strict=True):
-            stored.scatter_(2, positions[:, None, :, None].expand_as(new), new)
+            write_at(stored, new, positions)
         return self.layers[layer]
 
     def truncate(self, n: int) -> "KV":
@@ -141,6 +141,14 @@ class KV:
     @property
     def nbytes(self) -> int:
         return sum(x.numel() * x.element_size() for pair in self.layers for x in pair)
+
+
+def write_at(stored: Tensor, new: Tensor, positions: Tensor) -> None:
+    """Replace keys (or values) of some positions in place: stored[b, :, positions[b, i]] becomes new[b, :, i].
+
+    Shapes: stored (B, H, K, D/H), new (B, H, q, D/H), positions (B, q), or (1, q) for all rows.
+    """
+    stored.scatter_(2, positions[:, None, :, None].expand_as(new), new)
 
 
 class RMSNorm(nn.Module):

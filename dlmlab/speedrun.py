@@ -56,20 +56,20 @@ def race(
     folder: Path,
     *,
     minutes: float,
-    every: int = 250,
+    every: int = 200,
     judge: Callable[[object], float] = exact_match,
     say: Callable[[str], None] = print,
 ) -> dict:
     """Train until the goal, the token budget or the time limit, and return the row of the leaderboard.
 
-    Raises `ValueError` for minutes or `every` that are not positive.
+    Raises `ValueError` for minutes that are not positive, or `every` that is no multiple of `log_every` (the log keeps
+    the clock).
     """
-    if not (minutes > 0 and every > 0):
-        raise ValueError(f"minutes={minutes} and every={every} must be > 0")
+    if not minutes > 0 or every < 1 or every % config.log_every:
+        raise ValueError(f"minutes={minutes} must be > 0, every={every} a multiple of log_every={config.log_every}")
     run, history = Run(config, folder), []
     while not history or not (history[-1][2] >= GOAL or history[-1][0] >= config.tokens or run.seconds >= 60 * minutes):
         run.run(stop_after=run.step + every, say=lambda line: None)
-        run.seconds = sum(e["seconds"] for e in run.log[-1:])  # what the log has counted
         history.append((run.tokens, run.seconds, judge(run.model)))
         run.model.train()
         say(f"{config.name}: {run.tokens:,} tokens, {run.seconds / 60:.1f} minutes, exact match {history[-1][2]:.1%}")
