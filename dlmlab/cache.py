@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dlmlab.cost import forward_flops
 from dlmlab.model import KV, attention_block
+from dlmlab.trace import Sample
 
 
 @dataclass(frozen=True)
@@ -214,3 +215,32 @@ class BlockSession(Session):
         logits = self.model(ids[:, new], valid, kv=kv, logits_to_keep=columns - self.first).logits
         self.kv, self.finished, self.finished_rows = kv, kv.copy(), rows
         return self._look(logits, self.end - self.first, self.end)
+
+
+def replay(out: Sample, sampler, mask_id: int, row: int = 0) -> Tensor:
+    """Work out which columns each forward of a run computed, (S, L) bool, from its trace alone.
+
+    Counts what `sampler.cache` asked for; FOCUS then drops some of these on the way. Raises `ValueError` for a
+    `BlockCache`, whose columns depend on the model.
+    """
+    cache, states = sampler.cache, torch.stack(out.trace.states(row)[:-1])  # (S, L)
+    if isinstance(cache, BlockCache):
+        raise ValueError("replay knows no BlockCache: its columns depend on the model's attention")
+    computed = torch.ones_like(states, dtype=torch.bool)
+    if cache is None:
+        return computed
+    G = states.shape[1] - out.prompt_length
+    length, masks = sampler.block_length or max(G, 1), states == mask_id  # (S, L)
+    seen, current, start, age = states[0], -1, 0, 0
+    for s, (ids, masked) in enumerate(zip(states, masks, strict=True)):
+        first = int(masked.int().argmax())
+        block = max(first - out.prompt_length, 0) // length
+        if block != current or age == cache.refresh:
+            start = first if block != current else start
+            current, age, seen = block, 1, ids
+            continue
+        age += 1
+        stop = min(out.prompt_length + (block + 1) * length, states.shape[1])
+        computed[s] = cache.due(Moment(masked[None], (ids != seen)[None], start, stop))[0]
+        seen = torch.where(computed[s], ids, seen)
+    return computed

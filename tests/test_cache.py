@@ -5,8 +5,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from dlmlab.cache import BlockCache, Cache, DelayedCache, DualCache, PrefixCache, pack
+from dlmlab.cache import BlockCache, Cache, DelayedCache, DualCache, PrefixCache, pack, replay
 from dlmlab.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.cost import cached_tokens
 from dlmlab.drift import drift, kinds, token_agreement
 from dlmlab.focus import Focus, choose, received
 from dlmlab.model import KV
@@ -205,6 +206,22 @@ def test_packing_repeats_only_what_is_due():
     assert pack(due).tolist() == [[1, 3, 4], [0, 0, 0]]
 
 
+@pytest.mark.parametrize("cache", [None, *APPROXIMATE, DualCache(refresh=2), DelayedCache(refresh=3)], ids=str)
+@pytest.mark.parametrize("commit", [Fixed(), Threshold(0.1)], ids=str)
+def test_a_trace_tells_what_each_forward_computed(model, cache, commit):
+    for block_length in (4, None):
+        out = run(model, cache, commit, block_length, PROMPTS[:1])
+        sampler = Sampler(cache=cache, block_length=block_length)
+        assert replay(out, sampler, MASK).sum(1).tolist() == [s.tokens_through for s in out.trace.steps]
+
+
+def test_the_cost_model_predicts_the_trace(model):
+    for name, cache in {"none": None, "prefix": PrefixCache(), "dual": DualCache()}.items():
+        for length in (2, 4, 8):  # one token a forward, so a block takes as many forwards as it is long
+            out = run(model, cache, Fixed(), length, PROMPTS[:1])
+            assert out.trace.tokens_through == cached_tokens(5, G, length, length, name)
+
+
 # ---------------------------------------------------------------------------------------------------------------- FOCUS
 
 
@@ -280,8 +297,8 @@ def test_agreement_counts_what_is_missing_as_different(model):
     a = run(model, None)
     assert token_agreement(a, a) == 1
     b = run(model, None)
-    b.answers = [answer[:-1] for answer in a.answers]
-    assert token_agreement(a, b) == pytest.approx(1 - 4 / sum(map(len, a.answers)))
+    b.answers = [answer[:-1] for answer in a.answers]  # an empty one stays empty
+    assert token_agreement(a, b) == pytest.approx(1 - sum(map(bool, a.answers)) / sum(map(len, a.answers)))
 
 
 # -------------------------------------------------------------------------------------------------------------- errors

@@ -64,7 +64,7 @@ def choose(rise: Tensor, candidate: Tensor, target: Tensor) -> Tensor:
 ''',
     hints=(
         "Two masks and a torch.where per row: rank < target, and rise >= mean + spread. Ranks: argsort of an argsort.",
-        "Mean and spread: multiply by candidate, divide by the number of candidates. Left neighbours: shift keep by one.",
+        "Mean and spread: multiply by candidate, divide by the number of candidates. Neighbours: shift keep by one.",
     ),
     check=check_choose,
 )
