@@ -3,7 +3,7 @@
 A cache that keeps a key for some forwards assumes that the key hardly moves. `drift` replays a run and measures the
 movement by layer, by age and by kind of token; `token_agreement` compares what was written in the end.
 
-Source: the measurement follows dKV-Cache, arXiv 2505.15781, section 3.
+Source: the measurement follows dKV-Cache, arXiv 2505.15781.
 """
 
 from collections.abc import Sequence

@@ -168,19 +168,20 @@ class RMSNorm(nn.Module):
 def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
     """Make cosine and sine of the rotation angles, (..., L, width) each for positions (..., L), in float32.
 
-    angle[l, i] = positions[l] * theta^(-2i/width), the same angle for element i and i + width/2.
+    angle[l, i] = positions[l] * theta^(-2i/width), the same angle for element i and i + width/2. The sine is negative
+    in the first half: element i gets -sin of its partner, element i + width/2 gets +sin.
     """
     inv_freq = theta ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
-    angles = positions.float()[..., None] * inv_freq  # (L, width/2)
-    angles = torch.cat([angles, angles], -1)
-    return angles.cos(), angles.sin()
+    angles = positions.float()[..., None] * inv_freq  # (..., L, width/2)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys, (B, H, L, width), in float32 and cast back."""
     h = x.float()
-    a, b = h.chunk(2, -1)
-    return (h * cos + torch.cat([-b, a], -1) * sin).to(x.dtype)
+    partner = h.roll(h.shape[-1] // 2, -1)  # element i and i + width/2 change places
+    return torch.addcmul(h * cos, partner, sin).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -220,7 +221,8 @@ class Block(nn.Module):
         out, weights = attend(q, k, v, mask, want or ("explicit" if self.training else None))
         h = h + self.attn_out(out.transpose(1, 2).flatten(2))
         x = self.ff_norm(h)
-        return h + self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x)), weights
+        gate = F.silu(self.ff_proj(x), inplace=not torch.is_grad_enabled())  # no second large tensor at inference
+        return h + self.ff_out(gate * self.up_proj(x)), weights
 
     def forward(self, h: Tensor, rope, mask: Tensor | None, store, keep: Tensor | slice | None, want: str | None):
         """Run the block: `store(k, v)` returns all keys and values; only positions `keep` go on, None for all."""

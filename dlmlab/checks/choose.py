@@ -19,7 +19,7 @@ def check_choose(fn: Callable) -> None:
         expect_tensor(keep, r.shape, torch.bool)
         return keep.int().tolist()
 
-    keep = run([[9.0, 0.0, 1.0, 0.5, 0.2, 0.1]], [[1, 1, 1, 1, 1, 1]], [1])
+    keep = run([[9.0, 0.5, 1.0, 0.0, 0.2, 0.1]], [[1, 1, 1, 1, 1, 1]], [1])
     assert keep[0][0], "the steepest rise must stay, whatever else does"
     assert keep == [[1, 0, 0, 0, 0, 0]], (
         f"a target of 1 keeps the steepest; the first has no left neighbour; got {keep}"

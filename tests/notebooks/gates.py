@@ -37,6 +37,7 @@ IGNORED_OUTPUTS = {
         "the doctor cell prints this machine's versions, memory and seconds",
     ],
     "01_sampling.ipynb": ["wall-clock ratios of four ways to decode"],
+    "08_parallel_decoding_and_caches.ipynb": ["wall-clock ratios of diffusion and twin, by batch and answer length"],
 }
 
 
