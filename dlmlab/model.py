@@ -181,7 +181,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys, (B, H, L, width), in float32 and cast back."""
     h = x.float()
     partner = h.roll(h.shape[-1] // 2, -1)  # element i and i + width/2 change places
-    return torch.addcmul(h * cos, partner, sin).to(x.dtype)
+    return (h * cos + partner * sin).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -221,8 +221,7 @@ class Block(nn.Module):
         out, weights = attend(q, k, v, mask, want or ("explicit" if self.training else None))
         h = h + self.attn_out(out.transpose(1, 2).flatten(2))
         x = self.ff_norm(h)
-        gate = F.silu(self.ff_proj(x), inplace=not torch.is_grad_enabled())  # no second large tensor at inference
-        return h + self.ff_out(gate * self.up_proj(x)), weights
+        return h + self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x)), weights
 
     def forward(self, h: Tensor, rope, mask: Tensor | None, store, keep: Tensor | slice | None, want: str | None):
         """Run the block: `store(k, v)` returns all keys and values; only positions `keep` go on, None for all."""

@@ -1,4 +1,4 @@
-"""Exercise 8.3. Vectors of different lengths, with known angles; states, positions and width all differ."""
+"""Exercise 8.2. Vectors of different lengths, with known angles; states, positions and width all differ."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from dlmlab.exercises import Exercise
 
 
 def check_moved(fn: Callable) -> None:
-    """Judge an answer to 8.3."""
+    """Judge an answer to 8.2."""
     # three states, two positions: position 0 turns by a right angle at each state and grows; position 1 only grows
     x = torch.tensor([[[1.0, 0, 0, 0], [1, 2, 0, 0]], [[0, 2.0, 0, 0], [2, 4, 0, 0]], [[-3.0, 0, 0, 0], [3, 6, 0, 0]]])
 
@@ -34,7 +34,7 @@ def check_moved(fn: Callable) -> None:
 
 
 EXERCISE = Exercise(
-    id="8.3",
+    id="8.2",
     title="Measure drift",
     minutes=10,
     difficulty=2,

@@ -1,4 +1,4 @@
-"""Exercise 8.2. Heads, rows and positions differ in number; positions out of order; every number is its own."""
+"""Exercise 8.3. Heads, rows and positions differ in number; positions out of order; every number is its own."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ def _expected(stored: Tensor, new: Tensor, positions: list[list[int]]) -> Tensor
 
 
 def check_write_at(fn: Callable) -> None:
-    """Judge an answer to 8.2."""
+    """Judge an answer to 8.3."""
     before = _numbers(3, 2, 5, 4)
     new = _numbers(3, 2, 2, 4, start=1000)
 
@@ -51,7 +51,7 @@ def check_write_at(fn: Callable) -> None:
 
 
 EXERCISE = Exercise(
-    id="8.2",
+    id="8.3",
     title="Replace keys where they stand",
     minutes=15,
     difficulty=3,

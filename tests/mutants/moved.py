@@ -1,4 +1,4 @@
-"""Answers to exercise 8.3."""
+"""Answers to exercise 8.2."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Answers to exercise 8.2."""
+"""Answers to exercise 8.3."""
 
 import torch
 
