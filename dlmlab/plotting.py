@@ -184,8 +184,9 @@ def cache_view(
     ax = fig.add_subplot(
         xlabel="column (the answer begins at the line)", ylabel="forward", title=f"after forward {step} of {S}"
     )
-    ax.imshow(shown, aspect="auto", cmap=ListedColormap(["#eeeeee", COLORS[5], COLORS[1]]), vmin=0, vmax=2)
-    ax.set(ylim=(S - 0.5, -0.5), xlim=(-0.5, L - 0.5))
+    palette = ListedColormap(["#eeeeee", COLORS[5], COLORS[1]])
+    ax.imshow(shown, aspect="auto", cmap=palette, vmin=0, vmax=2, extent=(-0.5, L - 0.5, step + 0.5, 0.5))
+    ax.set(ylim=(S + 0.5, 0.5), xlim=(-0.5, L - 0.5))
     ax.axvline(out.prompt_length - 0.5, color="black", lw=1)
     state = words(tokenizer, out.trace.states(row)[step - 1])
     marked = [f"[{w}]" if c else w for w, c in zip(state, computed[step - 1].tolist(), strict=True)]

@@ -23,10 +23,13 @@ METHODS = {
     "factor 1": Sampler(commit=Factor(1.0)),
     "entropy bound 0.1": Sampler(commit=EntropyBound(0.1)),
     "threshold, stop at end": Sampler(commit=Threshold(0.9), stop_at_eos=True),
-    "threshold, prefix cache": Sampler(commit=Threshold(0.9), cache=PrefixCache()),
-    "threshold, dual cache, blocks of 8": Sampler(commit=Threshold(0.9), block_length=8, cache=DualCache()),
-    "threshold, delayed cache": Sampler(commit=Threshold(0.9), cache=DelayedCache()),
-    "threshold, FOCUS": Sampler(commit=Threshold(0.9), cache=Focus()),
+    "threshold, dual cache": Sampler(commit=Threshold(0.9), cache=DualCache()),
+    "entropy bound, dual cache": Sampler(commit=EntropyBound(0.1), cache=DualCache()),
+    "threshold, blocks of 8": Sampler(commit=Threshold(0.9), block_length=8),
+    "the same, prefix cache": Sampler(commit=Threshold(0.9), block_length=8, cache=PrefixCache()),
+    "the same, dual cache": Sampler(commit=Threshold(0.9), block_length=8, cache=DualCache()),
+    "the same, delayed cache": Sampler(commit=Threshold(0.9), block_length=8, cache=DelayedCache()),
+    "the same, FOCUS": Sampler(commit=Threshold(0.9), block_length=8, cache=Focus()),
 }
 
 
