@@ -96,8 +96,12 @@ class BlockCache(Cache):
     """Keep finished blocks of a block-causal model: exact.
 
     The last forward of a block still saw masks in it, so its keys are computed once more, together with the first
-    forward of the next block. Nothing after the block is computed.
+    forward of the next block. Nothing after the block is computed, and there is nothing to refresh.
     """
+
+    def __post_init__(self) -> None:
+        if self.refresh is not None:
+            raise ValueError(f"refresh={self.refresh}: BlockCache is exact, leave it None")
 
     def due(self, moment: Moment) -> Tensor:
         return moment.between(moment.start, moment.end)
