@@ -7,8 +7,9 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive bench cache checkpoint commit cost doctor drift evaluate exercises experiments focus frames ledger "
-    "literal manifest model noise plotting refresh sampling speedrun tasks tokenizer trace training widgets"
+    "autoregressive bayes bench bottle cache checkpoint commit cost doctor drift evaluate exercises experiments focus "
+    "frames interventions ledger literal manifest model noise plotting priors refresh sampling sinks speedrun tasks "
+    "tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

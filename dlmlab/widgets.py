@@ -10,8 +10,9 @@ import ipywidgets as W
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.plotting import cache_view, denoising_view, png
+from dlmlab.plotting import attention_view, cache_view, denoising_view, png, words
 from dlmlab.trace import Sample
+from dlmlab.trajectories import Trajectory
 
 
 class Player(W.VBox):
@@ -50,3 +51,14 @@ def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int =
 def cache_player(out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through what each forward of a run computed (`dlmlab.cache.replay`)."""
     return Player(lambda step: cache_view(out, computed, tokenizer, step, row), len(computed), "forward", first=1)
+
+
+def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:
+    """Step through a trajectory: slider, the attention every position receives, text."""
+
+    def view(state: int):
+        seen = run.visible[state]
+        title = f"before forward {state + 1} of {len(run.ids)}"
+        return attention_view(run.mass[state, seen], words(tokenizer, run.ids[state, seen]), title=title)
+
+    return Player(view, len(run.ids) - 1, "forward")

@@ -6,13 +6,19 @@ the code no longer gives is found. One module for each notebook; `EXPERIMENTS` n
 with a function that prints a line.
 """
 
-from dlmlab.experiments import caches, sampling
+from dlmlab.experiments import caches, objective, sampling, sink_growth, sinks
 from dlmlab.experiments.store import RESULTS, agreement, read
 
-__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "caches", "read", "sampling"]
+__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "caches", "objective", "read", "sampling", "sink_growth", "sinks"]
 
 EXPERIMENTS = {
     "01_sampling": sampling.sampling_frontier,
+    "02_bounds": objective.bounds,
+    "02_samples": objective.samples,
+    "03_bottle": sink_growth.bottles,
+    "03_movement": sinks.movements,
+    "03_necessity": sinks.necessity,
+    "03_sweep": sink_growth.sweep,
     "08_front": caches.front,
     "08_drift": caches.drift_table,
 }
