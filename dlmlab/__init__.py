@@ -7,9 +7,9 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive bayes bottle checkpoint commit cost doctor evaluate exercises experiments frames "
-    "interventions ledger manifest model noise plotting priors refresh sampling sinks tasks tokenizer trace "
-    "training trajectories widgets"
+    "autoregressive bayes bench bottle cache checkpoint commit cost doctor drift evaluate exercises experiments focus "
+    "frames interventions ledger literal manifest model noise plotting priors refresh sampling sinks speedrun tasks "
+    "tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

@@ -48,12 +48,14 @@ def sample(
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=model.device)], 1)
     trace = Trace(x.clone().cpu(), eos_id)
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=model.device)], 1)
+    padded = not bool(valid.all())
     kv = KV() if cache else None
     rows = torch.arange(B, device=model.device)
     for column in range(P, P + gen_length):
         start, past = time.perf_counter(), 0 if kv is None else len(kv)
         new = slice(past, column)  # what the cache has not seen
-        logits = model(x[rows, new], valid[rows, new], kv=kv, logits_to_keep=torch.tensor([-1])).logits[:, -1]  # (R, V)
+        mask = valid[rows, new] if padded else None
+        logits = model(x[rows, new], mask, kv=kv, logits_to_keep=slice(-1, None)).logits[:, -1]  # (R, V)
         logits[:, mask_id] = float("-inf")
         tokens = gumbel_argmax(logits, temperature, generator)  # (R,)
         confidence = logits.softmax(-1).gather(-1, tokens[:, None])[:, 0]

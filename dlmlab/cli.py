@@ -6,6 +6,7 @@ Modules are imported inside the commands, so that `--help` and a mistyped option
 import argparse
 import functools
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -121,6 +122,29 @@ def measure(args) -> None:
     EXPERIMENTS[args.name](functools.partial(print, flush=True))
 
 
+def bench(args) -> None:
+    import torch
+
+    from dlmlab.bench import run
+
+    torch.set_num_threads(args.threads)
+    run(args.only, quick=args.quick, again=args.again, say=functools.partial(print, flush=True))
+
+
+def speedrun(args) -> None:
+    import tempfile
+
+    from dlmlab import speedrun as sr
+    from dlmlab.experiments import store
+
+    say = functools.partial(print, flush=True)
+    if args.recipe:
+        config = sr.recipe(args.recipe, args.seed)
+        with tempfile.TemporaryDirectory() as folder:
+            sr.enter(sr.race(config, Path(folder), minutes=args.minutes, say=say))
+    say(sr.table(store.read(sr.BOARD)))
+
+
 def manifest(args) -> None:
     from dlmlab.manifest import write
 
@@ -186,6 +210,15 @@ def build_parser() -> argparse.ArgumentParser:
     _sampler_options(sub)
     sub = command(measure, "run a long experiment and store its table under data/results")
     sub.add_argument("name")
+    sub = command(bench, "measure what costs time, as ratios, and store them in data/bench.json")
+    sub.add_argument("--only", nargs="+", metavar="SECTION", help="machine, decode, twin, growth, precision, train")
+    sub.add_argument("--quick", action="store_true", help="a few problems, three rounds, nothing stored")
+    sub.add_argument("--again", action="store_true", help="measure again what is stored already")
+    sub.add_argument("--threads", type=int, default=os.cpu_count())
+    sub = command(speedrun, "train a recipe until the goal and enter the leaderboard; without --recipe, show it")
+    sub.add_argument("--recipe", help="a file of data/speedrun, without .toml")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--minutes", type=float, default=60.0)
     sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of README")
     sub.add_argument("notebooks", nargs="*")
     command(manifest, "write data/MANIFEST.json and the model cards")

@@ -14,7 +14,7 @@ there).
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -22,11 +22,20 @@ from torch import nn
 from dlmlab.model import LLaDAConfig
 
 
+def block_flops(config: LLaDAConfig, stored: int, asked: int, k: int) -> int:
+    """Count the FLOPs of one layer for one row: keys and values of `stored` tokens; of `asked` of them query,
+    attention to `k` keys, output and feed-forward."""
+    D, width = config.d_model, config.d_model // config.n_heads
+    key_value = 2 * D * config.n_kv_heads * width
+    rest = 2 * D * D + 3 * D * config.mlp_hidden_size
+    return 2 * stored * key_value + asked * (2 * rest + 4 * k * D)
+
+
 def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int | None = None) -> int:
     """Count the FLOPs of one forward for one row.
 
-    `q` tokens enter the network and attend to `k` keys (default `q`); the head is computed for `logits` positions
-    (default `q`).
+    `q` tokens enter the network and attend to `k` keys (default `q`). Logits are computed for `logits` of them
+    (default `q`); in the last layer the others get keys and values only.
 
         2 q (params of the blocks' matrices) + 4 q k D per layer + 2 logits D V
 
@@ -34,9 +43,32 @@ def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int
     4608
     """
     k, logits = q if k is None else k, q if logits is None else logits
-    D, width = config.d_model, config.d_model // config.n_heads
-    matrices = 2 * D * D + 2 * D * config.n_kv_heads * width + 3 * D * config.mlp_hidden_size
-    return config.n_layers * (2 * q * matrices + 4 * q * k * D) + 2 * logits * D * config.embedding_size
+    blocks = (config.n_layers - 1) * block_flops(config, q, q, k) + block_flops(config, q, logits, k)
+    return blocks + head_flops(config, logits)
+
+
+def head_flops(config: LLaDAConfig, logits: int) -> int:
+    """Count the FLOPs of the head for `logits` positions."""
+    return 2 * logits * config.d_model * config.embedding_size
+
+
+def cached_tokens(prompt: int, answer: int, block: int, steps: int, cache: str) -> int:
+    """Count the tokens one row sends through the network when every block takes `steps` forwards.
+
+    The first forward of a block reads the whole text. The others read: with cache "none" the whole text, with "prefix"
+    the block and all after it, with "dual" the block. The last block may be shorter. Raises `ValueError` for another
+    name.
+
+    >>> [cached_tokens(40, 40, 8, 8, cache) for cache in ("none", "prefix", "dual")]
+    [3200, 1240, 680]
+    """
+    if cache not in ("none", "prefix", "dual"):
+        raise ValueError(f"cache={cache!r} is unknown; known: none, prefix, dual")
+    total, text = 0, prompt + answer
+    for start in range(0, answer, block):
+        later = {"none": text, "prefix": answer - start, "dual": min(block, answer - start)}[cache]
+        total += text + (steps - 1) * later
+    return total
 
 
 def model_bytes(model: nn.Module) -> int:
@@ -62,14 +94,11 @@ class Ratio:
         return f"{self.median:.2f} x ({self.low:.2f} to {self.high:.2f})"
 
 
-def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1) -> dict[str, Ratio]:
-    """Time functions in turn and return each one's duration as a ratio to the first.
+def interleaved(functions: dict[str, Callable[[], object]], *, rounds: int, warmup: int = 1) -> dict[str, list[float]]:
+    """Time functions in turn and return the seconds of each, one a round.
 
-    Every round runs all functions once, in an order that rotates, so a slow moment of the machine hits all of them;
-    the ratio is taken inside a round. Raises `ValueError` for fewer than two functions or three rounds.
+    Every round runs all functions once, in an order that rotates, so a slow moment of the machine hits all of them.
     """
-    if len(functions) < 2 or rounds < 3:
-        raise ValueError(f"need at least 2 functions and 3 rounds, got {len(functions)} and {rounds}")
     names = list(functions)
     for _ in range(warmup):
         for function in functions.values():
@@ -86,9 +115,22 @@ def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, 
     finally:
         if collecting:
             gc.enable()
-    base = seconds[names[0]]
-    ratios = {name: [a / b for a, b in zip(values, base, strict=True)] for name, values in seconds.items()}
-    return {
-        name: Ratio(statistics.median(r), *(statistics.quantiles(r, n=4)[i] for i in (0, 2)))
-        for name, r in ratios.items()
-    }
+    return seconds
+
+
+def ratio(values: Sequence[float], base: Sequence[float]) -> Ratio:
+    """Divide two series of the same rounds, round by round: median and quartiles."""
+    r = [a / b for a, b in zip(values, base, strict=True)]
+    return Ratio(statistics.median(r), *(statistics.quantiles(r, n=4)[i] for i in (0, 2)))
+
+
+def wall_ratios(functions: dict[str, Callable[[], object]], *, rounds: int = 5, warmup: int = 1) -> dict[str, Ratio]:
+    """Time functions in turn (`interleaved`) and return each one's duration as a ratio to the first.
+
+    The ratio is taken inside a round. Raises `ValueError` for fewer than two functions or three rounds.
+    """
+    if len(functions) < 2 or rounds < 3:
+        raise ValueError(f"need at least 2 functions and 3 rounds, got {len(functions)} and {rounds}")
+    seconds = interleaved(functions, rounds=rounds, warmup=warmup)
+    base = next(iter(seconds.values()))
+    return {name: ratio(values, base) for name, values in seconds.items()}

@@ -20,8 +20,11 @@ HOW = {
     "sweep/": "written by hand",
     "ledger.json": "python -m dlmlab refresh",
     "timing.json": "python -m dlmlab refresh",
+    "bench.json": "python -m dlmlab bench",
+    "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
+    "speedrun/": "written by hand",
 }
-LIVE = {"MANIFEST.json", "ledger.json", "timing.json"}  # rewritten by every refresh: no checksum
+LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json"}  # change by run: no checksum
 
 
 def sha256(path: Path) -> str:

@@ -7,7 +7,9 @@ Decisions
 * `config.attention` is `full` (diffusion), `causal` (the autoregressive twin) or `block:K` (block-causal, block length
   K). Nothing else differs.
 * Keys are cached after RoPE with their positions fixed; a cache is exact for `causal` and `block:K`, an approximation
-  for `full`.
+  for `full`. New tokens are appended; with `positions=` they replace what the cache holds there.
+* Where only some positions are asked for (`logits_to_keep`), the last block computes keys and values everywhere and
+  the rest only there: no other position is read any more.
 * Attention statistics never change the result: column sums are made head by head without keeping an L x L map per
   layer.
 
@@ -112,6 +114,12 @@ class KV:
             self.layers[layer] = (torch.cat([past_k, k], 2), torch.cat([past_v, v], 2))
         return self.layers[layer]
 
+    def write(self, layer: int, k: Tensor, v: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Replace what a layer holds at `positions` (1 or B, q), in place, and return all keys and values."""
+        for stored, new in zip(self.layers[layer], (k, v), strict=True):
+            write_at(stored, new, positions)
+        return self.layers[layer]
+
     def truncate(self, n: int) -> "KV":
         """Forget everything after the first `n` positions."""
         self.layers = [(k[:, :, :n], v[:, :, :n]) for k, v in self.layers]
@@ -124,9 +132,23 @@ class KV:
         self.valid = None if self.valid is None else self.valid[rows]
         return self
 
+    def copy(self) -> "KV":
+        """Return a second cache of the same tensors; `truncate` and `select` of one leave the other alone."""
+        twin = KV()
+        twin.layers, twin.valid = list(self.layers), self.valid
+        return twin
+
     @property
     def nbytes(self) -> int:
         return sum(x.numel() * x.element_size() for pair in self.layers for x in pair)
+
+
+def write_at(stored: Tensor, new: Tensor, positions: Tensor) -> None:
+    """Replace keys (or values) of some positions in place: stored[b, :, positions[b, i]] becomes new[b, :, i].
+
+    Shapes: stored (B, H, K, D/H), new (B, H, q, D/H), positions (B, q), or (1, q) for all rows.
+    """
+    stored.scatter_(2, positions[:, None, :, None].expand_as(new), new)
 
 
 class RMSNorm(nn.Module):
@@ -144,21 +166,22 @@ class RMSNorm(nn.Module):
 
 
 def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Make cosine and sine of the rotation angles, (L, width) each, in float32.
+    """Make cosine and sine of the rotation angles, (..., L, width) each for positions (..., L), in float32.
 
-    angle[l, i] = positions[l] * theta^(-2i/width), the same angle for element i and i + width/2.
+    angle[l, i] = positions[l] * theta^(-2i/width), the same angle for element i and i + width/2. The sine is negative
+    in the first half: element i gets -sin of its partner, element i + width/2 gets +sin.
     """
     inv_freq = theta ** (-torch.arange(0, width, 2, device=positions.device, dtype=torch.float32) / width)
-    angles = positions.float()[..., None] * inv_freq  # (L, width/2)
-    angles = torch.cat([angles, angles], -1)
-    return angles.cos(), angles.sin()
+    angles = positions.float()[..., None] * inv_freq  # (..., L, width/2)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys, (B, H, L, width), in float32 and cast back."""
     h = x.float()
-    a, b = h.chunk(2, -1)
-    return (h * cos + torch.cat([-b, a], -1) * sin).to(x.dtype)
+    partner = h.roll(h.shape[-1] // 2, -1)  # element i and i + width/2 change places
+    return (h * cos + partner * sin).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -178,21 +201,44 @@ class Block(nn.Module):
         self.up_proj = nn.Linear(D, config.mlp_hidden_size, bias=False)
         self.ff_out = nn.Linear(config.mlp_hidden_size, D, bias=False)  # down
 
-    def forward(self, h: Tensor, rope, mask: Tensor | None, kv: KV | None, layer: int, want: str | None):
-        B, L, D = h.shape
-        x = self.attn_norm(h)
-        q = self.q_proj(x).view(B, L, self.heads, self.width).transpose(1, 2)  # (B, H, L, D/H)
-        k = self.k_proj(x).view(B, L, self.kv_heads, self.width).transpose(1, 2)
-        v = self.v_proj(x).view(B, L, self.kv_heads, self.width).transpose(1, 2)
-        q, k = rotate(q, *rope), rotate(k, *rope)
-        if kv is not None:
-            k, v = kv.append(layer, k, v)
+    def key_value(self, x: Tensor, rope) -> tuple[Tensor, Tensor]:
+        """Project normed tokens `x` (B, q, D) to rotated keys and to values, (B, H_kv, q, D/H) each."""
+        shape = (*x.shape[:2], self.kv_heads, self.width)
+        k, v = (project(x).view(shape).transpose(1, 2) for project in (self.k_proj, self.v_proj))
+        return rotate(k, *rope), v
+
+    def query(self, x: Tensor, rope) -> Tensor:
+        """Project normed tokens `x` (B, q, D) to rotated queries, (B, H, q, D/H)."""
+        return rotate(self.q_proj(x).view(*x.shape[:2], self.heads, self.width).transpose(1, 2), *rope)
+
+    def mix(self, h: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | None = None):
+        """Let the queries of `h` (B, q, D) read all keys and values, then transform each token by itself.
+
+        Returns the new `h` and the attention weights, or None when they are not wanted.
+        """
         if self.kv_heads != self.heads:
             k, v = (x.repeat_interleave(self.heads // self.kv_heads, 1) for x in (k, v))
         out, weights = attend(q, k, v, mask, want or ("explicit" if self.training else None))
-        h = h + self.attn_out(out.transpose(1, 2).reshape(B, L, D))
+        h = h + self.attn_out(out.transpose(1, 2).flatten(2))
         x = self.ff_norm(h)
         return h + self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x)), weights
+
+    def forward(self, h: Tensor, rope, mask: Tensor | None, store, keep: Tensor | slice | None, want: str | None):
+        """Run the block: `store(k, v)` returns all keys and values; only positions `keep` go on, None for all."""
+        x = self.attn_norm(h)
+        k, v = store(*self.key_value(x, rope))
+        if keep is not None:
+            h, x, rope = pick(h, keep), pick(x, keep), tuple(pick(t[:, 0], keep)[:, None] for t in rope)
+            mask = mask if mask is None else pick(mask[:, 0], keep)[:, None]
+        return self.mix(h, self.query(x, rope), k, v, mask, want)
+
+
+def pick(x: Tensor, keep: Tensor | slice) -> Tensor:
+    """Take positions of `x` (B, L, ...): the same for all rows, a slice or (n,), or its own for each row, (B, n)."""
+    if isinstance(keep, slice) or keep.ndim == 1:
+        return x[:, keep]
+    x = x.expand(len(keep), *x.shape[1:])
+    return x.gather(1, keep.view(*keep.shape, *[1] * (x.ndim - 2)).expand(*keep.shape, *x.shape[2:]))
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | None) -> tuple[Tensor, Tensor | None]:
@@ -214,18 +260,16 @@ def attention_bias(
 ) -> Tensor | None:
     """Make the additive mask, broadcastable to (B, 1, L, K); None when every query may see every key.
 
-    A query sees the keys of its own block and of earlier blocks (`block=None`: all keys) that are `valid` (B, K). A
-    key at the position of the query is always allowed, so a padded query row never becomes empty (its result is never
-    read).
+    `query_pos` (1 or B, L), `key_pos` (K,). A query sees the keys of its own block and of earlier blocks
+    (`block=None`: all keys) that are `valid` (B, K). A key at the position of the query is always allowed, so a padded
+    query row never becomes empty (its result is never read).
     """
     if block is None and valid is None:
         return None
-    allowed = torch.ones(len(query_pos), len(key_pos), dtype=torch.bool, device=query_pos.device)
-    if block is not None:
-        allowed = query_pos[:, None] // block >= key_pos[None] // block
-    allowed = allowed[None, None]
+    query_pos = query_pos[:, None, :, None]  # (1 or B, 1, L, 1)
+    allowed = query_pos // (block or len(key_pos)) >= key_pos // (block or len(key_pos))
     if valid is not None:
-        allowed = (allowed & valid[:, None, None].bool()) | (query_pos[:, None] == key_pos[None])[None, None]
+        allowed = (allowed & valid[:, None, None].bool()) | (query_pos == key_pos)
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, float("-inf"))
 
 
@@ -270,7 +314,8 @@ class LLaDAModelLM(PreTrainedModel):
         attention_mask: Tensor | None = None,
         *,
         kv: KV | None = None,
-        logits_to_keep: Tensor | None = None,
+        positions: Tensor | None = None,
+        logits_to_keep: Tensor | slice | None = None,
         output_attentions: bool = False,
         output_column_sums: bool = False,
         **unused,
@@ -278,34 +323,65 @@ class LLaDAModelLM(PreTrainedModel):
         """Predict every position.
 
         `attention_mask` (B, L), 1 = real token; padding belongs on the left. `kv`: a cache to which the new positions
-        are appended; with it, `input_ids` are only the new tokens and `attention_mask` only theirs. `logits_to_keep`:
-        positions for which the head is computed, a slice or an index tensor. Raises `ValueError` for an empty input or
-        one longer than `max_sequence_length`.
+        are appended; with it, `input_ids` are only the new tokens and `attention_mask` only theirs. `positions` (1 or
+        B, L): the tokens are not new, their keys and values replace what `kv` holds there (a position may occur twice).
+        `logits_to_keep`: tokens of the input for which the head is computed, a slice, (n,) or (B, n). Raises
+        `ValueError` for an empty input or one longer than `max_sequence_length`.
         """
-        B, L = input_ids.shape
-        past = 0 if kv is None else len(kv)
-        if not 0 < past + L <= self.config.max_sequence_length:
-            raise ValueError(f"length {past + L} is outside 1..{self.config.max_sequence_length} (max_sequence_length)")
-        parts = self.model.transformer
-        positions = torch.arange(past, past + L, device=input_ids.device)
-        rope = rope_table(positions, self.config.d_model // self.config.n_heads, self.config.rope_theta)
-        h = parts["wte"](input_ids)
-        valid = _valid_keys(kv, attention_mask, B, past, L)
-        key_positions = torch.arange(past + L, device=input_ids.device)
-        mask = attention_bias(positions, key_positions, attention_block(self.config.attention), valid, h.dtype)
-        maps, sums = [], []
+        frame = self.frame(input_ids, attention_mask, kv, positions)
+        parts, h, maps, sums = self.model.transformer, self.model.transformer["wte"](input_ids), [], []
         want = "maps" if output_attentions or output_column_sums else None
+        last = self.config.n_layers - 1 if want is None else -1
         for i, block in enumerate(parts["blocks"]):
-            h, weights = block(h, rope, mask, kv, i, want)
+            keep = logits_to_keep if i == last else None
+            h, weights = block(h, frame.rope, frame.mask, frame.store(i), keep, want)
             if output_attentions:
                 maps.append(weights)
             if output_column_sums:
                 sums.append(column_sums(weights, attention_mask))
-        h = parts["ln_f"](h)
-        if logits_to_keep is not None:
-            h = h[:, logits_to_keep]
-        logits = parts["ff_out"](h).float()
+        if want is not None and logits_to_keep is not None:
+            h = pick(h, logits_to_keep)
+        logits = parts["ff_out"](parts["ln_f"](h)).float()
         return LLaDAOutput(logits, kv, tuple(maps) or None, tuple(sums) or None)
+
+    def frame(
+        self, input_ids: Tensor, attention_mask: Tensor | None, kv: KV | None, positions: Tensor | None
+    ) -> "Frame":
+        """Work out what all layers share: where the tokens stand, whom they may see, where keys go."""
+        B, L = input_ids.shape
+        past = 0 if kv is None else len(kv)
+        length = past + L if positions is None else past
+        if not (0 < L and 0 < length <= self.config.max_sequence_length):
+            raise ValueError(f"length {length} is outside 1..{self.config.max_sequence_length} (max_sequence_length)")
+        if positions is None:
+            at = torch.arange(past, length, device=input_ids.device)[None]
+            valid = _valid_keys(kv, attention_mask, B, past, L)
+        else:
+            at, valid = torch.atleast_2d(positions), kv.valid
+        cos, sin = rope_table(at, self.config.d_model // self.config.n_heads, self.config.rope_theta)
+        keys = torch.arange(length, device=input_ids.device)
+        mask = attention_bias(
+            at, keys, attention_block(self.config.attention), valid, self.model.transformer["wte"].weight.dtype
+        )
+        return Frame((cos[:, None], sin[:, None]), mask, kv, None if positions is None else at)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the layers of one forward share: rotation, (1 or B, 1, L, D/H) each, mask, and the cache."""
+
+    rope: tuple[Tensor, Tensor]
+    mask: Tensor | None
+    kv: KV | None
+    positions: Tensor | None
+
+    def store(self, layer: int):
+        """Return the function that puts new keys and values of a layer where they belong and gives back all."""
+        if self.kv is None:
+            return lambda k, v: (k, v)
+        if self.positions is None:
+            return lambda k, v: self.kv.append(layer, k, v)
+        return lambda k, v: self.kv.write(layer, k, v, self.positions)
 
 
 def _valid_keys(kv: KV | None, attention_mask: Tensor | None, B: int, past: int, L: int) -> Tensor | None:

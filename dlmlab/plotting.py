@@ -9,6 +9,7 @@ import io
 import textwrap
 from collections.abc import Sequence
 
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -165,6 +166,34 @@ def heat_map(values, *, xlabel: str, ylabel: str, title: str, label: str, xticks
     if yticks is not None:
         ax.set_yticks(range(len(yticks)), yticks, fontsize=8)
     return fig
+
+
+def cache_view(
+    out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0
+) -> tuple[Figure, str]:
+    """Show what the first `step` forwards computed and what they read from the cache, one line a forward.
+
+    `computed` (S, L) bool from `dlmlab.cache.replay`. The text is the state that forward saw, computed tokens in
+    brackets. Raises `ValueError` outside 1..S.
+    """
+    S, L = computed.shape
+    if not 1 <= step <= S:
+        raise ValueError(f"step={step} is outside 1..{S}")
+    shown = computed[:step].float()
+    for i, columns in enumerate(out.trace.order(row)[:step]):
+        shown[i, columns] = 2
+    fig = figure(7.2, 0.9 + 0.16 * S)
+    ax = fig.add_subplot(
+        xlabel="column (the answer begins at the line)", ylabel="forward", title=f"after forward {step} of {S}"
+    )
+    palette = ListedColormap(["#eeeeee", COLORS[5], COLORS[1]])
+    ax.imshow(shown, aspect="auto", cmap=palette, vmin=0, vmax=2, extent=(-0.5, L - 0.5, step + 0.5, 0.5))
+    ax.set(ylim=(S + 0.5, 0.5), xlim=(-0.5, L - 0.5))
+    ax.axvline(out.prompt_length - 0.5, color="black", lw=1)
+    state = words(tokenizer, out.trace.states(row)[step - 1])
+    marked = [f"[{w}]" if c else w for w, c in zip(state, computed[step - 1].tolist(), strict=True)]
+    counts = f"forward {step} of {S} computes {int(computed[step - 1].sum())} of {L} columns, in brackets"
+    return fig, counts + "\n" + textwrap.fill(" ".join(marked), 110)
 
 
 def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int = 3) -> tuple[Figure, str]:

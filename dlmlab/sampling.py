@@ -13,6 +13,8 @@ Decisions
   too, in the first block.
 * Finished rows leave the batch; a forward in which no row may commit is not run. The number of forwards is bounded by
   the number of masks.
+* Logits are computed only where some row may commit. Chance is the exception: noise is drawn for every position, so
+  that a seed gives the tokens of the published sampler.
 
 Source of the semantics: LLaDA's published sampler (arXiv 2502.09992, appendix B.4); tests hold this loop against a
 literal re-implementation of it.
@@ -25,6 +27,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dlmlab.cache import Cache, Look
 from dlmlab.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, num_transfer_tokens
 from dlmlab.cost import forward_flops
 from dlmlab.tokenizer import cut_at_end
@@ -41,7 +44,7 @@ class Sampler:
     most likely token. `guidance`: the weight w of classifier-free guidance, 0 for none. `block_length`:
     semi-autoregressive blocks of this length, None for one block. `eos_last`: commit end marks only when nothing else
     is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its text up to the
-    first end mark is complete.
+    first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for everything.
     """
 
     score: str = "probability"
@@ -52,6 +55,7 @@ class Sampler:
     eos_last: bool = False
     forbid: tuple[int, ...] = ()
     stop_at_eos: bool = False
+    cache: Cache | None = None
 
     def __post_init__(self) -> None:
         if self.score not in SCORES:
@@ -60,6 +64,8 @@ class Sampler:
             raise ValueError(f"temperature={self.temperature} and guidance={self.guidance} must be >= 0")
         if self.block_length is not None and self.block_length < 1:
             raise ValueError(f"block_length={self.block_length} must be >= 1 or None")
+        if self.cache is not None and self.guidance > 0:
+            raise ValueError(f"guidance={self.guidance} reads two texts, a cache holds the keys of one: choose")
 
 
 def gumbel_argmax(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
@@ -105,15 +111,20 @@ def left_pad(prompts: Sequence[Sequence[int]] | Tensor, pad_id: int, device) -> 
     return ids, valid
 
 
-def _as_denoiser(model) -> Denoiser:
-    config = getattr(model, "config", None)
-    if config is None:
-        return model
-    if getattr(config, "attention", "full") == "causal":
+def _check_model(model, sampler: Sampler) -> None:
+    if getattr(getattr(model, "config", None), "attention", "full") == "causal":
         raise ValueError(
             "this model is causal and predicts the next token; decode it with dlmlab.autoregressive.sample"
         )
-    return lambda x, valid: model(x, valid).logits
+    if sampler.cache is not None and not hasattr(model, "frame"):
+        raise ValueError(f"cache={sampler.cache} needs a LLaDAModelLM, got {type(model).__name__}")
+
+
+def _denoiser_at(model, columns: Tensor) -> Denoiser:
+    """Turn a model or a function into a function whose logits are those of `columns`, (B, C, V)."""
+    if getattr(model, "config", None) is None:
+        return lambda x, valid: model(x, valid)[:, columns]
+    return lambda x, valid: model(x, valid, logits_to_keep=columns).logits
 
 
 def _special_ids(model, mask_id: int | None, eos_id: int | None) -> tuple[int, int | None]:
@@ -147,13 +158,13 @@ def sample(
     check_request(prompts, gen_length, sampler.temperature > 0 or sampler.score == "random", generator)
     if eos_id is None and (sampler.eos_last or sampler.stop_at_eos):
         raise ValueError("eos_last and stop_at_eos need eos_id: the model has no config.eos_token_id")
-    denoise = _as_denoiser(model)
+    _check_model(model, sampler)
     device = getattr(model, "device", "cpu")
     prompt, valid = left_pad(prompts, 0 if eos_id is None else eos_id, device)
     B, P = prompt.shape
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=device)], 1)
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=device)], 1)
-    loop = _Loop(model, denoise, sampler, generator, mask_id, eos_id, x, valid, P)
+    loop = _Loop(model, sampler, generator, mask_id, eos_id, x, valid, P)
     length = sampler.block_length or max(gen_length, 1)
     ends = [min(end, P + gen_length) for end in range(P + length, P + gen_length + length, length)] or [P]
     steps = sampler.commit.steps if isinstance(sampler.commit, Fixed) and sampler.commit.steps is not None else None
@@ -171,28 +182,33 @@ def sample(
 class _Loop:
     """State of one run: the ids, which rows go on, the trace."""
 
-    def __init__(self, model, denoise, sampler, generator, mask_id, eos_id, x, valid, P):
-        self.config = getattr(model, "config", None)
-        self.denoise, self.sampler, self.generator = denoise, sampler, generator
+    def __init__(self, model, sampler, generator, mask_id, eos_id, x, valid, P):
+        self.model, self.sampler, self.generator = model, sampler, generator
         self.mask_id, self.eos_id, self.x, self.P = mask_id, eos_id, x, P
         self.real, self.valid = valid, None if bool(valid.all()) else valid
         self.given = valid & (x != mask_id)
         self.stopped = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self.never = torch.tensor([mask_id, *sampler.forbid], device=x.device)
         self.trace = Trace(x.clone().cpu(), eos_id)
+        self.cache = sampler.cache and sampler.cache.begin(model, mask_id, x, self.valid)
 
     def block(self, end: int, steps: int | None) -> None:
         """Fill every mask before column `end`. Runs at most as many forwards as the fullest row has masks."""
-        masks = self.eligible(end).sum(1)  # (B,)
+        eligible = self.eligible(end)
+        masks = eligible.sum(1)  # (B,)
         plan = None
         if isinstance(self.sampler.commit, Fixed):
             steps = max(int(masks.max()), 1) if steps is None else steps
             plan = torch.tensor([num_transfer_tokens(int(m), steps) for m in masks], device=self.x.device)  # (B, steps)
+        if self.cache and bool(eligible.any()):
+            self.cache.enter(int(eligible.any(0).int().argmax()), end)
         for i in range(steps if plan is not None else int(masks.max())):
-            rows = (self.eligible(end).any(1) & ~self.stopped).nonzero()[:, 0]
+            eligible = self.eligible(end)
+            rows = (eligible.any(1) & ~self.stopped).nonzero()[:, 0]
             if len(rows) == 0:
                 break
             quota = plan[rows, i] if plan is not None else torch.ones_like(rows)
-            self.step(rows, end, quota)
+            self.step(rows, eligible[rows], quota)
 
     def eligible(self, end: int) -> Tensor:
         """Masked columns before `end`, padding never, (B, L) bool."""
@@ -200,38 +216,52 @@ class _Loop:
         masked[:, end:] = False
         return masked
 
-    def logits(self, rows: Tensor) -> Tensor:
+    def look(self, rows: Tensor, columns: Tensor) -> Look:
+        """Run the network and predict `columns` (C,) of the rows."""
+        if self.cache:
+            return self.cache(rows, columns)
         x, valid = self.x[rows], None if self.valid is None else self.valid[rows]
+        denoise, (R, L), nfe = _denoiser_at(self.model, columns), x.shape, 2 if self.sampler.guidance > 0 else 1
         if self.sampler.guidance > 0:
-            logits = guided_logits(self.denoise, x, valid, self.given[rows], self.sampler.guidance, self.mask_id)
+            logits = guided_logits(denoise, x, valid, self.given[rows], self.sampler.guidance, self.mask_id)
         else:
-            logits = self.denoise(x, valid)
-        never = torch.tensor([self.mask_id, *self.sampler.forbid], device=logits.device)
-        return logits.float().index_fill(-1, never, NEG_INF)
+            logits = denoise(x, valid)
+        config = getattr(self.model, "config", None)
+        flops = forward_flops(config, L, logits=len(columns)) if hasattr(config, "d_model") else 0
+        return Look(logits, nfe * R * L, nfe * R * flops)
 
-    def step(self, rows: Tensor, end: int, quota: Tensor) -> None:
-        start = time.perf_counter()
-        eligible = self.eligible(end)[rows]  # (R, L)
-        logits = self.logits(rows)  # (R, L, V)
-        x0 = gumbel_argmax(logits, self.sampler.temperature, self.generator)
+    def step(self, rows: Tensor, eligible: Tensor, quota: Tensor) -> None:
+        """Run one forward for `rows` (R,) and commit some of their `eligible` (R, L) columns."""
+        start, sampler = time.perf_counter(), self.sampler
+        chance = sampler.temperature > 0 or sampler.score == "random"
+        wanted = torch.ones_like(eligible[0]) if chance and not self.cache else eligible.any(0)
+        columns = wanted.nonzero()[:, 0]  # (C,)
+        eligible, look = eligible[:, columns], self.look(rows, columns)
+        eligible = eligible if look.open is None else eligible & look.open  # (R, C)
+        logits = look.logits.float().index_fill_(-1, self.never, NEG_INF)  # (R, C, V)
+        x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
         p = logits.softmax(-1)
-        confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, L)
-        score = SCORES[self.sampler.score](p, x0, self.generator)
-        if self.sampler.eos_last:
+        confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, C)
+        score = SCORES[sampler.score](p, x0, self.generator)
+        if sampler.eos_last:
             score = score.masked_fill(x0 == self.eos_id, NEG_INF)
-        take = self.sampler.commit(Candidates(score, eligible, confidence, p, quota))
-        self.x[rows] = torch.where(take, x0, self.x[rows])
-        filled = self.stop() if self.sampler.stop_at_eos else torch.empty(0, 2, dtype=torch.long)
-        at = take.nonzero()
+        at = sampler.commit(Candidates(score, eligible, confidence, p, quota)).nonzero()  # (N, 2)
+        place = torch.stack([rows[at[:, 0]], columns[at[:, 1]]], 1)
+        tokens = x0[at[:, 0], at[:, 1]]
+        self.x[place[:, 0], place[:, 1]] = tokens
+        filled = self.stop() if sampler.stop_at_eos else torch.empty(0, 2, dtype=torch.long)
         self.trace.steps.append(
             Step(
                 rows.cpu(),
-                torch.stack([rows[at[:, 0]], at[:, 1]], 1).cpu(),
-                x0[take].cpu(),
-                confidence[take].cpu(),
-                *self.cost(len(rows)),
-                time.perf_counter() - start,
-                filled.cpu(),
+                place.cpu(),
+                tokens.cpu(),
+                confidence[at[:, 0], at[:, 1]].cpu(),
+                nfe=2 if sampler.guidance > 0 else 1,
+                tokens_through=look.tokens,
+                flops=look.flops,
+                seconds=time.perf_counter() - start,
+                filled=filled.cpu(),
+                evicted=look.evicted,
             )
         )
 
@@ -248,9 +278,3 @@ class _Loop:
         answer[fill] = self.eos_id
         self.stopped |= done
         return fill.nonzero() + torch.tensor([0, self.P], device=fill.device)
-
-    def cost(self, R: int) -> tuple[int, int, int]:
-        """Forwards a row, tokens through the network and FLOPs of this step."""
-        nfe, L = (2 if self.sampler.guidance > 0 else 1), self.x.shape[1]
-        flops = forward_flops(self.config, L) if hasattr(self.config, "d_model") else 0
-        return nfe, nfe * R * L, nfe * R * flops

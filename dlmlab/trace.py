@@ -16,7 +16,7 @@ class Step:
     `rows` (R,) indices of the rows in the batch. Commits, in order of row and position: `at` (N, 2) row and column,
     `tokens` (N,), `confidence` (N,). `nfe` forwards for each row of `rows`; `tokens_through`, `flops` summed over
     them; `seconds` of wall time. `filled` (F, 2) row and column of masks after a finished text that became end marks
-    without being predicted.
+    without being predicted. `evicted` of the tokens that left the network half-way (`dlmlab.focus`).
     """
 
     rows: Tensor
@@ -28,6 +28,7 @@ class Step:
     flops: int
     seconds: float
     filled: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
+    evicted: int = 0
 
 
 @dataclass

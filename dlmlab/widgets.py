@@ -7,9 +7,10 @@ them by setting `slider.value`.
 import html
 
 import ipywidgets as W
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.plotting import attention_view, denoising_view, png, words
+from dlmlab.plotting import attention_view, cache_view, denoising_view, png, words
 from dlmlab.trace import Sample
 from dlmlab.trajectories import Trajectory
 
@@ -17,9 +18,14 @@ from dlmlab.trajectories import Trajectory
 class Player(W.VBox):
     """A slider over the states of something; `view(i) -> (figure, text)` draws one."""
 
-    def __init__(self, view, last: int, description: str):
+    def __init__(self, view, last: int, description: str, first: int = 0):
         self.slider = W.IntSlider(
-            min=0, max=last, value=0, description=description, continuous_update=False, layout=W.Layout(width="420px")
+            min=first,
+            max=last,
+            value=first,
+            description=description,
+            continuous_update=False,
+            layout=W.Layout(width="420px"),
         )
         self.image = W.Image(format="png", layout=W.Layout(width="720px"))
         self.text = W.HTML()
@@ -34,12 +40,17 @@ class Player(W.VBox):
         self.text.value = f"<pre>{html.escape(text)}</pre>"
 
     def __repr__(self) -> str:
-        return f"Player({self.slider.description} 0..{self.slider.max})"
+        return f"Player({self.slider.description} {self.slider.min}..{self.slider.max})"
 
 
 def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through a run: slider, bars of confidence, text."""
     return Player(lambda step: denoising_view(out, tokenizer, step, row), len(out.trace.states(row)) - 1, "forward")
+
+
+def cache_player(out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
+    """Step through what each forward of a run computed (`dlmlab.cache.replay`)."""
+    return Player(lambda step: cache_view(out, computed, tokenizer, step, row), len(computed), "forward", first=1)
 
 
 def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:

@@ -90,5 +90,5 @@ class ModelOf:
         self.config = SimpleNamespace(mask_token_id=mask_id, eos_token_id=eos_id, attention=attention)
         self.device = torch.device("cpu")
 
-    def __call__(self, ids: Tensor, valid: Tensor | None = None, **options) -> SimpleNamespace:
-        return SimpleNamespace(logits=self.denoiser(ids, valid))
+    def __call__(self, ids: Tensor, valid: Tensor | None = None, *, logits_to_keep=slice(None)) -> SimpleNamespace:
+        return SimpleNamespace(logits=self.denoiser(ids, valid)[:, logits_to_keep])

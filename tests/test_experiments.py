@@ -2,7 +2,7 @@
 
 import pytest
 
-from dlmlab import experiments, tasks
+from dlmlab import drift, experiments, tasks
 from dlmlab.evaluate import Proportion, paired_difference
 
 
@@ -64,3 +64,28 @@ def test_a_paired_difference_is_zero_only_when_nothing_differs():
     assert mean == pytest.approx(0.3) and 0.2 < low < mean < high < 0.4
     with pytest.raises(ValueError, match="equally long"):
         paired_difference([True], [True, False])
+
+
+def test_the_front_holds_every_method_once_on_the_same_problems():
+    caches = experiments.caches
+    rows = experiments.read("08_front")
+    assert sorted((r["family"], r["setting"]) for r in rows) == sorted((m.family, m.setting) for m in caches.methods())
+    assert {len(r["correct"]) for r in rows} == {caches.PROBLEMS}
+    by_name = {(r["family"], r["setting"]): r for r in caches.summarize(rows)}
+    assert by_name[caches.BASELINE]["difference"] == (0.0, 0.0, 0.0)
+    assert all(r["low"] <= r["exact_match"] <= r["high"] for r in by_name.values())
+
+
+def test_a_cache_never_costs_more_than_no_cache_under_the_same_rule():
+    rows = {(r["family"], r["setting"]): r for r in experiments.read("08_front")}
+    blocks = f"blocks of {experiments.caches.BLOCK}"
+    for rule in ("threshold", "20 forwards"):
+        plain = rows[f"{rule}, no cache", blocks]
+        for name in list(experiments.caches.caches())[1:]:
+            assert rows[f"{rule}, {name}", blocks]["tokens"] < plain["tokens"]
+
+
+def test_the_drift_table_covers_layers_ages_and_kinds():
+    rows = experiments.read("08_drift")
+    assert {r["layer"] for r in rows} == set(range(6)) and {r["kind"] for r in rows} == set(drift.KINDS)
+    assert all(abs(r["key"]) < 1e-5 for r in rows if r["layer"] == 0 and r["kind"] != "committed meanwhile")

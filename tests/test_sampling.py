@@ -526,12 +526,17 @@ def test_states_of_the_trace_are_what_the_denoiser_saw():
         assert torch.equal(torch.stack(seen), torch.stack(out.trace.states(row)[:-1]))
 
 
-def test_a_model_is_billed_by_the_analytic_count():
+def test_a_model_is_billed_for_its_forwards_and_for_logits_only_where_some_row_has_a_mask():
     config = LLaDAConfig(d_model=16, n_heads=2, n_layers=1, mlp_hidden_size=24, vocab_size=V, mask_token_id=10)
     model = LLaDAModelLM(config).eval()
     for guidance in (0.0, 1.0):
         out = sample(model, [[1, 2], [3]], gen_length=4, sampler=Sampler(guidance=guidance))
-        assert out.trace.flops == sum(out.trace.nfe) * forward_flops(config, q=6)
+        columns = [
+            int((torch.stack(states) == 10).any(0).sum())
+            for states in zip(*map(out.trace.states, range(2)), strict=True)
+        ]
+        per_step = [2 * (1 + (guidance > 0)) * forward_flops(config, q=6, logits=n) for n in columns[:-1]]
+        assert [step.flops for step in out.trace.steps] == per_step
         assert out.trace.seconds > 0
 
 

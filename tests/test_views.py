@@ -77,3 +77,21 @@ def test_a_frontier_draws_one_line_a_method_with_its_interval():
     rows = [{"method": m, "nfe": n, "exact_match": 0.5, "low": 0.4, "high": 0.7} for m in "ab" for n in (1, 2)]
     fig = plotting.frontier(rows, title="t")
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["a", "b"]
+
+
+def test_the_cache_view_marks_what_a_forward_computed(run):
+    computed = torch.ones(5, run.ids.shape[1], dtype=torch.bool)
+    computed[2, :3] = False
+    fig, text = plotting.cache_view(run, computed, TOKENIZER, step=3)
+    assert "forward 3 of 5 computes 10 of 13 columns" in text and text.count("[") == 10
+    drawn = fig.axes[0].images[0].get_array()
+    assert drawn.shape == (3, 13) and (drawn[2, :3] == 0).all() and (drawn == 2).sum() == 6
+    with pytest.raises(ValueError, match="step=0 is outside 1..5"):
+        plotting.cache_view(run, computed, TOKENIZER, step=0)
+
+
+def test_the_cache_player_starts_at_the_first_forward(run):
+    player = widgets.cache_player(run, torch.ones(5, run.ids.shape[1], dtype=torch.bool), TOKENIZER)
+    assert repr(player) == "Player(forward 1..5)"
+    player.slider.value = 2
+    assert "forward 2 of 5" in player.text.value

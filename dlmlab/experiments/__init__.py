@@ -6,10 +6,10 @@ the code no longer gives is found. One module for each notebook; `EXPERIMENTS` n
 with a function that prints a line.
 """
 
-from dlmlab.experiments import objective, sampling, sink_growth, sinks
+from dlmlab.experiments import caches, objective, sampling, sink_growth, sinks
 from dlmlab.experiments.store import RESULTS, agreement, read
 
-__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "objective", "read", "sampling", "sink_growth", "sinks"]
+__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "caches", "objective", "read", "sampling", "sink_growth", "sinks"]
 
 EXPERIMENTS = {
     "01_sampling": sampling.sampling_frontier,
@@ -19,4 +19,6 @@ EXPERIMENTS = {
     "03_movement": sinks.movements,
     "03_necessity": sinks.necessity,
     "03_sweep": sink_growth.sweep,
+    "08_front": caches.front,
+    "08_drift": caches.drift_table,
 }

@@ -37,6 +37,7 @@ IGNORED_OUTPUTS = {
         "the doctor cell prints this machine's versions, memory and seconds",
     ],
     "01_sampling.ipynb": ["wall-clock ratios of four ways to decode"],
+    "08_parallel_decoding_and_caches.ipynb": ["wall-clock ratios of diffusion and twin, by batch and answer length"],
     "03_attention_sinks.ipynb": ["wall-clock ratio of a forward with and without column sums"],
     "02_training_objective.ipynb": ["samples of a model trained in the notebook: another processor, another sample"],
 }

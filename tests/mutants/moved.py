@@ -1,0 +1,67 @@
+"""Answers to exercise 8.2."""
+
+import torch
+import torch.nn.functional as F
+
+
+def cosine(x, age):
+    return F.cosine_similarity(x[:-age], x[age:], dim=-1)
+
+
+def dot_product(x, age):
+    return 1 - (x[:-age] * x[age:]).sum(-1)
+
+
+def divides_by_one_length(x, age):
+    return 1 - (x[:-age] * x[age:]).sum(-1) / x[:-age].norm(dim=-1) ** 2
+
+
+def euclidean(x, age):
+    return (x[:-age] - x[age:]).norm(dim=-1)
+
+
+def next_state_only(x, age):
+    return (1 - F.cosine_similarity(x[:-1], x[1:], dim=-1))[: len(x) - age]
+
+
+def over_states(x, age):
+    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=0)
+
+
+def adds_up_the_way(x, age):
+    step = 1 - F.cosine_similarity(x[:-1], x[1:], dim=-1)
+    return step.unfold(0, age, 1).sum(-1) * 0.5
+
+
+def rolls_around(x, age):
+    return 1 - F.cosine_similarity(x, x.roll(-age, 0), dim=-1)
+
+
+def absolute_cosine(x, age):
+    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=-1).abs()
+
+
+MUTANTS = {
+    cosine: "distance 0, not 1",
+    dot_product: "both lengths",
+    divides_by_one_length: "both lengths",
+    euclidean: "both lengths",
+    next_state_only: "s and s + age",
+    over_states: "shape",
+    adds_up_the_way: "right angle",
+    rolls_around: "shape",
+    absolute_cosine: "the other way",
+}
+
+
+def by_hand(x, age):
+    a, b = x[:-age], x[age:]
+    return 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))
+
+
+def unit_vectors(x, age):
+    u = F.normalize(x, dim=-1)
+    return 1 - torch.einsum("sld,sld->sl", u[:-age], u[age:])
+
+
+RIGHT = [by_hand, unit_vectors]
