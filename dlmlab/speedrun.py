@@ -80,7 +80,7 @@ def race(
         "reached": share >= GOAL,
         "exact_match": round(share, 4),
         "tokens": tokens,
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "history": [[t, round(s, 1), round(a, 4)] for t, s, a in history],
         "machine": fingerprint(torch.get_num_threads()),
