@@ -7,8 +7,9 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive checkpoint commit cost doctor evaluate exercises experiments frames ledger manifest "
-    "model noise plotting refresh sampling tasks tokenizer trace training widgets"
+    "activations adaptive autoregressive calibration checkpoint commit cost doctor evaluate exercises "
+    "experiments frames ledger manifest model noise plotting positions pruning refresh sampling selection "
+    "sinks sparse sparsegpt structured tasks tokenizer trace training widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

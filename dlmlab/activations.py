@@ -1,0 +1,165 @@
+"""What passes through the matrices of a model: the sums that pruning and quantization are made of.
+
+Decisions
+* Matrices that read the same input (q, k, v; gate and up projection) share one `Statistics` object.
+* Sums are float64: a mask must not depend on the order of the batches.
+* `walk` goes layer by layer and lets the caller change each block before the next one is reached. So "sequential"
+  methods, which see the errors of the layers before, and one-shot methods are the same loop.
+
+Sources: Sun et al., Wanda, arXiv 2306.11695 (norm of input features); Frantar and Alistarh, SparseGPT, arXiv
+2301.00774 (second moments).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dlmlab.calibration import CalibrationSet
+from dlmlab.model import LLaDAModelLM, attention_bias, attention_block, rope_table
+
+SITES = {  # the first matrix of each group carries the hook; the others read the same input
+    "q_proj": ("q_proj", "k_proj", "v_proj"),
+    "attn_out": ("attn_out",),
+    "ff_proj": ("ff_proj", "up_proj"),
+    "ff_out": ("ff_out",),
+}
+
+
+@dataclass
+class Statistics:
+    """Sums over the weighted rows x of one matrix input, `C` features wide.
+
+    `sum_sq` (C,) sum of squares · `sum_norm` (C,) sum over states of the norm of a feature · `abs_sum`, `abs_max` (C,)
+    · `gram` (C, C) sum of x x^T, or None · `states`, `tokens`: how many were seen (tokens with weight 0 left out).
+    """
+
+    sum_sq: Tensor
+    sum_norm: Tensor
+    abs_sum: Tensor
+    abs_max: Tensor
+    gram: Tensor | None = None
+    states: int = 0
+    tokens: int = 0
+
+    @classmethod
+    def empty(cls, C: int, *, gram: bool = False) -> "Statistics":
+        """Start with nothing seen."""
+        zeros = [torch.zeros(C, dtype=torch.float64) for _ in range(4)]
+        return cls(*zeros, torch.zeros(C, C, dtype=torch.float64) if gram else None)
+
+    def add(self, x: Tensor, weight: Tensor | None = None) -> "Statistics":
+        """Add a batch x (B, L, C), its tokens multiplied by weight (B, L)."""
+        weight = torch.ones(x.shape[:2]) if weight is None else weight
+        counted = weight != 0
+        x = x.float() * weight[..., None]  # (B, L, C)
+        squares = x.double().square().sum(1)  # (B, C)
+        self.sum_sq += squares.sum(0)
+        self.sum_norm += squares.sqrt().sum(0)
+        size = x.abs()
+        self.abs_sum += size.double().sum((0, 1))
+        self.abs_max = torch.maximum(self.abs_max, size.amax((0, 1)).double())
+        if self.gram is not None:
+            rows = x[counted]  # (n, C)
+            self.gram += (rows.T @ rows).double()
+        self.states += len(x)
+        self.tokens += int(counted.sum())
+        return self
+
+    @property
+    def rms(self) -> Tensor:
+        """Root of the mean over states of a feature's squared norm, (C,): Wanda's statistic."""
+        return (self.sum_sq / self.states).sqrt()
+
+    def check(self, name: str) -> "Statistics":
+        """Raise `ValueError` when nothing was seen or a sum is not finite."""
+        if self.tokens == 0:
+            raise ValueError(f"statistics of {name}: no token has a weight other than 0")
+        if not bool(torch.isfinite(self.sum_sq).all()) or not bool(torch.isfinite(self.abs_max).all()):
+            raise ValueError(f"statistics of {name} are not finite: the activations hold nan or inf")
+        return self
+
+
+@torch.no_grad()
+def walk(
+    model: LLaDAModelLM,
+    calib: CalibrationSet,
+    *,
+    weights: Tensor | None = None,
+    gram: bool = False,
+    sequential: bool = True,
+    batch_size: int = 64,
+) -> Iterator[tuple[int, dict[str, Statistics]]]:
+    """Yield, layer by layer, the statistics of the seven matrices of a block.
+
+    What the caller changes in a block before it asks for the next one is felt by all later layers (`sequential`);
+    otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. Raises `ValueError` for
+    weights of another shape or below zero, for masks shown to a causal model, and for statistics that are not finite.
+    """
+    weights = _checked_weights(model, calib, weights)
+    batches = [slice(i, i + batch_size) for i in range(0, len(calib), batch_size)]
+    parts = model.model.transformer
+    hidden = [parts["wte"](calib.ids[b].to(model.device)) for b in batches]
+    position = torch.arange(calib.ids.shape[1], device=model.device)
+    rope = rope_table(position, model.config.d_model // model.config.n_heads, model.config.rope_theta)
+    kind = attention_block(model.config.attention)
+    bias = [
+        attention_bias(position, position, kind, calib.real[b].to(model.device), hidden[0].dtype) for b in batches
+    ]
+    for layer, block in enumerate(parts["blocks"]):
+        sites = {site: Statistics.empty(getattr(block, site).in_features, gram=gram) for site in SITES}
+        watch = _Watch(block, sites)
+        after = []
+        for h, m, b in zip(hidden, bias, batches, strict=True):
+            watch.weight = weights[b]
+            after.append(block(h, rope, m, None, layer, None)[0])
+        watch.close()
+        yield layer, {name: sites[site].check(f"blocks.{layer}.{name}") for site in SITES for name in SITES[site]}
+        if sequential:
+            after = [block(h, rope, m, None, layer, None)[0] for h, m in zip(hidden, bias, strict=True)]
+        hidden = after
+
+
+@dataclass
+class _Watch:
+    """Hooks that add what enters the matrices of a block to its statistics."""
+
+    block: torch.nn.Module
+    sites: dict[str, Statistics]
+    weight: Tensor | None = None
+    handles: list = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for site, statistics in self.sites.items():
+
+            def hook(module, inputs, statistics=statistics):
+                statistics.add(inputs[0].cpu(), self.weight)
+
+            self.handles.append(getattr(self.block, site).register_forward_pre_hook(hook))
+
+    def close(self) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+def _checked_weights(model: LLaDAModelLM, calib: CalibrationSet, weights: Tensor | None) -> Tensor:
+    if model.config.attention == "causal" and bool(calib.masked.any()):
+        raise ValueError("a causal model never sees masks: calibrate it on mode 'clean'")
+    if weights is None:
+        return calib.real.float()
+    if weights.shape != calib.ids.shape or not bool((weights >= 0).all()):
+        raise ValueError(f"weights must be >= 0 and of shape {tuple(calib.ids.shape)}, got {tuple(weights.shape)}")
+    return weights.float() * calib.real
+
+
+def collect(model: LLaDAModelLM, calib: CalibrationSet, **options) -> dict[str, Statistics]:
+    """Collect the statistics of every matrix of the dense model in one pass: {"blocks.0.q_proj": Statistics, ...}.
+
+    Options and errors as in `walk`.
+    """
+    return {
+        f"blocks.{layer}.{name}": statistics
+        for layer, found in walk(model, calib, sequential=False, **options)
+        for name, statistics in found.items()
+    }
