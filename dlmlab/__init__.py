@@ -7,9 +7,9 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "activations adaptive autoregressive calibration checkpoint commit cost doctor evaluate exercises "
-    "experiments frames ledger manifest model noise plotting positions pruning refresh sampling selection "
-    "sinks sparse sparsegpt structured tasks tokenizer trace training widgets"
+    "activations adaptive autoregressive bottle calibration checkpoint commit cost doctor evaluate exercises "
+    "experiments frames interventions ledger manifest model noise plotting positions pruning refresh sampling "
+    "selection sinks sparse sparsegpt structured tasks tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

@@ -17,6 +17,7 @@ HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
     "mini-gsm/": "python -m dlmlab data",
+    "sweep/": "written by hand",
     "ledger.json": "python -m dlmlab refresh",
     "timing.json": "python -m dlmlab refresh",
 }

@@ -4,7 +4,8 @@ Decisions
 * Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed
   gives the same weights.
 * Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
-  16: little padding, few shapes to compile.
+  16: little padding, few shapes to compile. With `context`, a row is problem after problem, cut at that length, and
+  every token sees the others of its row: the usual packing of language-model training.
 * Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the
   1/t-weighted bound: its gradient is noisier.
 * Muon (Jordan et al. 2024, `torch.optim.Muon`) on the matrices of the blocks, AdamW on embedding, head and norms,
@@ -13,6 +14,7 @@ Decisions
   count, so 1 and N processes agree.
 """
 
+import itertools
 import json
 import math
 import os
@@ -31,7 +33,7 @@ from torch import Tensor
 
 from dlmlab.model import LLaDAConfig, LLaDAModelLM, count_parameters
 from dlmlab.noise import forward_process, low_discrepancy_times
-from dlmlab.tasks import make_problem
+from dlmlab.tasks import Problem, make_problem
 from dlmlab.tokenizer import ANSWER, build_tokenizer, save_tokenizer
 
 POOL = 8
@@ -50,6 +52,7 @@ class TrainConfig:
     n_layers: int = 6
     mlp_hidden_size: int = 512
     max_sequence_length: int = 96
+    context: int = 0  # 0: one problem a row; else problems packed into rows of this many tokens
     tokens: int = 30_000_000
     rows: int = 64
     lr: float = 3e-3
@@ -70,6 +73,12 @@ class TrainConfig:
     log_every: int = 20
     save_every: float = 60.0
     eval_every: int = 2_000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.context <= self.max_sequence_length:
+            raise ValueError(f"context={self.context} must lie in 0..{self.max_sequence_length} (max_sequence_length)")
+        if self.context and any(share for _, share in self.suffix):
+            raise ValueError("suffix masking is defined for one problem a row: leave it out or set context = 0")
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainConfig":
@@ -106,10 +115,21 @@ class Batches:
         """Make POOL * rows encoded texts, sorted by length."""
         n = POOL * self.config.rows
         first = (self.config.seed << 40) + pool_index * n
-        problems = [make_problem(first + i) for i in range(n)]
+        if self.config.context:
+            return [self._packed(first + i) for i in range(n)]
+        return sorted(self.encode([make_problem(first + i) for i in range(n)]), key=len)
+
+    def encode(self, problems: list[Problem]) -> list[list[int]]:
+        """Tokenize whole texts: start, question, answer mark, solution, end mark."""
         texts = [f"<|startoftext|>{p.question}<|answer|>{p.solution}<|endoftext|>" for p in problems]
-        encoded = self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-        return sorted(encoded, key=len)
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+    def _packed(self, row: int) -> list[int]:
+        """Join problems until `context` tokens are full; no text is shorter than 16 tokens, so seeds never overlap."""
+        seeds, ids = itertools.count(row * self.config.context), []
+        while len(ids) < self.config.context:
+            ids += self.encode([make_problem(next(seeds))])[0]
+        return ids[: self.config.context]
 
     def __call__(self, step: int) -> Batch:
         config, tokenizer = self.config, self.tokenizer
@@ -121,8 +141,9 @@ class Batches:
         rows = self.pool[part * config.rows : (part + 1) * config.rows]
         # A tail of end marks, sometimes long: at sampling time the answer region is longer than the answer.
         extra = 16 * int(torch.multinomial(torch.tensor([0.8, 0.1, 0.1]), 1, generator=generator))
-        extra = 0 if config.attention == "causal" else extra  # the twin never reads past its first end mark
-        L = min(math.ceil((len(rows[-1]) + extra) / 16) * 16, config.max_sequence_length)
+        if config.attention == "causal" or config.context:  # the twin never reads past its first end mark
+            extra = 0
+        L = config.context or min(math.ceil((len(rows[-1]) + extra) / 16) * 16, config.max_sequence_length)
         x0 = torch.full((len(rows), L), tokenizer.eos_token_id)
         for i, row in enumerate(rows):
             x0[i, : len(row)] = torch.tensor(row)
@@ -135,13 +156,15 @@ class Batches:
         return self._masked(x0, at(config.answer_only, step), at(config.suffix, step), generator)
 
     def _next_token(self, x0: Tensor) -> Batch:
-        ends = (x0 == self.tokenizer.eos_token_id).cumsum(1)
-        return Batch(x0[:, :-1], x0[:, 1:], ends[:, 1:] <= 1)  # the first end mark counts, the padding does not
+        ends, starts = (x0 == self.tokenizer.eos_token_id).cumsum(1), (x0 == self.tokenizer.bos_token_id).cumsum(1)
+        weight = ends[:, 1:] <= starts[:, 1:]  # the end mark of each problem counts, the padding after it does not
+        return Batch(x0[:, :-1], x0[:, 1:], weight)
 
     def _masked(self, x0: Tensor, answer_only: float, suffix: float, generator: torch.Generator) -> Batch:
         B = len(x0)
         answer_at = (x0 == self.answer_id).int().argmax(1)  # (B,)
-        is_answer = torch.arange(x0.shape[1])[None] > answer_at[:, None]
+        started, answered = ((x0 == id).cumsum(1) for id in (self.tokenizer.bos_token_id, self.answer_id))  # (B, L)
+        is_answer = (answered == started) & (x0 != self.answer_id)  # from the answer mark to the next problem
         only_answer = (torch.rand(B, generator=generator) < answer_only)[:, None]
         fixed = (x0 == self.tokenizer.bos_token_id) | (x0 == self.answer_id)
         maskable = torch.where(only_answer, is_answer, ~fixed)

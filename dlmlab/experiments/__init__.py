@@ -6,9 +6,9 @@ the code no longer gives is found. One module for each notebook; `EXPERIMENTS` n
 with a function that prints a line.
 """
 
-from dlmlab.experiments import sampling
+from dlmlab.experiments import sampling, sinks
 from dlmlab.experiments.store import RESULTS, agreement, read
 
-__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "read", "sampling"]
+__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "read", "sampling", "sinks"]
 
-EXPERIMENTS = {"01_sampling": sampling.sampling_frontier}
+EXPERIMENTS = {"01_sampling": sampling.sampling_frontier, "03_sweep": sinks.sweep}
