@@ -8,8 +8,9 @@ import importlib
 
 _MODULES = (
     "activations adaptive autoregressive bottle calibration checkpoint commit cost doctor evaluate exercises "
-    "experiments frames interventions ledger manifest model noise plotting positions priors pruning refresh "
-    "sampling selection sinks sparse sparsegpt structured tasks tokenizer trace training trajectories widgets"
+    "experiments frames interventions ledger manifest methods model noise plotting positions priors pruning "
+    "refresh sampling selection sinks sparse sparsegpt structured tasks tokenizer trace training trajectories "
+    "widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

@@ -53,13 +53,13 @@ class Statistics:
         """Add a batch x (B, L, C), its tokens multiplied by weight (B, L)."""
         weight = torch.ones(x.shape[:2]) if weight is None else weight
         counted = weight != 0
-        x = x.float() * weight[..., None]  # (B, L, C)
-        squares = x.double().square().sum(1)  # (B, C)
-        self.sum_sq += squares.sum(0)
-        self.sum_norm += squares.sqrt().sum(0)
-        size = x.abs()
-        self.abs_sum += size.double().sum((0, 1))
-        self.abs_max = torch.maximum(self.abs_max, size.amax((0, 1)).double())
+        x = (x.float() * weight[..., None]).masked_fill(~counted[..., None], 0.0)  # (B, L, C)
+        squares = x.square()
+        per_state = squares.sum(1).double()  # (B, C)
+        self.sum_sq += per_state.sum(0)
+        self.sum_norm += per_state.sqrt().sum(0)
+        self.abs_sum += x.abs().sum((0, 1)).double()
+        self.abs_max = torch.maximum(self.abs_max, squares.amax((0, 1)).sqrt().double())
         if self.gram is not None:
             rows = x[counted]  # (n, C)
             self.gram += (rows.T @ rows).double()

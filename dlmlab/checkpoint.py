@@ -106,13 +106,11 @@ def read_config(folder: Path) -> LLaDAConfig:
     for key, only in IMPLEMENTED.items():
         if values.get(key, only) not in (only, None):
             raise CheckpointError(f"{folder}: config has {key} = {values[key]!r}; this model implements {only!r}")
-    return LLaDAConfig(
-        **{
-            k: v
-            for k, v in values.items()
-            if k not in ("architectures", "auto_map", "model_type", "transformers_version")
-        }
-    )
+    names = ("architectures", "auto_map", "model_type", "transformers_version")
+    try:
+        return LLaDAConfig(**{k: v for k, v in values.items() if k not in names})
+    except ValueError as error:
+        raise CheckpointError(f"{folder}/config.json: {error}") from error
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:

@@ -35,8 +35,12 @@ def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int
     """
     k, logits = q if k is None else k, q if logits is None else logits
     D, width = config.d_model, config.d_model // config.n_heads
-    matrices = 2 * D * D + 2 * D * config.n_kv_heads * width + 3 * D * config.mlp_hidden_size
-    return config.n_layers * (2 * q * matrices + 4 * q * k * D) + 2 * logits * D * config.embedding_size
+    total = 2 * logits * D * config.embedding_size
+    for layer in range(config.n_layers):
+        heads, kv_heads, hidden = config.layer_shape(layer)
+        matrices = 2 * D * heads * width + 2 * D * kv_heads * width + 3 * D * hidden
+        total += 2 * q * matrices + 4 * q * k * heads * width
+    return total
 
 
 def model_bytes(model: nn.Module) -> int:
@@ -47,7 +51,8 @@ def model_bytes(model: nn.Module) -> int:
 def kv_bytes(config: LLaDAConfig, tokens: int, bytes_per_number: int = 4) -> int:
     """Count the bytes of a key-value cache for one row of `tokens` positions; equals `KV.nbytes`."""
     width = config.d_model // config.n_heads
-    return 2 * config.n_layers * config.n_kv_heads * width * tokens * bytes_per_number
+    kv_heads = sum(config.layer_shape(layer)[1] for layer in range(config.n_layers))
+    return 2 * kv_heads * width * tokens * bytes_per_number
 
 
 @dataclass(frozen=True)

@@ -202,39 +202,46 @@ def prune(
     calib: CalibrationSet | None = None,
     weights: Tensor | None = None,
     layers: Sequence[float] | None = None,
+    statistics: dict[str, Statistics] | None = None,
     generator: torch.Generator | None = None,
 ) -> LLaDAModelLM:
     """Return a pruned copy of the model.
 
-    `calib` and token `weights` (N, L) for the methods that look at activations; `layers`: a sparsity for each block in
-    place of the recipe's. Raises `ValueError` when a method lacks what it needs, and see `walk`, `select`.
+    Methods that look at activations need `calib`, with token `weights` (N, L) or without, or ready `statistics` of the
+    dense model (then `sequential` must be False). `layers`: a sparsity for each block in place of the recipe's. Raises `ValueError` when a method lacks what it needs, and see `walk`, `select`.
     """
     model = copy.deepcopy(model)
     blocks = model.model.transformer["blocks"]
     plan = [recipe.sparsity] * len(blocks) if layers is None else list(layers)
     if len(plan) != len(blocks) or (layers is not None and n_of_m(recipe.pattern)):
         raise ValueError(f"layers needs {len(blocks)} values and a pattern other than n:m, got {plan}, {recipe.pattern}")
-    if recipe.needs_texts and calib is None:
+    if recipe.needs_texts and calib is None and statistics is None:
         raise ValueError(f"method {recipe.method!r} looks at activations: it needs calib=calibration_set(...)")
+    if statistics is not None and recipe.sequential:
+        raise ValueError("ready statistics are those of the dense model: take sequential=False")
     if recipe.pattern == "global":
-        return _prune_global(model, recipe, calib, weights, generator)
-    for layer, found in _visits(model, recipe, calib, weights):
+        if recipe.needs_texts and statistics is None:
+            statistics = activations.collect(model, calib, weights=weights)
+        return _prune_global(model, recipe, statistics or {}, generator)
+    for layer, found in _visits(model, recipe, calib, weights, statistics):
         for name in MATRICES:
             W = getattr(blocks[layer], name).weight
             W.copy_(prune_matrix(W, recipe, found.get(name), sparsity=plan[layer], generator=generator))
     return model
 
 
-def _visits(model: LLaDAModelLM, recipe: Recipe, calib: CalibrationSet | None, weights: Tensor | None):
+def _visits(model: LLaDAModelLM, recipe: Recipe, calib, weights, statistics):
+    layers = range(len(model.model.transformer["blocks"]))
     if not recipe.needs_texts:
-        return ((layer, {}) for layer in range(len(model.model.transformer["blocks"])))
+        return ((layer, {}) for layer in layers)
+    if statistics is not None:
+        return ((layer, {name: statistics[f"blocks.{layer}.{name}"] for name in MATRICES}) for layer in layers)
     gram = recipe.method in ("sparsegpt", "wanda_refit")
     return activations.walk(model, calib, weights=weights, gram=gram, sequential=recipe.sequential)
 
 
-def _prune_global(model, recipe, calib, weights, generator) -> LLaDAModelLM:
+def _prune_global(model: LLaDAModelLM, recipe: Recipe, statistics, generator) -> LLaDAModelLM:
     matrices = dict(prunable(model))
-    statistics = activations.collect(model, calib, weights=weights) if recipe.needs_texts else {}
     scores = {n: matrix_scores(W, recipe, statistics.get(n), generator) for n, W in matrices.items()}
     for name, removed in select_global(scores, recipe.sparsity).items():
         matrices[name].masked_fill_(removed, 0.0)

@@ -81,7 +81,7 @@ def test_timings_of_a_machine_of_another_speed_are_dropped(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "train", "generate", "evaluate", "measure", "refresh", "manifest", "data"]
+    "command", ["doctor", "train", "generate", "evaluate", "prune", "measure", "refresh", "manifest", "data"]
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
