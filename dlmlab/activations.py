@@ -27,6 +27,18 @@ SITES = {  # the first matrix of each group carries the hook; the others read th
 }
 
 
+def feature_squares(x: Tensor, weight: Tensor) -> Tensor:
+    """Sum the squares of each feature over the tokens of a state, every token multiplied by its weight, (B, C) float64.
+
+        out[b, c] = sum over l of (weight[b, l] x[b, l, c])^2
+
+    Tokens of weight 0 are left out, whatever they hold. Shapes: x (B, L, C), weight (B, L). Source: Wanda, arXiv
+    2306.11695, equation 1; the weight: Sink-Aware Pruning, arXiv 2602.17664.
+    """
+    squares = x.double().square().masked_fill((weight == 0)[..., None], 0.0)
+    return torch.einsum("blc,bl->bc", squares, weight.double().square())
+
+
 @dataclass
 class Statistics:
     """Sums over the weighted rows x of one matrix input, `C` features wide.
@@ -53,17 +65,17 @@ class Statistics:
         """Add a batch x (B, L, C), its tokens multiplied by weight (B, L)."""
         weight = torch.ones(x.shape[:2]) if weight is None else weight
         counted = weight != 0
-        x = (x.float() * weight[..., None]).masked_fill(~counted[..., None], 0.0)  # (B, L, C)
-        squares = x.square()
-        per_state = squares.sum(1).double()  # (B, C)
+        per_state = feature_squares(x, weight)  # (B, C)
+        x = x[counted].float() * weight[counted][:, None]  # (n, C)
         self.sum_sq += per_state.sum(0)
         self.sum_norm += per_state.sqrt().sum(0)
-        self.abs_sum += x.abs().sum((0, 1)).double()
-        self.abs_max = torch.maximum(self.abs_max, squares.amax((0, 1)).sqrt().double())
+        if len(x):
+            size = x.abs()
+            self.abs_sum += size.sum(0).double()
+            self.abs_max = torch.maximum(self.abs_max, size.amax(0).double())
         if self.gram is not None:
-            rows = x[counted]  # (n, C)
-            self.gram += (rows.T @ rows).double()
-        self.states += len(x)
+            self.gram += (x.T @ x).double()
+        self.states += len(weight)
         self.tokens += int(counted.sum())
         return self
 
@@ -104,9 +116,7 @@ def walk(
     position = torch.arange(calib.ids.shape[1], device=model.device)
     rope = rope_table(position, model.config.d_model // model.config.n_heads, model.config.rope_theta)
     kind = attention_block(model.config.attention)
-    bias = [
-        attention_bias(position, position, kind, calib.real[b].to(model.device), hidden[0].dtype) for b in batches
-    ]
+    bias = [attention_bias(position, position, kind, calib.real[b].to(model.device), hidden[0].dtype) for b in batches]
     for layer, block in enumerate(parts["blocks"]):
         sites = {site: Statistics.empty(getattr(block, site).in_features, gram=gram) for site in SITES}
         watch = _Watch(block, sites)

@@ -22,13 +22,18 @@ from dlmlab.model import LLaDAModelLM, LLaDAOutput
 from dlmlab.pruning import prunable
 
 
+def jaccard(a: Tensor, b: Tensor) -> float:
+    """Jaccard index of two masks of removed weights, bool of one shape: removed by both / removed by either.
+
+    1 when neither removes any. Weights that both keep do not count: at low sparsity they would make all masks agree.
+    """
+    either = int((a | b).sum())
+    return int((a & b).sum()) / either if either else 1.0
+
+
 def removed_agreement(a: nn.Module, b: nn.Module) -> float:
-    """Jaccard index of the weights that two pruned models lack: shared / either. 1 when neither lacks any."""
-    shared = either = 0
-    for (_, x), (_, y) in zip(prunable(a), prunable(b), strict=True):
-        x, y = x == 0, y == 0
-        shared, either = shared + int((x & y).sum()), either + int((x | y).sum())
-    return shared / either if either else 1.0
+    """Jaccard index of the weights that two pruned models lack, over all matrices together."""
+    return jaccard(*(torch.cat([(W == 0).flatten() for _, W in prunable(model)]) for model in (a, b)))
 
 
 def chance_agreement(sparsity: float) -> float:

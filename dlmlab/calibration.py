@@ -201,7 +201,7 @@ def sink_scores(
 
 
 def mean_over_levels(phi: Tensor, calib: CalibrationSet) -> Tensor:
-    """Replace the score of each state by the mean over all states of its text, (N, L) -> (N, L): the paper's phi-bar."""
+    """Replace the score of each state by the mean over the states of its text, (N, L): the paper's phi-bar."""
     texts = int(calib.text.max()) + 1
     total = torch.zeros(texts, phi.shape[1]).index_add_(0, calib.text, phi)
     return (total / calib.text.bincount(minlength=texts)[:, None])[calib.text]

@@ -45,7 +45,7 @@ NAMES = (*PLAIN, *SINK, *STRUCTURED)
 
 @dataclass(frozen=True)
 class Texts:
-    """What a method may look at: problems of the calibration split, the mode of their states, the seed of all chance."""
+    """What a method may look at: problems of the calibration split, the mode of their states, a seed for all chance."""
 
     tokenizer: PreTrainedTokenizerBase
     problems: Sequence[Problem]

@@ -208,13 +208,16 @@ def prune(
     """Return a pruned copy of the model.
 
     Methods that look at activations need `calib`, with token `weights` (N, L) or without, or ready `statistics` of the
-    dense model (then `sequential` must be False). `layers`: a sparsity for each block in place of the recipe's. Raises `ValueError` when a method lacks what it needs, and see `walk`, `select`.
+    dense model (then `sequential` must be False). `layers`: a sparsity for each block in place of the recipe's. Raises
+    `ValueError` when a method lacks what it needs, and see `walk`, `select`.
     """
     model = copy.deepcopy(model)
     blocks = model.model.transformer["blocks"]
     plan = [recipe.sparsity] * len(blocks) if layers is None else list(layers)
-    if len(plan) != len(blocks) or (layers is not None and n_of_m(recipe.pattern)):
-        raise ValueError(f"layers needs {len(blocks)} values and a pattern other than n:m, got {plan}, {recipe.pattern}")
+    if len(plan) != len(blocks):
+        raise ValueError(f"layers needs {len(blocks)} values, got {plan}")
+    if layers is not None and n_of_m(recipe.pattern):
+        raise ValueError(f"layers needs a pattern other than n:m, got {recipe.pattern}")
     if recipe.needs_texts and calib is None and statistics is None:
         raise ValueError(f"method {recipe.method!r} looks at activations: it needs calib=calibration_set(...)")
     if statistics is not None and recipe.sequential:

@@ -9,6 +9,7 @@ import re
 import torch
 from torch import Tensor
 
+
 def n_of_m(pattern: str) -> tuple[int, int] | None:
     """Read "n:m" as (n, m), n of m consecutive weights removed; None for another pattern."""
     match = re.fullmatch(r"(\d+):(\d+)", pattern)

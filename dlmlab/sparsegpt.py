@@ -61,7 +61,11 @@ def sparsegpt(
     for start in range(0, C, block):
         end = min(start + block, C)
         part, diagonal = W[:, start:end], U.diagonal()[start:end]
-        removed = torch.zeros_like(part, dtype=torch.bool) if nm else lowest((part / diagonal).abs().reshape(1, -1), sparsity).view(part.shape)
+        removed = (
+            torch.zeros_like(part, dtype=torch.bool)
+            if nm
+            else lowest((part / diagonal).abs().reshape(1, -1), sparsity).view(part.shape)
+        )
         errors = torch.zeros_like(part)
         for j in range(end - start):
             if nm and j % nm[1] == 0:

@@ -1,14 +1,14 @@
 """Structured pruning: heads, MLP neurons and whole layers leave the model, and the tensors really shrink.
 
 Decisions
-* A removed unit is gone from every matrix it touches, and the config says how wide each layer is, so the result is saved
-  and loaded like any other model. This is the only pruning of the course that makes a CPU faster.
+* A removed unit is gone from every matrix it touches, and the config says how wide each layer is, so the result is
+  saved and loaded like any other model. This is the only pruning of the course that makes a CPU faster.
 * Removing a unit equals setting its weights to zero: tests hold the two against each other.
 * Scores are comparable inside one layer and, for `leave_one_out`, across layers.
 * Optional compensation: the matrix behind the removed units (attn_out, ff_out) is refitted by least squares.
 
-Sources: Men et al., ShortGPT, arXiv 2403.03853 (block influence); Sun et al., Wanda, arXiv 2306.11695 (its score, summed
-over a unit); least squares as in the optimal brain surgeon, Hassibi and Stork 1993.
+Sources: Men et al., ShortGPT, arXiv 2403.03853 (block influence); Sun et al., Wanda, arXiv 2306.11695 (its score,
+summed over a unit); least squares as in the optimal brain surgeon, Hassibi and Stork 1993.
 """
 
 import copy
@@ -175,7 +175,7 @@ def choose_units(
 
 
 def leave_one_out(model: LLaDAModelLM, units: str, loss: Callable[[LLaDAModelLM], float]) -> dict[tuple, float]:
-    """Measure how much the loss rises when one layer, or one head, is removed: {(layer,): rise} or {(layer, head): rise}.
+    """Measure how much the loss rises without one layer, or one head: {(layer,): rise} or {(layer, head): rise}.
 
     `units` is `layers` or `heads`; `loss` should use common random numbers.
     """

@@ -162,7 +162,11 @@ def test_the_weights_are_what_their_names_say():
         for k in ("sink", "inverted", "preserve", "shuffled")
     )
     real = calib.real.float()
-    assert torch.equal(sink, (1 - phi) * real) and torch.equal(inverted, phi) and torch.equal(preserve, (1 + 2 * phi) * real)
+    assert (
+        torch.equal(sink, (1 - phi) * real)
+        and torch.equal(inverted, phi)
+        and torch.equal(preserve, (1 + 2 * phi) * real)
+    )
     assert torch.allclose(shuffled.sort(1).values, sink.sort(1).values) and not torch.equal(shuffled, sink)
     for kind in calibration.KINDS:
         weights = token_weights(kind, calib, phi=phi, generator=seeded())
@@ -199,7 +203,9 @@ def test_without_sinks_the_sink_aware_criterion_is_wanda_bit_for_bit():
     calib, small = states("clean"), model()
     weights = token_weights("sink", calib, phi=torch.zeros(calib.ids.shape))
     plain, sink = (pruning.prune(small, Recipe("wanda", 0.5), calib=calib, weights=w) for w in (None, weights))
-    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(pruning.prunable(plain), pruning.prunable(sink), strict=True))
+    assert all(
+        torch.equal(a, b) for (_, a), (_, b) in zip(pruning.prunable(plain), pruning.prunable(sink), strict=True)
+    )
 
 
 @pytest.mark.parametrize("method", ["wanda", "sparsegpt"])
@@ -209,7 +215,10 @@ def test_a_constant_factor_on_the_weights_changes_no_mask(method):
         pruning.prune(small, Recipe(method, 0.5), calib=calib, weights=c * token_weights("ones", calib))
         for c in (1.0, 4.0)
     )
-    same = [((x == 0) == (y == 0)).float().mean() for (_, x), (_, y) in zip(pruning.prunable(a), pruning.prunable(b), strict=True)]
+    same = [
+        ((x == 0) == (y == 0)).float().mean()
+        for (_, x), (_, y) in zip(pruning.prunable(a), pruning.prunable(b), strict=True)
+    ]
     assert min(same) > 0.999
 
 

@@ -159,7 +159,9 @@ def test_a_mask_chosen_in_one_shot_is_worse_than_one_chosen_block_by_block():
     W, X = toy()
     one_shot, blocks = (relative_error(W, X, sparsegpt.sparsegpt(W, X.T @ X, 0.75, block=b)) for b in (64, 8))
     assert one_shot > 1.05 * blocks
-    assert sparsegpt.default_block(64) == 8 and sparsegpt.default_block(192) == 24 and sparsegpt.default_block(4096) == 128
+    assert (
+        sparsegpt.default_block(64) == 8 and sparsegpt.default_block(192) == 24 and sparsegpt.default_block(4096) == 128
+    )
 
 
 @pytest.mark.parametrize("method", ["wanda", "sparsegpt", "wanda_refit"])
