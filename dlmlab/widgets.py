@@ -5,11 +5,19 @@ them by setting `slider.value`.
 """
 
 import html
+import textwrap
+from collections.abc import Callable
+from functools import cache
 
 import ipywidgets as W
+from matplotlib.figure import Figure
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.plotting import denoising_view, png
+from dlmlab import sampling
+from dlmlab.commit import Threshold
+from dlmlab.model import LLaDAModelLM
+from dlmlab.plotting import denoising_view, png, weights_view
+from dlmlab.tokenizer import decode_answer
 from dlmlab.trace import Sample
 
 
@@ -39,3 +47,24 @@ class Player(W.VBox):
 def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through a run: slider, bars of confidence, text."""
     return Player(lambda step: denoising_view(out, tokenizer, step, row), len(out.trace.states(row)) - 1, "forward")
+
+
+def pruning_view(
+    model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, prompt: list[int], sparsity: float, *, layer: int = 0
+) -> tuple[Figure, str]:
+    """Show one matrix of a pruned model, the value projection of a layer, and what the model answers."""
+    weight = model.model.transformer["blocks"][layer].v_proj.weight[:64, :64]
+    zeros = float((weight == 0).float().mean())
+    title = f"sparsity {sparsity:.0%}: a corner of layer {layer}'s v_proj, {zeros:.0%} removed (white)"
+    out = sampling.sample(model, [prompt], sampler=sampling.Sampler(commit=Threshold(0.9)))
+    answer = decode_answer(tokenizer, out.answers[0])
+    text = textwrap.fill(f"{sparsity:.0%}: {answer}", 110)
+    return weights_view(weight, title), f"{text}\n{out.trace.nfe[0]} forwards"
+
+
+def pruning_player(
+    prune: Callable[[float], LLaDAModelLM], tokenizer: PreTrainedTokenizerBase, prompt: list[int], *, steps: int = 8
+) -> Player:
+    """Slide through sparsities 0, 10, 20, ... %: the mask of a matrix and the answer. `prune(sparsity) -> model`."""
+    pruned = cache(prune)
+    return Player(lambda i: pruning_view(pruned(i / 10), tokenizer, prompt, i / 10), steps, "sparsity / 10 %")
