@@ -4,20 +4,21 @@ Decisions
 * Matrices that read the same input (q, k, v; gate and up projection) share one `Statistics` object.
 * Sums are float64: a mask must not depend on the order of the batches.
 * `walk` goes layer by layer and lets the caller change each block before the next one is reached. So "sequential"
-  methods, which see the errors of the layers before, and one-shot methods are the same loop.
+  methods, which see the errors of the layers before, and one-shot methods are the same loop. A block is called again
+  with exactly what the model called it with.
 
 Sources: Sun et al., Wanda, arXiv 2306.11695 (norm of input features); Frantar and Alistarh, SparseGPT, arXiv
 2301.00774 (second moments).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlmlab.calibration import CalibrationSet
-from dlmlab.model import LLaDAModelLM, attention_bias, attention_block, rope_table
+from dlmlab.model import LLaDAModelLM
 
 SITES = {  # the first matrix of each group carries the hook; the others read the same input
     "q_proj": ("q_proj", "k_proj", "v_proj"),
@@ -110,45 +111,56 @@ def walk(
     weights of another shape or below zero, for masks shown to a causal model, and for statistics that are not finite.
     """
     weights = _checked_weights(model, calib, weights)
-    batches = [slice(i, i + batch_size) for i in range(0, len(calib), batch_size)]
-    parts = model.model.transformer
-    hidden = [parts["wte"](calib.ids[b].to(model.device)) for b in batches]
-    position = torch.arange(calib.ids.shape[1], device=model.device)
-    rope = rope_table(position, model.config.d_model // model.config.n_heads, model.config.rope_theta)
-    kind = attention_block(model.config.attention)
-    bias = [attention_bias(position, position, kind, calib.real[b].to(model.device), hidden[0].dtype) for b in batches]
-    for layer, block in enumerate(parts["blocks"]):
+    batches = torch.arange(len(calib)).split(batch_size)
+    hidden, calls = zip(*(_dense_calls(model, calib.rows(b)) for b in batches), strict=True)
+    for layer, block in enumerate(model.model.transformer["blocks"]):
         sites = {site: Statistics.empty(getattr(block, site).in_features, gram=gram) for site in SITES}
-        watch = _Watch(block, sites)
-        after = []
-        for h, m, b in zip(hidden, bias, batches, strict=True):
-            watch.weight = weights[b]
-            after.append(block(h, rope, m, None, layer, None)[0])
-        watch.close()
+        with _Watch(block, sites, iter(weights[b] for b in batches)):
+            after = _outputs(block, hidden, [call[layer] for call in calls])
         yield layer, {name: sites[site].check(f"blocks.{layer}.{name}") for site in SITES for name in SITES[site]}
-        if sequential:
-            after = [block(h, rope, m, None, layer, None)[0] for h, m in zip(hidden, bias, strict=True)]
-        hidden = after
+        hidden = _outputs(block, hidden, [call[layer] for call in calls]) if sequential else after
+
+
+def _outputs(block: nn.Module, hidden: Sequence[Tensor], calls: Sequence[tuple[tuple, dict]]) -> list[Tensor]:
+    return [block(h, *args, **kwargs)[0] for h, (args, kwargs) in zip(hidden, calls, strict=True)]
+
+
+def _dense_calls(model: LLaDAModelLM, part: CalibrationSet) -> tuple[Tensor, list[tuple[tuple, dict]]]:
+    """Run the model once; return the input of the first block and what else each block is called with."""
+    found: list[tuple[tuple, dict]] = []
+
+    def note(module, args, kwargs):
+        found.append((args, kwargs))
+
+    hooks = [b.register_forward_pre_hook(note, with_kwargs=True) for b in model.model.transformer["blocks"]]
+    model(part.ids.to(model.device), part.real.to(model.device))
+    for hook in hooks:
+        hook.remove()
+    return found[0][0][0], [(args[1:], kwargs) for args, kwargs in found]
 
 
 @dataclass
 class _Watch:
-    """Hooks that add what enters the matrices of a block to its statistics."""
+    """While it is open, what enters the matrices of a block is added to its statistics, one weight matrix a batch."""
 
-    block: torch.nn.Module
+    block: nn.Module
     sites: dict[str, Statistics]
-    weight: Tensor | None = None
+    weights: Iterator[Tensor]
     handles: list = field(default_factory=list)
 
-    def __post_init__(self) -> None:
+    def __enter__(self) -> "_Watch":
+        self.handles.append(self.block.register_forward_pre_hook(self._next))
         for site, statistics in self.sites.items():
+            self.handles.append(getattr(self.block, site).register_forward_pre_hook(self._adder(statistics)))
+        return self
 
-            def hook(module, inputs, statistics=statistics):
-                statistics.add(inputs[0].cpu(), self.weight)
+    def _next(self, module, inputs) -> None:
+        self.weight = next(self.weights)
 
-            self.handles.append(getattr(self.block, site).register_forward_pre_hook(hook))
+    def _adder(self, statistics: Statistics):
+        return lambda module, inputs: statistics.add(inputs[0].cpu(), self.weight) and None
 
-    def close(self) -> None:
+    def __exit__(self, *error) -> None:
         for handle in self.handles:
             handle.remove()
 

@@ -77,3 +77,24 @@ def test_a_frontier_draws_one_line_a_method_with_its_interval():
     rows = [{"method": m, "nfe": n, "exact_match": 0.5, "low": 0.4, "high": 0.7} for m in "ab" for n in (1, 2)]
     fig = plotting.frontier(rows, title="t")
     assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["a", "b"]
+
+
+def test_the_pruning_player_shows_mask_and_answer_of_every_sparsity():
+    from dlmlab.pruning import Recipe, prune
+    from tests.tiny import tiny_model
+
+    ids = {"mask_token_id": TOKENIZER.mask_token_id, "eos_token_id": TOKENIZER.eos_token_id}
+    model = tiny_model(vocab_size=len(TOKENIZER), max_sequence_length=48, **ids)
+    made = []
+
+    def pruned(sparsity):
+        made.append(sparsity)
+        return prune(model, Recipe("magnitude", sparsity))
+
+    player = widgets.pruning_player(pruned, TOKENIZER, [1, 5, 2])
+    player.slider.value = 5
+    assert player.text.value.startswith("<pre>50%:") and "forwards" in player.text.value
+    player.slider.value = 0
+    assert player.text.value.startswith("<pre>0%:") and made == [0.0, 0.5]  # each model is made once
+    fig, _ = widgets.pruning_view(pruned(0.5), TOKENIZER, [1, 5, 2], 0.5)
+    assert "50% removed" in fig.axes[0].get_title()
