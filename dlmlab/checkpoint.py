@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from dlmlab.model import LLaDAConfig, LLaDAModelLM
@@ -69,6 +70,17 @@ def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
             f"{folder}: mask id {tokenizer.mask_token_id} in the tokenizer, {model.config.mask_token_id} in the model"
         )
     return Checkpoint(model, tokenizer)
+
+
+def save(model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write a model and its tokenizer where `load` finds them: config, one safetensors file, tokenizer files."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save_pretrained(folder)
 
 
 def find(name: str | Path) -> Path:

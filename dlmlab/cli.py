@@ -123,15 +123,14 @@ def measure(args) -> None:
 
 def prune(args) -> None:
     from dlmlab import calibration, methods, pruning, sparse
-    from dlmlab.checkpoint import load
+    from dlmlab.checkpoint import load, save
 
     model, tokenizer = load(args.model)
     mode = args.calibration or ("clean" if model.config.attention == "causal" else "uniform")
     problems = calibration.calibration_problems(args.texts, seed=args.seed, split=args.split)
     texts = methods.Texts(tokenizer, problems, mode, args.region, args.seed)
     small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=args.pattern)
-    small.save_pretrained(args.out)
-    tokenizer.save_pretrained(args.out)
+    save(small, tokenizer, args.out)
     print(f"{args.method} of {args.model}, calibrated on {len(problems)} problems ({mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
     print(f"parameters {small.num_parameters():,} (before {model.num_parameters():,})")

@@ -75,7 +75,7 @@ def least_squares_refit(W: Tensor, removed: Tensor, gram: Tensor, *, damp: float
 # ------------------------------------------------------------------------------------------------ schedules
 
 
-def layer_sparsities(sparsity: float, importance: Sequence[float], *, width: float = 0.1) -> list[float]:
+def layer_sparsities(sparsity: float, importance: list[float], *, width: float = 0.1) -> list[float]:
     """Share a mean sparsity among layers: the more important, the denser.
 
         s_l = s + width (1 - 2 i_l),  i = importance scaled to [0, 1],  then shifted so that the mean is s

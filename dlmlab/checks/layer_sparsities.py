@@ -45,7 +45,7 @@ EXERCISE = Exercise(
     objective="Turn any measure of importance into a layer schedule with an exact mean.",
     path="dlmlab.pruning.layer_sparsities",
     stub='''\
-def layer_sparsities(sparsity: float, importance: Sequence[float], *, width: float = 0.1) -> list[float]:
+def layer_sparsities(sparsity: float, importance: list[float], *, width: float = 0.1) -> list[float]:
     """Share a mean sparsity s among layers: the more important a layer, the denser it stays.
 
         s_l = s + width (1 - 2 i_l),  i = importance scaled to [0, 1] (0.5 everywhere when all are equal)

@@ -95,7 +95,7 @@ def fill(path: Path, jobs: Iterator[tuple[dict, Callable[[], dict]]], say: Say) 
     """Run what the table does not hold yet: each job is its key (a dictionary) and a function that measures it."""
     rows = store.read(path)
     for key, measure in jobs:
-        if any(all(row.get(k) == v for k, v in key.items()) for row in rows):
+        if measured(rows, **key):
             continue
         rows.append(key | measure())
         store.write(path, rows)
@@ -110,6 +110,11 @@ def select(rows: Sequence[dict], **key) -> list[dict]:
     return found
 
 
+def measured(rows: Sequence[dict], **key) -> bool:
+    """Say whether a table holds a row with these values: a notebook shows what has been measured."""
+    return any(all(row.get(k) == v for k, v in key.items()) for row in rows)
+
+
 def mean_nats(rows: Sequence[dict]) -> float:
     """Mean bound in nats an answer, over problems and seeds."""
     return sum(sum(row["nats"]) / len(row["nats"]) for row in rows) / len(rows)
@@ -118,14 +123,19 @@ def mean_nats(rows: Sequence[dict]) -> float:
 def compare(rows: Sequence[dict], a: dict, b: dict) -> dict:
     """Difference a - b in nats an answer: paired over problems, seeds averaged first; and the difference of each seed.
 
-    `low`, `high`: 95 % bootstrap interval over problems. `seeds`: one number a calibration seed; when their signs
-    differ, the choice of texts matters more than what is compared.
+    Only seeds that both have are used. `low`, `high`: 95 % bootstrap interval over problems. `seeds`: one number a
+    calibration seed; when their signs differ, the choice of texts matters more than what is compared. Raises
+    `ValueError` when no seed is common.
     """
-    ours, theirs = (select(rows, **key) for key in (a, b))
-    first, second = ([sum(v) / len(v) for v in zip(*(r["nats"] for r in x), strict=True)] for x in (ours, theirs))
+    ours, theirs = ({row.get("seed"): row for row in select(rows, **key)} for key in (a, b))
+    common = sorted(ours.keys() & theirs.keys(), key=str)
+    if not common:
+        raise ValueError(f"{a} and {b} have no seed in common")
+    pairs = [(ours[seed], theirs[seed]) for seed in common]
+    first, second = (
+        [sum(v) / len(v) for v in zip(*(r["nats"] for r in x), strict=True)] for x in zip(*pairs, strict=True)
+    )
     mean, low, high = evaluate.paired_difference(first, second)
-    other = {row.get("seed"): row for row in theirs}
-    pairs = [(row, other.get(row.get("seed"), theirs[0])) for row in ours]
     return {"mean": mean, "low": low, "high": high, "seeds": [mean_nats([x]) - mean_nats([y]) for x, y in pairs]}
 
 

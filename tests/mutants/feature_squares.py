@@ -28,7 +28,7 @@ def over_features(x, weight):
     return (_clean(x, weight) * weight[..., None]).square().sum(2)
 
 
-def lets_nan_through(x, weight):
+def lets_inf_through(x, weight):
     return (x.double() * weight[..., None]).square().sum(1)
 
 
@@ -59,7 +59,7 @@ MUTANTS = {
     weighted_mean: "not a weighted mean",
     over_the_batch: "do not sum over the states",
     over_features: "not over features",
-    lets_nan_through: "nan",
+    lets_inf_through: "weight 0",
     ignores_the_weight: "summed over tokens",
     squares_in_float32: "float64",
     writes_into_x: "in place",
