@@ -7,10 +7,10 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "activations adaptive autoregressive bottle calibration checkpoint commit cost doctor evaluate exercises "
-    "experiments frames interventions ledger manifest methods model noise plotting positions priors pruning "
-    "refresh sampling selection sinks sparse sparsegpt structured tasks tokenizer trace training trajectories "
-    "widgets"
+    "activations adaptive autoregressive bayes bottle calibration checkpoint commit cost doctor evaluate "
+    "exercises experiments frames interventions ledger manifest methods model noise plotting positions priors "
+    "pruning refresh sampling selection sinks sparse sparsegpt structured tasks tokenizer trace training "
+    "trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

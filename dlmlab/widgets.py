@@ -16,9 +16,10 @@ from transformers import PreTrainedTokenizerBase
 from dlmlab import sampling
 from dlmlab.commit import Threshold
 from dlmlab.model import LLaDAModelLM
-from dlmlab.plotting import denoising_view, png, weights_view
+from dlmlab.plotting import attention_view, denoising_view, png, weights_view, words
 from dlmlab.tokenizer import decode_answer
 from dlmlab.trace import Sample
+from dlmlab.trajectories import Trajectory
 
 
 class Player(W.VBox):
@@ -53,7 +54,7 @@ def pruning_view(
     model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, prompt: list[int], sparsity: float, *, layer: int = 0
 ) -> tuple[Figure, str]:
     """Show one matrix of a pruned model, the value projection of a layer, and what the model answers."""
-    weight = model.model.transformer["blocks"][layer].v_proj.weight[:64, :64]
+    weight = model.model.transformer["blocks"][layer].v_proj.weight[:32, :48]
     zeros = float((weight == 0).float().mean())
     title = f"sparsity {sparsity:.0%}: a corner of layer {layer}'s v_proj, {zeros:.0%} removed (white)"
     out = sampling.sample(model, [prompt], sampler=sampling.Sampler(commit=Threshold(0.9)))
@@ -68,3 +69,14 @@ def pruning_player(
     """Slide through sparsities 0, 10, 20, ... %: the mask of a matrix and the answer. `prune(sparsity) -> model`."""
     pruned = cache(prune)
     return Player(lambda i: pruning_view(pruned(i / 10), tokenizer, prompt, i / 10), steps, "sparsity / 10 %")
+
+
+def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:
+    """Step through a trajectory: slider, the attention every position receives, text."""
+
+    def view(state: int):
+        seen = run.visible[state]
+        title = f"before forward {state + 1} of {len(run.ids)}"
+        return attention_view(run.mass[state, seen], words(tokenizer, run.ids[state, seen]), title=title)
+
+    return Player(view, len(run.ids) - 1, "forward")

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from dlmlab import cli, tokenizer
 from dlmlab.checkpoint import load
 from dlmlab.model import LLaDAModelLM
-from dlmlab.tasks import solve
+from dlmlab.noise import forward_process, low_discrepancy_times
+from dlmlab.tasks import solve, split_of
 from dlmlab.tokenizer import build_tokenizer
 from dlmlab.training import Batches, Run, TrainConfig, build_model, build_optimizers, plot_log, schedule
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
@@ -61,8 +62,9 @@ def write_toml(path: Path, config: TrainConfig) -> Path:
 
 
 @pytest.mark.parametrize("attention", ["full", "causal"])
-def test_a_batch_depends_on_its_step_alone(attention):
-    config = replace(TINY, attention=attention)
+@pytest.mark.parametrize("context", [0, 96])
+def test_a_batch_depends_on_its_step_alone(attention, context):
+    config = replace(TINY, attention=attention, context=context)
     used, asked = Batches(config), [3, 17, 9, 3, 0, 17]
     batches = [used(step) for step in asked]
     for step, batch in zip(asked, batches, strict=True):
@@ -144,6 +146,112 @@ def test_next_token_targets_are_shifted_and_end_with_the_first_end_mark():
             counted = row[weight].tolist()
             assert counted.count(EOS) == 1 and counted[-1] == EOS
             assert counted == row[: len(counted)].tolist()
+
+
+# ------------------------------------------------------------------------------------------------ packed rows
+
+PACKED = replace(TINY, context=256, max_sequence_length=256, rows=8)
+
+
+def parts_of(row: list[int]) -> list[tuple[list[int], list[int]]]:
+    """Cut a packed row at its start marks, each part again at its answer mark: question and answer ids."""
+    starts = [i for i, id in enumerate(row) if id == BOS] + [len(row)]
+    parts = [row[a + 1 : b] for a, b in zip(starts, starts[1:], strict=False)]
+    return [(p[: p.index(ANSWER)], p[p.index(ANSWER) + 1 :]) if ANSWER in p else (p, []) for p in parts]
+
+
+@pytest.mark.parametrize("context", [40, 96, 256])
+def test_a_packed_row_is_full_and_starts_with_a_start_mark(context):
+    config = replace(PACKED, context=context)
+    for step in (0, 7, 8):
+        full, causal = Batches(config)(step), Batches(replace(config, attention="causal"))(step)
+        assert full.inputs.shape == full.targets.shape == full.weight.shape == (8, context)
+        assert causal.inputs.shape == causal.targets.shape == causal.weight.shape == (8, context - 1)
+        assert bool((full.targets[:, 0] == BOS).all()) and torch.equal(causal.inputs[:, 0], full.targets[:, 0])
+        assert not (full.targets == MASK).any()
+
+
+def test_a_packed_row_holds_whole_training_problems_one_after_another():
+    batches, texts, cut = Batches(PACKED), [], 0
+    for step in range(8):
+        for row in batches(step).targets.tolist():
+            parts = parts_of(row)
+            assert len(parts) >= 3
+            for question, answer in parts[:-1]:
+                solved = solve(batches.tokenizer.decode(question))
+                assert answer[-1] == EOS and batches.tokenizer.decode(answer[:-1]) == solved.text
+                assert split_of(solved.skeleton) == "train"
+                texts.append(tuple(question))
+            cut += EOS not in parts[-1][1]
+    assert cut > 40  # most rows end in the middle of a problem
+    assert len(set(texts)) > 0.98 * len(texts)  # different seeds may tell one short story twice
+
+
+def test_packed_rows_read_their_problems_whole_wherever_they_are_cut():
+    short, long = (Batches(replace(PACKED, context=c))._packed(5 * 256 // c) for c in (64, 256))
+    assert short == long[:64]  # row 20 of 64 tokens and row 5 of 256 begin with the same seed
+
+
+def test_an_answer_only_packed_row_hides_parts_of_every_answer_and_of_no_question():
+    batches, hidden_in = Batches(replace(PACKED, answer_only=((0, 1.0),))), []
+    for batch in map(batches, range(8)):
+        assert torch.equal(batch.inputs == MASK, batch.weight)
+        assert torch.equal(batch.inputs[~batch.weight], batch.targets[~batch.weight])
+        for row, weight in zip(batch.targets.tolist(), batch.weight.tolist(), strict=True):
+            inside, problem, seen = False, -1, set()
+            for id, counted in zip(row, weight, strict=True):
+                problem += id == BOS
+                inside = inside and id != BOS
+                assert inside or not counted
+                if counted:
+                    seen.add(problem)
+                inside = inside or id == ANSWER
+            hidden_in.append((seen, problem))
+    assert {p for seen, _ in hidden_in for p in seen} >= {0, 1, 2, 3}
+    assert sum(set(range(last)) <= seen for seen, last in hidden_in) > len(hidden_in) / 2  # all but the cut one
+
+
+def test_other_packed_rows_hide_questions_of_every_problem_but_no_mark():
+    batches, questions = Batches(replace(PACKED, answer_only=((0, 0.0),))), set()
+    for batch in map(batches, range(8)):
+        marks = (batch.targets == BOS) | (batch.targets == ANSWER)
+        assert not (batch.weight & marks).any()
+        started, answered = ((batch.targets == id).cumsum(1) for id in (BOS, ANSWER))
+        questions |= set(started[batch.weight & (answered < started)].tolist())
+    assert questions >= {1, 2, 3, 4}
+
+
+def test_every_next_token_of_a_packed_row_counts():
+    batches = Batches(replace(PACKED, attention="causal"))
+    for batch in map(batches, range(3)):
+        assert bool(batch.weight.all()) and torch.equal(batch.inputs[:, 1:], batch.targets[:, :-1])
+        assert bool(((batch.targets == EOS).sum(1) >= 2).all())
+
+
+def test_a_row_of_one_problem_is_treated_as_before_rows_could_hold_several():
+    """Oracle: the rules for one problem, right of its answer mark and up to its first end mark."""
+    batches = Batches(TINY)
+    for step in range(10):
+        x0, draws = batches(step).targets, [torch.Generator().manual_seed(step) for _ in range(2)]
+        batch = batches._masked(x0, 1.0, 0.0, draws[0])
+        torch.rand(len(x0), generator=draws[1])  # which rows mask the answer only: all
+        t = low_discrepancy_times(len(x0), generator=draws[1])
+        right = torch.arange(x0.shape[1])[None] > (x0 == ANSWER).int().argmax(1)[:, None]
+        xt, masked = forward_process(x0, t, MASK, maskable=right, generator=draws[1])
+        assert torch.equal(batch.inputs, xt) and torch.equal(batch.weight, masked)
+        assert torch.equal(batches._next_token(x0).weight, (x0 == EOS).cumsum(1)[:, 1:] <= 1)
+
+
+@pytest.mark.parametrize("context", [-1, 97])
+def test_a_context_outside_the_model_is_refused(context):
+    with pytest.raises(ValueError, match=rf"context={context} must lie in 0\.\.96"):
+        replace(TINY, context=context)
+
+
+def test_packed_rows_refuse_suffix_masking():
+    with pytest.raises(ValueError, match="suffix masking is defined for one problem a row"):
+        replace(TINY, context=96, suffix=((0, 0.0), (10, 0.5)))
+    assert replace(TINY, context=96, suffix=((0, 0.0),)).context == 96
 
 
 # ------------------------------------------------------------------------------------------------ recipe and optimizer

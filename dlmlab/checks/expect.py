@@ -45,3 +45,12 @@ def expect_seeded(draw: Callable[[torch.Generator], Tensor]) -> None:
 def show(values: Tensor) -> str:
     """Write numbers with two decimals, so that a message is the same on every machine."""
     return "[" + ", ".join(f"{v:.2f}" for v in values.tolist()) + "]"
+
+
+def expect_values(value: Tensor, expected: Tensor, mistakes: dict[str, Tensor]) -> None:
+    """Fail unless `value` is close to `expected`; the message is that of the mistake whose result it equals."""
+    for message, wrong in mistakes.items():
+        assert not torch.allclose(value, wrong.to(value), rtol=1e-4, atol=1e-6), message
+    assert torch.allclose(value, expected.to(value), rtol=1e-4, atol=1e-6), (
+        f"the values are {show(value.flatten()[:6])}, they should be {show(expected.flatten()[:6])} (the first ones)"
+    )

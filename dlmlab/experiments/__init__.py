@@ -6,12 +6,19 @@ the code no longer gives is found. One module for each notebook; `EXPERIMENTS` n
 with a function that prints a line.
 """
 
-from dlmlab.experiments import pruning, sampling, sinks
+from dlmlab.experiments import objective, pruning, sampling, sink_growth, sinks
 from dlmlab.experiments.store import RESULTS, agreement, read
 
-__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "pruning", "read", "sampling", "sinks"]
+__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "objective", "pruning", "read", "sampling", "sink_growth", "sinks"]
 
-EXPERIMENTS = {"01_sampling": sampling.sampling_frontier, "03_sweep": sinks.sweep} | {
+EXPERIMENTS = {
+    "01_sampling": sampling.sampling_frontier,
+    "02_bounds": objective.bounds,
+    "02_samples": objective.samples,
+    "03_bottle": sink_growth.bottles,
+    "03_movement": sinks.movements,
+    "03_necessity": sinks.necessity,
+    "03_sweep": sink_growth.sweep,
     "04_sparsity": pruning.sweep,
     "04_sinks": pruning.ablation,
     "04_released": pruning.released,

@@ -1,81 +1,186 @@
-"""Notebook 03: sink curves of small training runs, and what hiding the strongest receivers does."""
+"""Notebook 03: whether the strongest receivers move, and what hiding them does."""
 
-import functools
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dlmlab import evaluate, sinks, tasks
-from dlmlab.checkpoint import DATA
-from dlmlab.commit import Threshold
+from dlmlab import autoregressive, interventions, sinks, tasks
+from dlmlab.checkpoint import load
 from dlmlab.experiments import store
-from dlmlab.noise import forward_process
-from dlmlab.sampling import Sampler
-from dlmlab.tokenizer import build_tokenizer
-from dlmlab.training import Batches, Run, TrainConfig
+from dlmlab.sampling import left_pad, sample
+from dlmlab.tokenizer import decode_answer, encode_prompt
+from dlmlab.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds
 
-TEXTS, LENGTH, TIMES = 64, 64, (0.1, 0.5, 0.9)
+MOVED, LEVELS, DRAWS = 48, tuple(round(0.05 + 0.1 * i, 2) for i in range(10)), 10
 
 
-def sweep_texts(config: TrainConfig) -> Tensor:
-    """Cut texts of the validation split to `LENGTH` tokens, in the form the run is trained on, (TEXTS, LENGTH).
+def sources(model, tokenizer, problem: tasks.Problem, *, seed: int = 0) -> dict[str, Trajectory]:
+    """Make the trajectories of one problem: as decoded, and for a diffusion model its solution under fresh noise, at
+    ten levels (one draw each) and at one level (ten draws: the noise floor).
 
-    Packed runs read problem after problem, others the problems that are long enough.
+    Of a causal run the question is kept, which every state has; and once more the first half of it, which many queries
+    see, with the column sums divided by those of uniform attention.
     """
-    encode = Batches(config).encode
-    encoded = encode(tasks.load_split("validation"))
-    if config.context:
-        flat = [id for text in encoded for id in text]
-        starts = [i for i, id in enumerate(flat[:-LENGTH]) if id == encoded[0][0]]
-        encoded = [flat[i:] for i in starts]
-    return torch.tensor([text[:LENGTH] for text in encoded if len(text) >= LENGTH][:TEXTS])
-
-
-def sink_curve(model, *, texts: Tensor) -> dict:
-    """Summarize the attention of a model: of the first position and of the strongest one, and Gu's sink rate.
-
-    A causal model reads the texts as they are, a diffusion model masked at each of `TIMES`. Attention counts in units
-    of what uniform attention would give that position. The last half of a causal text is left out of the strongest:
-    few queries see it, so a share of theirs says little.
-    """
-    causal = model.config.attention == "causal"
-    L, result = texts.shape[1], {}
-    last = L // 2 if causal else L
-    uniform = sinks.uniform_sums(L, causal=causal)
-    for t in (0.0,) if causal else TIMES:
-        generator = torch.Generator().manual_seed(0)
-        xt, _ = forward_process(texts, torch.full((len(texts),), t), model.config.mask_token_id, generator=generator)
-        sums = sinks.received(model, xt)  # (N, B, H, L)
-        lift = sums.mean((0, 2)) / uniform  # (B, L)
-        rate = sinks.sink_rate(sinks.mean_attention(sums, causal=causal))  # (B, L)
-        tag = "" if causal else f"_{t}"
-        result |= {
-            f"first{tag}": float(lift[:, 0].mean()),
-            f"first_top_head{tag}": float((sums[..., 0].mean(1) / uniform[0]).max()),
-            f"strongest{tag}": float(lift[:, :last].amax(-1).mean()),
-            f"rate{tag}": float(rate[:, 0].mean()),
-            f"any_rate{tag}": float(rate[:, :last].amax(-1).mean()),
+    prompt = encode_prompt(tokenizer, problem.question)
+    if model.config.attention == "causal":
+        run, P = generation(model, prompt), len(prompt)
+        lengths = range(P, P + len(run.ids))
+        uniform = torch.stack([sinks.uniform_sums(L, causal=True)[:P] for L in lengths])  # (S, P)
+        lift = run.sums[..., :P] / uniform[:, None, None]
+        return {
+            "written": Trajectory(run.ids[:, :P], run.sums[..., :P], run.visible[:, :P]),
+            "written, over uniform": Trajectory(run.ids[:, : P // 2], lift[..., : P // 2], run.visible[:, : P // 2]),
         }
-    return {key: round(value, 5) for key, value in result.items()}
+    solution = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
+    x0 = torch.tensor(prompt + solution + [tokenizer.eos_token_id] * (40 - len(solution)))
+    is_answer = torch.arange(len(x0)) >= len(prompt)
+    generator = torch.Generator().manual_seed(seed)
+    levels = renoising(model, x0, LEVELS, draws=1, maskable=is_answer, generator=generator)
+    (floor,) = renoising(model, x0, [0.5], draws=DRAWS, maskable=is_answer, generator=generator)
+    return {"denoised": denoising(model, prompt), "ten noise levels": Trajectory.join(levels), "one level": floor}
 
 
-def sweep(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_sweep.json") -> None:
-    """Train every recipe of `data/sweep` and store its sink curve; a finished run in the file is not run again."""
-    rows, problems = store.read(path), tasks.load_split("validation")[:128]
-    for recipe in sorted((DATA / "sweep").glob("*.toml")):
-        config = TrainConfig.read(recipe)
-        if any(row["run"] == config.name for row in rows):
+def stays(m: Tensor) -> float:
+    """Share of states whose strongest receiver is that of the state before."""
+    top = m.argmax(-1)
+    return float((top[1:] == top[:-1]).float().mean()) if len(top) > 1 else 1.0
+
+
+def centroid_spread(m: Tensor) -> tuple[float, float]:
+    """Estimate the variance of the centroid of `above_spread` without bias, so that runs of unequal length compare, and
+    the share of states it rests on. NaN for fewer than two such states."""
+    variance, coverage = sinks.centroid_variance(m, sinks.above_spread(m))
+    n = round(coverage * len(m))
+    return variance * n / (n - 1) if n > 1 else float("nan"), coverage
+
+
+def movement(name: str, problem: tasks.Problem, *, seed: int = 0) -> list[dict]:
+    """Measure each source of one problem: does the strongest receiver stay, does the centroid of the sinks move?"""
+    model, tokenizer = load(name)
+    rows = []
+    for source, run in sources(model, tokenizer, problem, seed=seed).items():
+        m, kinds = run.mass, token_kinds(run.ids, tokenizer)
+        variance, coverage = centroid_spread(m)
+        null = sinks.permutation_null(m, draws=20, generator=torch.Generator().manual_seed(seed))
+        layers = run.sums.mean(2).unbind(1)  # (S, L) each
+        row = {
+            "centroid": variance,
+            "coverage": coverage,
+            "null": float(null.mean()) * len(m) / max(len(m) - 1, 1),
+            "stays": stays(m),
+            "overlap5": float(sinks.overlap(m, 5).mean()),
+            "formula": sinks.one_minus_argmax_frequency(m),
+            "strongest": float(m.amax(-1).mean()),
+            "stands_out": float(sinks.stands_out(run.sums.mean(2)).float().sum(-1).mean()),
+            "layers": [centroid_spread(layer)[0] for layer in layers],
+            "layer_stays": [stays(layer) for layer in layers],
+        }
+        rounded = {k: [round(x, 6) for x in v] if isinstance(v, list) else round(v, 6) for k, v in row.items()}
+        kind = KINDS[int(kinds.gather(1, m.argmax(-1, keepdim=True)).flatten().mode().values)]
+        rows.append({"model": name, "source": source, **rounded, "states": len(m), "kind": kind})
+    return rows
+
+
+def movements(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_movement.json") -> None:
+    """Measure `MOVED` validation problems on both models; a problem in the file is not measured again."""
+    rows, problems = store.read(path), tasks.load_split("validation")[:MOVED]
+    for name in ("llada-mini", "llama-mini"):
+        for i, problem in enumerate(problems):
+            if any((row["model"], row["problem"]) == (name, i) for row in rows):
+                continue
+            rows += [{"problem": i} | row for row in movement(name, problem)]
+            store.write(path, rows)
+        say(f"{name}: {len(problems)} problems")
+
+
+# ------------------------------------------------------------------------------------------------ are they needed?
+
+PROBLEMS, STATES, COUNTS, SEEDS = 48, 12, (1, 5), (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """One line of the table: which keys a model may not read. `k` 0 hides nothing, -1 counts the tokens of a kind."""
+
+    model: str
+    name: str
+    k: int
+    seed: int = 0
+
+    def choice(self, tokenizer) -> interventions.Choice:
+        generator = torch.Generator().manual_seed(self.seed)
+        if self.k == -1:
+            return interventions.OfKind(self.name, tokenizer)
+        return {
+            "nothing": interventions.Strongest(0),
+            "strongest": interventions.Strongest(self.k),
+            "random": interventions.RandomKeys(self.k, generator),
+            "same kind": interventions.SameKind(self.k, tokenizer, generator),
+        }[self.name]
+
+
+def hidings() -> list[Hiding]:
+    """List what is hidden, for both models: k keys by three rules, and each mark that stands alone."""
+    lines = []
+    for model in ("llada-mini", "llama-mini"):
+        lines.append(Hiding(model, "nothing", 0))
+        lines += [Hiding(model, kind, -1) for kind in ("start mark", "answer mark")]
+        for k in COUNTS:
+            lines.append(Hiding(model, "strongest", k))
+            lines += [Hiding(model, name, k, seed) for name in ("random", "same kind") for seed in SEEDS]
+    return lines
+
+
+def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) -> dict:
+    """Answer the problems without the keys, and compare predictions on the states of the first `states` dense runs."""
+    model, tokenizer = load(line.model)
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    blind = interventions.WithoutKeys(model, line.choice(tokenizer))
+    if model.config.attention == "causal":
+        out = autoregressive.sample(blind, prompts, cache=False)
+    else:
+        out = sample(blind, prompts)  # one token a forward, as the other model
+    verdicts = [
+        tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
+    ]
+    kl = [
+        float(interventions.divergence(model, *dense_states(line.model, tuple(prompt)), line.choice(tokenizer)).mean())
+        for prompt in prompts[:states]
+    ]
+    return asdict(line) | {
+        "correct": "".join(str(int(v.correct)) for v in verdicts),
+        "kl": [round(value, 5) for value in kl],
+        "nfe": sum(out.trace.nfe) / len(prompts),
+    }
+
+
+@cache
+def dense_states(name: str, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Read the states of a run in which nothing is hidden: ids (S, L), real tokens (S, L), and where predictions count
+    (S, L): at masks, or at the last token of a causal prefix."""
+    model, _ = load(name)
+    if model.config.attention != "causal":
+        ids = denoising(model, prompt).ids
+        return ids, torch.ones_like(ids, dtype=torch.bool), ids == model.config.mask_token_id
+    trajectory = generation(model, prompt)
+    prefixes = [row[seen].tolist() for row, seen in zip(trajectory.ids, trajectory.visible, strict=True)]
+    ids, real = left_pad(prefixes, model.config.eos_token_id, model.device)
+    at = torch.zeros_like(real)
+    at[:, -1] = True
+    return ids, real, at
+
+
+def necessity(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_necessity.json") -> None:
+    """Run every line on the first `PROBLEMS` test problems; a line already in the file is not run again."""
+    rows, problems = store.read(path), tasks.load_split("test")[:PROBLEMS]
+    for line in hidings():
+        if any(asdict(line).items() <= row.items() for row in rows):
             continue
-        run = Run(config, Path(tempfile.gettempdir()) / "dlmlab-sweep" / config.name)
-        run.resume()
-        run.run(evaluate=functools.partial(sink_curve, texts=sweep_texts(config)), say=say)
-        recipe_columns = {"run": config.name, "attention": config.attention, "context": config.context}
-        recipe_columns |= {"weight_decay": config.weight_decay, "seed": config.seed}
-        judged = evaluate.accuracy(run.model, build_tokenizer(), problems, sampler=Sampler(commit=Threshold(0.9)))
-        run.log[-1]["exact_match"] = judged.exact_match.value
-        curve = [entry for entry in run.log if "first" in entry or "first_0.5" in entry]
-        rows += [recipe_columns | {k: v for k, v in entry.items() if k != "seconds"} for entry in curve]
+        rows.append(hide(line, problems))
+        share = rows[-1]["correct"].count("1") / len(problems)
+        say(f"{line}: exact match {share:.3f}, KL {sum(rows[-1]['kl']) / len(rows[-1]['kl']):.3f} nats")
         store.write(path, rows)
