@@ -7,9 +7,10 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "autoregressive bayes bench bottle cache checkpoint commit cost doctor drift evaluate exercises experiments focus "
-    "frames interventions ledger literal manifest model noise plotting priors refresh sampling sinks speedrun tasks "
-    "tokenizer trace training trajectories widgets"
+    "activations adaptive autoregressive bayes bench bottle cache calibration checkpoint commit cost doctor drift "
+    "evaluate exercises experiments focus frames interventions ledger literal manifest methods model noise "
+    "plotting positions priors pruning refresh sampling selection sinks sparse sparsegpt speedrun structured "
+    "tasks tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

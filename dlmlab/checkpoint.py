@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from dlmlab.model import LLaDAConfig, LLaDAModelLM
@@ -71,6 +72,17 @@ def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
     return Checkpoint(model, tokenizer)
 
 
+def save(model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
+    """Write a model and its tokenizer where `load` finds them: config, one safetensors file, tokenizer files."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    tokenizer.save_pretrained(folder)
+
+
 def find(name: str | Path) -> Path:
     """Return the folder of a checkpoint; a hub id is downloaded into the Hugging Face cache."""
     name = str(name)
@@ -106,13 +118,11 @@ def read_config(folder: Path) -> LLaDAConfig:
     for key, only in IMPLEMENTED.items():
         if values.get(key, only) not in (only, None):
             raise CheckpointError(f"{folder}: config has {key} = {values[key]!r}; this model implements {only!r}")
-    return LLaDAConfig(
-        **{
-            k: v
-            for k, v in values.items()
-            if k not in ("architectures", "auto_map", "model_type", "transformers_version")
-        }
-    )
+    names = ("architectures", "auto_map", "model_type", "transformers_version")
+    try:
+        return LLaDAConfig(**{k: v for k, v in values.items() if k not in names})
+    except ValueError as error:
+        raise CheckpointError(f"{folder}/config.json: {error}") from error
 
 
 def read_tensors(folder: Path) -> dict[str, torch.Tensor]:

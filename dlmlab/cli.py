@@ -145,6 +145,23 @@ def speedrun(args) -> None:
     say(sr.table(store.read(sr.BOARD)))
 
 
+def prune(args) -> None:
+    from dlmlab import calibration, methods, pruning, sparse
+    from dlmlab.checkpoint import load, save
+
+    model, tokenizer = load(args.model)
+    mode = args.calibration or ("clean" if model.config.attention == "causal" else "uniform")
+    problems = calibration.calibration_problems(args.texts, seed=args.seed, split=args.split)
+    texts = methods.Texts(tokenizer, problems, mode, args.region, args.seed)
+    small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=args.pattern)
+    save(small, tokenizer, args.out)
+    print(f"{args.method} of {args.model}, calibrated on {len(problems)} problems ({mode})")
+    print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
+    print(f"parameters {small.num_parameters():,} (before {model.num_parameters():,})")
+    print(f"bytes dense {4 * small.num_parameters():,}, packed {sparse.stored_bytes(small):,}")
+    print(f"written to {args.out}")
+
+
 def manifest(args) -> None:
     from dlmlab.manifest import write
 
@@ -208,6 +225,17 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--limit", type=int)
     sub.add_argument("--json", help="also write the numbers to this file")
     _sampler_options(sub)
+    sub = command(prune, "prune a model and write it where load() finds it")
+    sub.add_argument("--model", default="llada-mini")
+    sub.add_argument("--method", required=True, help="for example magnitude, wanda, sparsegpt, sink-wanda, neurons")
+    sub.add_argument("--sparsity", required=True, type=float, help="share of the weights (or units) to remove")
+    sub.add_argument("--pattern", default="row", help="row, layer, or n:m such as 2:4")
+    sub.add_argument("--calibration", help="clean, t:0.5, uniform, grid, prefix or trajectory")
+    sub.add_argument("--region", default="all", help="what noise may hide: all or answer")
+    sub.add_argument("--texts", type=int, default=64, help="number of calibration problems")
+    sub.add_argument("--split", default="calibration", help="only the calibration split is allowed")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--out", required=True, type=Path, help="folder of the pruned model")
     sub = command(measure, "run a long experiment and store its table under data/results")
     sub.add_argument("name")
     sub = command(bench, "measure what costs time, as ratios, and store them in data/bench.json")

@@ -22,13 +22,14 @@ from torch import nn
 from dlmlab.model import LLaDAConfig
 
 
-def block_flops(config: LLaDAConfig, stored: int, asked: int, k: int) -> int:
+def block_flops(config: LLaDAConfig, stored: int, asked: int, k: int, layer: int = 0) -> int:
     """Count the FLOPs of one layer for one row: keys and values of `stored` tokens; of `asked` of them query,
-    attention to `k` keys, output and feed-forward."""
+    attention to `k` keys, output and feed-forward. `layer` matters when widths differ by layer."""
+    heads, kv_heads, hidden = config.layer_shape(layer)
     D, width = config.d_model, config.d_model // config.n_heads
-    key_value = 2 * D * config.n_kv_heads * width
-    rest = 2 * D * D + 3 * D * config.mlp_hidden_size
-    return 2 * stored * key_value + asked * (2 * rest + 4 * k * D)
+    key_value = 2 * D * kv_heads * width
+    rest = 2 * D * heads * width + 3 * D * hidden
+    return 2 * stored * key_value + asked * (2 * rest + 4 * k * heads * width)
 
 
 def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int | None = None) -> int:
@@ -43,7 +44,8 @@ def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int
     4608
     """
     k, logits = q if k is None else k, q if logits is None else logits
-    blocks = (config.n_layers - 1) * block_flops(config, q, q, k) + block_flops(config, q, logits, k)
+    last = config.n_layers - 1
+    blocks = sum(block_flops(config, q, q, k, layer) for layer in range(last)) + block_flops(config, q, logits, k, last)
     return blocks + head_flops(config, logits)
 
 
@@ -79,7 +81,8 @@ def model_bytes(model: nn.Module) -> int:
 def kv_bytes(config: LLaDAConfig, tokens: int, bytes_per_number: int = 4) -> int:
     """Count the bytes of a key-value cache for one row of `tokens` positions; equals `KV.nbytes`."""
     width = config.d_model // config.n_heads
-    return 2 * config.n_layers * config.n_kv_heads * width * tokens * bytes_per_number
+    kv_heads = sum(config.layer_shape(layer)[1] for layer in range(config.n_layers))
+    return 2 * kv_heads * width * tokens * bytes_per_number
 
 
 @dataclass(frozen=True)

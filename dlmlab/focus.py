@@ -126,8 +126,9 @@ class FocusSession(Session):
 
     def _bill(self, logits: Tensor, open: Tensor, q: int, n: int, evicted: int) -> Look:
         config, k = self.model.config, len(self.kv)
-        second = block_flops(config, q, n, k) + 2 * (q - n) * config.d_model**2  # all queries are made to be compared
+        queries = config.layer_shape(1)[0] * (config.d_model // config.n_heads)  # all are made, to be compared
+        second = block_flops(config, q, n, k, 1) + 2 * (q - n) * config.d_model * queries
         scores = 2 * 2 * q * q * config.d_model
-        deep = (config.n_layers - 2) * block_flops(config, n, n, k)
+        deep = sum(block_flops(config, n, n, k, layer) for layer in range(2, config.n_layers))
         flops = block_flops(config, q, q, k) + second + scores + deep + head_flops(config, n)
         return Look(logits, len(logits) * q, len(logits) * flops, open, evicted)

@@ -27,7 +27,8 @@ from transformers.utils import ModelOutput
 
 
 class LLaDAConfig(PretrainedConfig):
-    """Configuration with the keys of LLaDA-8B. `attention` is the only addition: `full`, `causal` or `block:K`."""
+    """Configuration with the keys of LLaDA-8B, and three more: `attention` is `full`, `causal` or `block:K`;
+    `layer_heads` and `layer_mlp` give each layer of a pruned model its own width (None: all alike)."""
 
     model_type = "llada"
 
@@ -46,6 +47,8 @@ class LLaDAConfig(PretrainedConfig):
         mask_token_id: int = 0,
         attention: str = "full",
         init_std: float = 0.02,
+        layer_heads: list[int] | None = None,
+        layer_mlp: list[int] | None = None,
         **kwargs,
     ):
         self.d_model, self.n_heads, self.n_layers = d_model, n_heads, n_layers
@@ -59,8 +62,28 @@ class LLaDAConfig(PretrainedConfig):
                 f"d_model={d_model}, n_heads={n_heads}, n_kv_heads={self.n_kv_heads}: each must divide the one before"
             )
         attention_block(attention)
+        self.layer_heads, self.layer_mlp = layer_heads, layer_mlp
+        self._check_layers()
         kwargs.setdefault("tie_word_embeddings", False)
         super().__init__(**kwargs)
+
+    def layer_shape(self, layer: int) -> tuple[int, int, int]:
+        """Heads, key-value heads and MLP width of one layer; a pruned model has fewer in some layers."""
+        heads = self.layer_heads[layer] if self.layer_heads else self.n_heads
+        width = self.layer_mlp[layer] if self.layer_mlp else self.mlp_hidden_size
+        return heads, heads * self.n_kv_heads // self.n_heads, width
+
+    def _check_layers(self) -> None:
+        group = self.n_heads // self.n_kv_heads
+        for name, values, most in (("heads", self.layer_heads, self.n_heads), ("mlp", self.layer_mlp, None)):
+            if values is None:
+                continue
+            good = len(values) == self.n_layers and all(0 < v <= (most or v) for v in values)
+            if not good or (most and any(v % group for v in values)):
+                raise ValueError(
+                    f"layer_{name}={values}: needs {self.n_layers} positive values"
+                    + (f" up to {most}, multiples of {group} (whole key-value groups)" if most else "")
+                )
 
 
 def attention_block(attention: str) -> int | None:
@@ -187,19 +210,20 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 class Block(nn.Module):
     """Pre-norm attention and SwiGLU, without biases."""
 
-    def __init__(self, config: LLaDAConfig):
+    def __init__(self, config: LLaDAConfig, layer: int = 0):
         super().__init__()
         D, width = config.d_model, config.d_model // config.n_heads
-        self.heads, self.kv_heads, self.width = config.n_heads, config.n_kv_heads, width
+        self.heads, self.kv_heads, hidden = config.layer_shape(layer)
+        self.width = width
         self.attn_norm = RMSNorm(D, config.rms_norm_eps)
         self.ff_norm = RMSNorm(D, config.rms_norm_eps)
-        self.q_proj = nn.Linear(D, D, bias=False)
+        self.q_proj = nn.Linear(D, self.heads * width, bias=False)
         self.k_proj = nn.Linear(D, self.kv_heads * width, bias=False)
         self.v_proj = nn.Linear(D, self.kv_heads * width, bias=False)
-        self.attn_out = nn.Linear(D, D, bias=False)
-        self.ff_proj = nn.Linear(D, config.mlp_hidden_size, bias=False)  # gate
-        self.up_proj = nn.Linear(D, config.mlp_hidden_size, bias=False)
-        self.ff_out = nn.Linear(config.mlp_hidden_size, D, bias=False)  # down
+        self.attn_out = nn.Linear(self.heads * width, D, bias=False)
+        self.ff_proj = nn.Linear(D, hidden, bias=False)  # gate
+        self.up_proj = nn.Linear(D, hidden, bias=False)
+        self.ff_out = nn.Linear(hidden, D, bias=False)  # down
 
     def key_value(self, x: Tensor, rope) -> tuple[Tensor, Tensor]:
         """Project normed tokens `x` (B, q, D) to rotated keys and to values, (B, H_kv, q, D/H) each."""
@@ -291,7 +315,7 @@ class LLaDAModelLM(PreTrainedModel):
         self.model.transformer = nn.ModuleDict(
             {
                 "wte": nn.Embedding(V, D),
-                "blocks": nn.ModuleList(Block(config) for _ in range(config.n_layers)),
+                "blocks": nn.ModuleList(Block(config, i) for i in range(config.n_layers)),
                 "ln_f": RMSNorm(D, config.rms_norm_eps),
                 "ff_out": nn.Linear(D, V, bias=False),
             }

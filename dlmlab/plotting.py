@@ -126,14 +126,18 @@ def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, r
 
 
 def frontier(
-    rows: Sequence[dict], *, title: str, group: str = "method", x: str = "nfe", y: str = "exact_match"
+    rows: Sequence[dict],
+    *,
+    title: str,
+    group: str = "method",
+    x: str = "nfe",
+    y: str = "exact_match",
+    xlabel: str = "forwards of the network per problem (NFE)",
 ) -> Figure:
     """Draw quality against cost, one line a group, with 95 % intervals. Each row holds `group`, `x`, `y`, `low`,
     `high`."""
     fig = figure(7.2, 4.2)
-    ax = fig.add_subplot(
-        xlabel="forwards of the network per problem (NFE)", ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02)
-    )
+    ax = fig.add_subplot(xlabel=xlabel, ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02))
     names = list(dict.fromkeys(row[group] for row in rows))
     for i, name in enumerate(names):
         mine = sorted((row for row in rows if row[group] == name), key=lambda row: row[x])
@@ -194,6 +198,16 @@ def cache_view(
     marked = [f"[{w}]" if c else w for w, c in zip(state, computed[step - 1].tolist(), strict=True)]
     counts = f"forward {step} of {S} computes {int(computed[step - 1].sum())} of {L} columns, in brackets"
     return fig, counts + "\n" + textwrap.fill(" ".join(marked), 110)
+
+
+def weights_view(W: Tensor, title: str) -> Figure:
+    """Draw a matrix as it is pruned: the size of every weight, removed ones white."""
+    fig = figure(7.2, 3.2)
+    ax = fig.add_subplot(xlabel="input feature", ylabel="output feature", title=title)
+    size = W.detach().abs()
+    image = ax.imshow(size.masked_fill(size == 0, float("nan")), aspect="auto", cmap="viridis", interpolation="none")
+    fig.colorbar(image, ax=ax, label="|weight|")
+    return fig
 
 
 def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int = 3) -> tuple[Figure, str]:

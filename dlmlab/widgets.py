@@ -5,12 +5,20 @@ them by setting `slider.value`.
 """
 
 import html
+import textwrap
+from collections.abc import Callable
+from functools import cache
 
 import ipywidgets as W
+from matplotlib.figure import Figure
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.plotting import attention_view, cache_view, denoising_view, png, words
+from dlmlab import sampling
+from dlmlab.commit import Threshold
+from dlmlab.model import LLaDAModelLM
+from dlmlab.plotting import attention_view, cache_view, denoising_view, png, weights_view, words
+from dlmlab.tokenizer import decode_answer
 from dlmlab.trace import Sample
 from dlmlab.trajectories import Trajectory
 
@@ -51,6 +59,27 @@ def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int =
 def cache_player(out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through what each forward of a run computed (`dlmlab.cache.replay`)."""
     return Player(lambda step: cache_view(out, computed, tokenizer, step, row), len(computed), "forward", first=1)
+
+
+def pruning_view(
+    model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, prompt: list[int], sparsity: float, *, layer: int = 0
+) -> tuple[Figure, str]:
+    """Show one matrix of a pruned model, the value projection of a layer, and what the model answers."""
+    weight = model.model.transformer["blocks"][layer].v_proj.weight[:32, :48]
+    zeros = float((weight == 0).float().mean())
+    title = f"sparsity {sparsity:.0%}: a corner of layer {layer}'s v_proj, {zeros:.0%} removed (white)"
+    out = sampling.sample(model, [prompt], sampler=sampling.Sampler(commit=Threshold(0.9)))
+    answer = decode_answer(tokenizer, out.answers[0])
+    text = textwrap.fill(f"{sparsity:.0%}: {answer}", 110)
+    return weights_view(weight, title), f"{text}\n{out.trace.nfe[0]} forwards"
+
+
+def pruning_player(
+    prune: Callable[[float], LLaDAModelLM], tokenizer: PreTrainedTokenizerBase, prompt: list[int], *, steps: int = 8
+) -> Player:
+    """Slide through sparsities 0, 10, 20, ... %: the mask of a matrix and the answer. `prune(sparsity) -> model`."""
+    pruned = cache(prune)
+    return Player(lambda i: pruning_view(pruned(i / 10), tokenizer, prompt, i / 10), steps, "sparsity / 10 %")
 
 
 def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:

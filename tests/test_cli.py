@@ -81,9 +81,46 @@ def test_timings_of_a_machine_of_another_speed_are_dropped(tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "train", "generate", "evaluate", "measure", "refresh", "manifest", "data"]
+    "command", ["doctor", "train", "generate", "evaluate", "prune", "measure", "refresh", "manifest", "data"]
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
     assert stop.value.code == 0 and f"dlmlab {command}" in capsys.readouterr().out
+
+
+def test_prune_writes_a_model_that_loads(tmp_path, capsys):
+    arguments = ["--method", "sink-wanda", "--sparsity", "0.5", "--texts", "2", "--out", str(tmp_path)]
+    assert cli.main(["prune", *arguments]) == 0
+    out = capsys.readouterr().out
+    assert "zeros in the blocks 50.0% (before 0.0%)" in out and "packed" in out
+    assert (
+        cli.main(
+            [
+                "generate",
+                "Ben has 8 marbles. Cara has 2 more than Ben. How many marbles does Cara have?",
+                "--model",
+                str(tmp_path),
+                "--steps",
+                "4",
+                "--gen-length",
+                "10",
+            ]
+        )
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (["--method", "dllm_unstruct"], "method 'dllm_unstruct' is unknown"),
+        (["--method", "wanda", "--pattern", "2:4", "--sparsity", "0.4"], "not sparsity=0.4"),
+        (["--method", "wanda", "--split", "test"], "only 'calibration' is allowed"),
+        (["--method", "wanda", "--model", "llama-mini", "--calibration", "grid"], "never sees masks"),
+    ],
+)
+def test_prune_refuses_instead_of_saving_the_dense_model(tmp_path, capsys, arguments, text):
+    out = tmp_path / "out"
+    assert cli.main(["prune", "--sparsity", "0.5", "--texts", "2", "--out", str(out), *arguments]) == 2
+    assert text in capsys.readouterr().err and not out.exists()

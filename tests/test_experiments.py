@@ -89,3 +89,70 @@ def test_the_drift_table_covers_layers_ages_and_kinds():
     rows = experiments.read("08_drift")
     assert {r["layer"] for r in rows} == set(range(6)) and {r["kind"] for r in rows} == set(drift.KINDS)
     assert all(abs(r["key"]) < 1e-5 for r in rows if r["layer"] == 0 and r["kind"] != "committed meanwhile")
+
+
+# ------------------------------------------------------------------------------------------------ notebook 04
+
+pruning = experiments.pruning
+
+
+def wanted_rows() -> dict[str, list[dict]]:
+    """What the tables of notebook 04 must hold, by name."""
+    seeds = [{"seed": s} for s in pruning.SEEDS]
+    ablation = [dict(zip(("method", "mode", "weight", "sequential"), cell, strict=True)) for cell in pruning.ABLATION]
+    models = ("llada-mini", "llama-mini")
+    return {
+        "04_sparsity": [{"curve": "dense", "sparsity": 0.0}]
+        + [{"curve": c.name, "sparsity": s} for c in pruning.CURVES for s in c.sparsities],
+        "04_sinks": [cell | s for cell in ablation for s in seeds],
+        "04_released": [{"name": n} | s for n in pruning.RELEASED for s in seeds],
+        "04_calibration": [{"mode": m, "region": r} | s for m, r in pruning.CALIBRATIONS for s in seeds],
+        "04_schedules": [{"model": m, "schedule": k} | s for m in models for k in pruning.SCHEDULES for s in seeds],
+        "04_timesteps": [{"kind": k} | s for k in ("agreement", *pruning.ADAPTIVE) for s in seeds],
+        "04_structured": [{"units": u, "method": m, "share": round(s, 4)} for u, m, s in pruning.STRUCTURED],
+        "04_recovery": [{"kind": k, "steps": n} for k in pruning.RECOVERED for n in (0, pruning.RECOVERY_STEPS)],
+    }
+
+
+@pytest.mark.parametrize("name, keys", wanted_rows().items())
+def test_a_table_of_notebook_04_holds_settings_once_and_over_the_same_problems(name, keys):
+    rows = experiments.read(name)
+    found = [sum(all(row.get(k) == v for k, v in key.items()) for key in keys) for row in rows]
+    alone = [row for row, n in zip(rows, found, strict=True) if n == 0]
+    assert all(row.get("units") in ("dense", "layer") for row in alone), alone  # no setting that the code does not make
+    assert all(len(pruning.select(rows, **key)) == 1 for key in keys if pruning.measured(rows, **key))
+    assert len({len(row["nats"]) for row in rows if "nats" in row}) <= 1
+
+
+def test_a_difference_is_paired_over_problems_and_seeds():
+    rows = [
+        {"m": m, "seed": s, "nats": [base + s + (m == "a") for base in (1.0, 9.0, 4.0)]} for m in "ab" for s in (0, 1)
+    ]
+    found = pruning.compare(rows, {"m": "a"}, {"m": "b"})
+    assert found == {"mean": 1.0, "low": 1.0, "high": 1.0, "seeds": [1.0, 1.0]}
+    assert pruning.verdict(found) == "higher"
+    assert pruning.verdict(found | {"seeds": [1.0, -0.1]}) == "no difference shown"
+    assert pruning.verdict(found | {"low": -0.1}) == "no difference shown"
+    rows.append({"m": "a", "seed": 7, "nats": [99.0, 99.0, 99.0]})  # a seed that b lacks
+    assert pruning.compare(rows, {"m": "a"}, {"m": "b"}) == found
+    with pytest.raises(ValueError, match="no row"):
+        pruning.compare(rows, {"m": "c"}, {"m": "b"})
+
+
+def test_what_is_stored_is_not_measured_again_and_a_stop_loses_nothing(tmp_path):
+    path, ran = tmp_path / "t.json", []
+
+    def measure(i: int) -> dict:
+        ran.append(i)
+        if len(ran) == 3:
+            raise RuntimeError("stopped")
+        return {"value": i}
+
+    def jobs():
+        return (({"i": i}, lambda i=i: measure(i)) for i in range(3))
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        pruning.fill(path, jobs(), lambda line: None)
+    assert [row["i"] for row in experiments.read(path)] == [0, 1]
+    pruning.fill(path, jobs(), lambda line: None)
+    assert ran == [0, 1, 2, 2] and len(experiments.read(path)) == 3

@@ -95,3 +95,24 @@ def test_the_cache_player_starts_at_the_first_forward(run):
     assert repr(player) == "Player(forward 1..5)"
     player.slider.value = 2
     assert "forward 2 of 5" in player.text.value
+
+
+def test_the_pruning_player_shows_mask_and_answer_of_every_sparsity():
+    from dlmlab.pruning import Recipe, prune
+    from tests.tiny import tiny_model
+
+    ids = {"mask_token_id": TOKENIZER.mask_token_id, "eos_token_id": TOKENIZER.eos_token_id}
+    model = tiny_model(vocab_size=len(TOKENIZER), max_sequence_length=48, **ids)
+    made = []
+
+    def pruned(sparsity):
+        made.append(sparsity)
+        return prune(model, Recipe("magnitude", sparsity))
+
+    player = widgets.pruning_player(pruned, TOKENIZER, [1, 5, 2])
+    player.slider.value = 5
+    assert player.text.value.startswith("<pre>50%:") and "forwards" in player.text.value
+    player.slider.value = 0
+    assert player.text.value.startswith("<pre>0%:") and made == [0.0, 0.5]  # each model is made once
+    fig, _ = widgets.pruning_view(pruned(0.5), TOKENIZER, [1, 5, 2], 0.5)
+    assert "50% removed" in fig.axes[0].get_title()

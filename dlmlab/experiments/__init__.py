@@ -6,10 +6,21 @@ the code no longer gives is found. One module for each notebook; `EXPERIMENTS` n
 with a function that prints a line.
 """
 
-from dlmlab.experiments import caches, objective, sampling, sink_growth, sinks
+from dlmlab.experiments import caches, objective, pruning, sampling, sink_growth, sinks
 from dlmlab.experiments.store import RESULTS, agreement, read
 
-__all__ = ["EXPERIMENTS", "RESULTS", "agreement", "caches", "objective", "read", "sampling", "sink_growth", "sinks"]
+__all__ = [
+    "EXPERIMENTS",
+    "RESULTS",
+    "agreement",
+    "caches",
+    "objective",
+    "pruning",
+    "read",
+    "sampling",
+    "sink_growth",
+    "sinks",
+]
 
 EXPERIMENTS = {
     "01_sampling": sampling.sampling_frontier,
@@ -19,6 +30,14 @@ EXPERIMENTS = {
     "03_movement": sinks.movements,
     "03_necessity": sinks.necessity,
     "03_sweep": sink_growth.sweep,
-    "08_front": caches.front,
+    "04_calibration": pruning.calibrations,
+    "04_recovery": pruning.recoveries,
+    "04_released": pruning.released,
+    "04_schedules": pruning.schedules,
+    "04_sinks": pruning.ablation,
+    "04_sparsity": pruning.sweep,
+    "04_structured": pruning.structure,
+    "04_timesteps": pruning.timesteps,
     "08_drift": caches.drift_table,
+    "08_front": caches.front,
 }
