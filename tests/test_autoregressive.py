@@ -28,8 +28,7 @@ def seeded(seed: int) -> torch.Generator:
 class Countdown:
     """Follow token n by n - 1, or by what `wish` prefers; a causal model as far as the decoder can see."""
 
-    config = SimpleNamespace(attention="causal", mask_token_id=MASK, eos_token_id=EOS, n_layers=0, d_model=1, n_heads=1)
-    config.n_kv_heads = config.mlp_hidden_size = config.embedding_size = 1
+    config = LLaDAConfig(**SIZES, attention="causal")
     device = torch.device("cpu")
 
     def __init__(self, wish: int | None = None):
