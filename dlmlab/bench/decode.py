@@ -75,10 +75,10 @@ def lines(section: dict) -> list[str]:
     base = section["accuracy"][OURS]["correct"]
     sizes = list(section["speed"])
     found = [f"  identical tokens, {k}: {a} of {b} problems" for k, (a, b) in section["same_tokens"].items()]
-    found.append(f"  {'times as fast as the published loop':36}" + "".join(f"{'batch ' + k:>24}" for k in sizes))
+    found.append(f"  {'times as fast as the published loop':36}" + "".join(f"{'batch ' + k:>26}" for k in sizes))
     for name, row in section["accuracy"].items():
         share = evaluate.Proportion(row["correct"].count("1"), len(row["correct"]))
         lost, low, high = evaluate.paired_difference([c == "1" for c in row["correct"]], [c == "1" for c in base])
-        speed = "".join(f"{times(section['speed'][k][name]):>24}" for k in sizes)
+        speed = "".join(f"{times(section['speed'][k][name]):>26}" for k in sizes)
         found.append(f"  {name:36}{speed}   {share}, difference {lost:+.1%} [{low:+.1%}, {high:+.1%}]")
     return found
