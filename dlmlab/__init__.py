@@ -7,10 +7,10 @@ model, tokenizer = dl.load("llada-mini")
 import importlib
 
 _MODULES = (
-    "activations adaptive autoregressive bayes bench bottle cache calibration checkpoint commit cost doctor drift "
-    "evaluate exercises experiments focus frames interventions ledger literal manifest methods model noise "
-    "plotting positions priors pruning refresh sampling selection sinks sparse sparsegpt speedrun structured "
-    "tasks tokenizer trace training trajectories widgets"
+    "activations adaptive autoregressive batches bayes bench bottle cache calibration checkpoint commit config cost "
+    "doctor drift evaluate exercises experiments focus frames interventions kv ledger literal manifest methods "
+    "model noise plotting positions priors pruning refresh sampling selection sinks sparse sparsegpt speedrun "
+    "structured tables tasks tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

@@ -78,11 +78,13 @@ class Switched:
     def __call__(self, ids: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
         mask = torch.ones_like(ids) if attention_mask is None else attention_mask
         share = ((ids == self.config.mask_token_id) & mask.bool()).sum(1) / self.answer_length  # (B,)
-        logits = torch.empty(*ids.shape, self.config.embedding_size)
+        logits = None  # (B, L, V), or as many positions as `options` ask for
         for model, rows in ((self.noisy, share > self.tau), (self.clean, share <= self.tau)):
             if bool(rows.any()):
                 valid = None if attention_mask is None else attention_mask[rows]
-                logits[rows] = model(ids[rows], valid, **options).logits
+                part = model(ids[rows], valid, **options).logits
+                logits = part.new_empty(len(ids), *part.shape[1:]) if logits is None else logits
+                logits[rows] = part
         return LLaDAOutput(logits)
 
 

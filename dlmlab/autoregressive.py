@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from dlmlab.cost import forward_flops
-from dlmlab.model import KV, LLaDAModelLM
+from dlmlab.kv import KV
+from dlmlab.model import LLaDAModelLM
 from dlmlab.sampling import check_request, gumbel_argmax, left_pad
 from dlmlab.tokenizer import cut_at_end
 from dlmlab.trace import Sample, Step, Trace

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM
 from dlmlab.noise import forward_process, low_discrepancy_times
 
 SYMBOLS, TRIGGERS, RATE = 64, 3, 0.03  # the first TRIGGERS symbols are triggers, each drawn at this rate

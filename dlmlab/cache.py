@@ -19,8 +19,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dlmlab.config import attention_block
 from dlmlab.cost import forward_flops
-from dlmlab.model import KV, attention_block
+from dlmlab.kv import KV
 from dlmlab.trace import Sample
 
 

@@ -15,7 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 HUB_IDS = ("GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-1.5")
@@ -62,7 +63,10 @@ def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
     """
     folder = find(name)
     model = load_model(folder, device=device, dtype=dtype)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # each tokenizer library raises its own classes
+        raise CheckpointError(f"{folder}: no readable tokenizer: {error}") from error
     if tokenizer.mask_token_id is None:
         tokenizer.mask_token = LLADA_MASK
     if tokenizer.mask_token_id != model.config.mask_token_id:

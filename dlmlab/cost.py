@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from dlmlab.model import LLaDAConfig
+from dlmlab.config import LLaDAConfig
 
 
 def block_flops(config: LLaDAConfig, stored: int, asked: int, k: int, layer: int = 0) -> int:

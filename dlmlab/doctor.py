@@ -14,7 +14,8 @@ from pathlib import Path
 import torch
 
 from dlmlab.checkpoint import DATA
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM
 
 TIMING = DATA / "timing.json"
 

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlmlab.model import KV, LLaDAModelLM
+from dlmlab.kv import KV
+from dlmlab.model import LLaDAModelLM
 from dlmlab.trace import Sample
 
 KINDS = ("prompt", "committed before", "committed meanwhile", "still masked")

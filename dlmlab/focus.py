@@ -48,7 +48,7 @@ class Focus(DualCache):
         return FocusSession(self, model, mask_id, x, valid)
 
 
-def received(q: Tensor, k: Tensor, candidate: Tensor) -> Tensor:
+def candidate_attention(q: Tensor, k: Tensor, candidate: Tensor) -> Tensor:
     """Sum the attention each candidate receives from the others, over heads and queries, (B, n).
 
     Scores are smoothed by a maximum over neighbouring keys (window 3) before the softmax. Shapes: q (B, H, n, D/H), k
@@ -111,7 +111,7 @@ class FocusSession(Session):
             k, v = frame.store(i)(*new)
             q = block.query(x, frame.rope)
             if i < 2:
-                attention.append(received(q, new[0], candidate))
+                attention.append(candidate_attention(q, new[0], candidate))
             if i == 1:
                 stay = choose(attention[1] - attention[0], candidate, self.target(self.active)) | (real & ~candidate)
                 keep = pack(stay.int())  # (R, n)

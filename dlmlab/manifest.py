@@ -8,10 +8,10 @@ import hashlib
 import json
 from pathlib import Path
 
+from dlmlab.batches import TrainConfig
 from dlmlab.checkpoint import DATA, load, shipped
 from dlmlab.evaluate import Proportion
 from dlmlab.model import count_parameters
-from dlmlab.training import TrainConfig
 
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",

@@ -101,14 +101,25 @@ def sink_aware(model: LLaDAModelLM, name: str, sparsity: float, *, texts: Texts,
 
 
 def shrink(model: LLaDAModelLM, units: str, share: float, *, texts: Texts) -> LLaDAModelLM:
-    """Remove the share of heads or neurons with the lowest Wanda sums (with refit), or layers by block influence."""
+    """Remove the share of heads or neurons with the lowest Wanda sums (with refit), or layers by block influence.
+
+    Raises `ValueError` for a share outside [0, 1), or one so small that nothing would go.
+    """
     if not 0 <= share < 1:
         raise ValueError(f"sparsity={share} is outside [0, 1)")
     calib = texts.states(model)
     if units == "layers":
         influence = structured.block_influence(model, calib)
         order = sorted(range(len(influence)), key=influence.__getitem__)
-        return structured.remove_layers(model, order[: int(share * len(order) + 1e-9)])
+        lowest = order[: int(share * len(order) + 1e-9)]
+        _check_any(units, share, lowest)
+        return structured.remove_layers(model, lowest)
     statistics = activations.collect(model, calib, gram=True)
     chosen = structured.choose_units(model, units, share, "wanda", statistics=statistics)
+    _check_any(units, share, [unit for layer in chosen.values() for unit in layer])
     return structured.remove_units(model, units, chosen, statistics=statistics)
+
+
+def _check_any(units: str, share: float, chosen: Sequence[int]) -> None:
+    if share > 0 and not chosen:
+        raise ValueError(f"sparsity={share} is less than one of the {units}: nothing would be removed")

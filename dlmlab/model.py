@@ -22,86 +22,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
-
-class LLaDAConfig(PretrainedConfig):
-    """Configuration with the keys of LLaDA-8B, and three more: `attention` is `full`, `causal` or `block:K`;
-    `layer_heads` and `layer_mlp` give each layer of a pruned model its own width (None: all alike)."""
-
-    model_type = "llada"
-
-    def __init__(
-        self,
-        d_model: int = 192,
-        n_heads: int = 6,
-        n_kv_heads: int | None = None,
-        n_layers: int = 6,
-        mlp_hidden_size: int = 512,
-        vocab_size: int = 512,
-        embedding_size: int | None = None,
-        max_sequence_length: int = 96,
-        rope_theta: float = 10_000.0,
-        rms_norm_eps: float = 1e-5,
-        mask_token_id: int = 0,
-        attention: str = "full",
-        init_std: float = 0.02,
-        layer_heads: list[int] | None = None,
-        layer_mlp: list[int] | None = None,
-        **kwargs,
-    ):
-        self.d_model, self.n_heads, self.n_layers = d_model, n_heads, n_layers
-        self.n_kv_heads = n_heads if n_kv_heads is None else n_kv_heads
-        self.mlp_hidden_size, self.vocab_size = mlp_hidden_size, vocab_size
-        self.embedding_size = embedding_size or vocab_size  # the 8B pads the table, never the token ids
-        self.max_sequence_length, self.rope_theta, self.rms_norm_eps = max_sequence_length, rope_theta, rms_norm_eps
-        self.mask_token_id, self.attention, self.init_std = mask_token_id, attention, init_std
-        if d_model % n_heads or n_heads % self.n_kv_heads:
-            raise ValueError(
-                f"d_model={d_model}, n_heads={n_heads}, n_kv_heads={self.n_kv_heads}: each must divide the one before"
-            )
-        attention_block(attention)
-        self.layer_heads, self.layer_mlp = layer_heads, layer_mlp
-        self._check_layers()
-        kwargs.setdefault("tie_word_embeddings", False)
-        super().__init__(**kwargs)
-
-    def layer_shape(self, layer: int) -> tuple[int, int, int]:
-        """Heads, key-value heads and MLP width of one layer; a pruned model has fewer in some layers."""
-        heads = self.layer_heads[layer] if self.layer_heads else self.n_heads
-        width = self.layer_mlp[layer] if self.layer_mlp else self.mlp_hidden_size
-        return heads, heads * self.n_kv_heads // self.n_heads, width
-
-    def _check_layers(self) -> None:
-        group = self.n_heads // self.n_kv_heads
-        for name, values, most in (("heads", self.layer_heads, self.n_heads), ("mlp", self.layer_mlp, None)):
-            if values is None:
-                continue
-            good = len(values) == self.n_layers and all(0 < v <= (most or v) for v in values)
-            if not good or (most and any(v % group for v in values)):
-                raise ValueError(
-                    f"layer_{name}={values}: needs {self.n_layers} positive values"
-                    + (f" up to {most}, multiples of {group} (whole key-value groups)" if most else "")
-                )
-
-
-def attention_block(attention: str) -> int | None:
-    """Return the block length of an attention kind: None for `full`, 1 for `causal`, K for `block:K`.
-
-    Raises `ValueError` for any other text.
-
-    >>> attention_block("block:32")
-    32
-    """
-    kind, _, size = attention.partition(":")
-    if attention == "full":
-        return None
-    if attention == "causal":
-        return 1
-    if kind == "block" and size.isdigit() and int(size) > 0:
-        return int(size)
-    raise ValueError(f"attention={attention!r} is unknown; known: full, causal, block:K with K > 0")
+from dlmlab.config import LLaDAConfig, attention_block
+from dlmlab.kv import KV
 
 
 @dataclass
@@ -113,65 +38,9 @@ class LLaDAOutput(ModelOutput):
     """
 
     logits: Tensor | None = None
-    kv: "KV | None" = None
+    kv: KV | None = None
     attentions: tuple[Tensor, ...] | None = None
     column_sums: tuple[Tensor, ...] | None = None
-
-
-class KV:
-    """Keys and values of every layer, (B, H_kv, K, D/H) each, with the key mask of the cached positions."""
-
-    def __init__(self) -> None:
-        self.layers: list[tuple[Tensor, Tensor]] = []
-        self.valid: Tensor | None = None  # (B, K) bool
-
-    def __len__(self) -> int:
-        return self.layers[0][0].shape[2] if self.layers else 0
-
-    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Add new positions to a layer and return all keys and values."""
-        if layer == len(self.layers):
-            self.layers.append((k, v))
-        else:
-            past_k, past_v = self.layers[layer]
-            self.layers[layer] = (torch.cat([past_k, k], 2), torch.cat([past_v, v], 2))
-        return self.layers[layer]
-
-    def write(self, layer: int, k: Tensor, v: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Replace what a layer holds at `positions` (1 or B, q), in place, and return all keys and values."""
-        for stored, new in zip(self.layers[layer], (k, v), strict=True):
-            write_at(stored, new, positions)
-        return self.layers[layer]
-
-    def truncate(self, n: int) -> "KV":
-        """Forget everything after the first `n` positions."""
-        self.layers = [(k[:, :, :n], v[:, :, :n]) for k, v in self.layers]
-        self.valid = None if self.valid is None else self.valid[:, :n]
-        return self
-
-    def select(self, rows: Tensor) -> "KV":
-        """Keep some rows of the batch."""
-        self.layers = [(k[rows], v[rows]) for k, v in self.layers]
-        self.valid = None if self.valid is None else self.valid[rows]
-        return self
-
-    def copy(self) -> "KV":
-        """Return a second cache of the same tensors; `truncate` and `select` of one leave the other alone."""
-        twin = KV()
-        twin.layers, twin.valid = list(self.layers), self.valid
-        return twin
-
-    @property
-    def nbytes(self) -> int:
-        return sum(x.numel() * x.element_size() for pair in self.layers for x in pair)
-
-
-def write_at(stored: Tensor, new: Tensor, positions: Tensor) -> None:
-    """Replace keys (or values) of some positions in place: stored[b, :, positions[b, i]] becomes new[b, :, i].
-
-    Shapes: stored (B, H, K, D/H), new (B, H, q, D/H), positions (B, q), or (1, q) for all rows.
-    """
-    stored.scatter_(2, positions[:, None, :, None].expand_as(new), new)
 
 
 class RMSNorm(nn.Module):

@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 import torch
 
+from dlmlab.batches import TrainConfig
 from dlmlab.model import LLaDAModelLM
 from dlmlab.pruning import prunable
-from dlmlab.training import Run, TrainConfig, build_optimizers
+from dlmlab.training import Run, build_optimizers
 
 
 def recipe(steps: int, *, rows: int = 32, lr: float = 1e-3, seed: int = 1) -> TrainConfig:

@@ -318,6 +318,8 @@ def _judge(text: str, gold: list[tuple[int, str, int]]) -> Equation:
 def verify(question: str, text: str) -> Verdict:
     """Judge an answer, equation by equation. Never raises, whatever the model wrote.
 
+    The final answer is the first number after `####`; as in graders of GSM8K, what follows it is not read.
+
     >>> q = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
     >>> verify(q, "12 + 5 = 18 ; #### 18").equations
     (Equation(text='12 + 5 = 18', right=False, follows=True),)

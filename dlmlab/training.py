@@ -1,11 +1,7 @@
 """The training loop behind `python -m dlmlab train`.
 
 Decisions
-* Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed
-  gives the same weights.
-* Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
-  16: little padding, few shapes to compile. With `context`, a row is problem after problem, cut at that length, and
-  every token sees the others of its row: the usual packing of language-model training.
+* A run is a function of its recipe: a run that was killed and resumed gives the same weights (`dlmlab.batches`).
 * Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the
   1/t-weighted bound: its gradient is noisier.
 * Muon (Jordan et al. 2024, `torch.optim.Muon`) on the matrices of the blocks, AdamW on embedding, head and norms,
@@ -14,15 +10,12 @@ Decisions
   count, so 1 and N processes agree.
 """
 
-import itertools
 import json
-import math
 import os
 import time
-import tomllib
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,154 +24,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlmlab.model import LLaDAConfig, LLaDAModelLM, count_parameters
-from dlmlab.noise import forward_process, low_discrepancy_times
-from dlmlab.tasks import Problem, make_problem
-from dlmlab.tokenizer import ANSWER, build_tokenizer, save_tokenizer
-
-POOL = 8
-Plan = tuple[tuple[int, float], ...]
-PLANS = ("answer_only", "suffix", "lr_plan")
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training run. Lengths in tokens, times in seconds, `rows` is the global batch."""
-
-    name: str
-    attention: str = "full"
-    d_model: int = 192
-    n_heads: int = 6
-    n_layers: int = 6
-    mlp_hidden_size: int = 512
-    max_sequence_length: int = 96
-    context: int = 0  # 0: one problem a row; else problems packed into rows of this many tokens
-    tokens: int = 30_000_000
-    rows: int = 64
-    lr: float = 3e-3
-    lr_rest: float = 3e-3
-    weight_decay: float = 0.1
-    warmup: int = 100
-    clip: float = 1.0
-    # Shares, as (from step, share): rows that mask only the answer; of these, rows masked from a point to the end.
-    answer_only: Plan = ((0, 0.7),)
-    suffix: Plan = ((0, 0.0),)
-    lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
-    seed: int = 0
-    optimizer: str = "muon"  # or "adamw"
-    compile: bool = True
-    bf16: bool = True
-    threads: int = 2
-    device: str = "cpu"
-    log_every: int = 20
-    save_every: float = 60.0
-    eval_every: int = 2_000
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.context <= self.max_sequence_length:
-            raise ValueError(f"context={self.context} must lie in 0..{self.max_sequence_length} (max_sequence_length)")
-        if self.context and any(share for _, share in self.suffix):
-            raise ValueError("suffix masking is defined for one problem a row: leave it out or set context = 0")
-
-    @classmethod
-    def read(cls, path: str | Path) -> "TrainConfig":
-        """Read a TOML file. Raises `ValueError` naming unknown keys and the known ones."""
-        values = tomllib.loads(Path(path).read_text())
-        known = {f.name for f in fields(cls)}
-        if unknown := sorted(values.keys() - known):
-            raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-        plans = {k: tuple((int(start), float(value)) for start, value in values[k]) for k in PLANS if k in values}
-        return cls(**(values | plans))
-
-
-# ------------------------------------------------------------------------------------------------ data
-
-
-@dataclass
-class Batch:
-    """x0 (B, L) ids, `targets` (B, L) ids, `inputs` (B, L) ids, `weight` (B, L) bool: where the loss counts."""
-
-    inputs: Tensor
-    targets: Tensor
-    weight: Tensor
-
-
-class Batches:
-    """The stream of batches: `batches(step)` is the same for the same config, whatever was asked before."""
-
-    def __init__(self, config: TrainConfig):
-        self.config, self.tokenizer = config, build_tokenizer()
-        self.answer_id = self.tokenizer.convert_tokens_to_ids(ANSWER)
-        self.pool_index, self.pool = -1, []
-
-    def _rows(self, pool_index: int) -> list[list[int]]:
-        """Make POOL * rows encoded texts, sorted by length."""
-        n = POOL * self.config.rows
-        first = (self.config.seed << 40) + pool_index * n
-        if self.config.context:
-            return [self._packed(first + i) for i in range(n)]
-        return sorted(self.encode([make_problem(first + i) for i in range(n)]), key=len)
-
-    def encode(self, problems: list[Problem]) -> list[list[int]]:
-        """Tokenize whole texts: start, question, answer mark, solution, end mark."""
-        texts = [f"<|startoftext|>{p.question}<|answer|>{p.solution}<|endoftext|>" for p in problems]
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-
-    def _packed(self, row: int) -> list[int]:
-        """Join problems until `context` tokens are full; no text is shorter than 16 tokens, so seeds never overlap."""
-        seeds, ids = itertools.count(row * self.config.context), []
-        while len(ids) < self.config.context:
-            ids += self.encode([make_problem(next(seeds))])[0]
-        return ids[: self.config.context]
-
-    def __call__(self, step: int) -> Batch:
-        config, tokenizer = self.config, self.tokenizer
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        if step // POOL != self.pool_index:
-            self.pool_index, self.pool = step // POOL, self._rows(step // POOL)
-        shuffle = torch.Generator().manual_seed(config.seed * 1_000_003 + step // POOL)
-        part = int(torch.randperm(POOL, generator=shuffle)[step % POOL])
-        rows = self.pool[part * config.rows : (part + 1) * config.rows]
-        # A tail of end marks, sometimes long: at sampling time the answer region is longer than the answer.
-        extra = 16 * int(torch.multinomial(torch.tensor([0.8, 0.1, 0.1]), 1, generator=generator))
-        if config.attention == "causal" or config.context:  # the twin never reads past its first end mark
-            extra = 0
-        L = config.context or min(math.ceil((len(rows[-1]) + extra) / 16) * 16, config.max_sequence_length)
-        x0 = torch.full((len(rows), L), tokenizer.eos_token_id)
-        for i, row in enumerate(rows):
-            x0[i, : len(row)] = torch.tensor(row)
-        order = torch.randperm(
-            len(rows), generator=generator
-        )  # times are a grid over rows: break their tie with length
-        x0 = x0[order]
-        if config.attention == "causal":
-            return self._next_token(x0)
-        return self._masked(x0, at(config.answer_only, step), at(config.suffix, step), generator)
-
-    def _next_token(self, x0: Tensor) -> Batch:
-        ends, starts = (x0 == self.tokenizer.eos_token_id).cumsum(1), (x0 == self.tokenizer.bos_token_id).cumsum(1)
-        weight = ends[:, 1:] <= starts[:, 1:]  # the end mark of each problem counts, the padding after it does not
-        return Batch(x0[:, :-1], x0[:, 1:], weight)
-
-    def _masked(self, x0: Tensor, answer_only: float, suffix: float, generator: torch.Generator) -> Batch:
-        B = len(x0)
-        answer_at = (x0 == self.answer_id).int().argmax(1)  # (B,)
-        started, answered = ((x0 == id).cumsum(1) for id in (self.tokenizer.bos_token_id, self.answer_id))  # (B, L)
-        is_answer = (answered == started) & (x0 != self.answer_id)  # from the answer mark to the next problem
-        only_answer = (torch.rand(B, generator=generator) < answer_only)[:, None]
-        fixed = (x0 == self.tokenizer.bos_token_id) | (x0 == self.answer_id)
-        maskable = torch.where(only_answer, is_answer, ~fixed)
-        t = low_discrepancy_times(B, generator=generator)
-        xt, masked = forward_process(x0, t, self.tokenizer.mask_token_id, maskable=maskable, generator=generator)
-        if suffix > 0:
-            length = (is_answer & (x0 != self.tokenizer.eos_token_id)).sum(1) + 1  # (B,), with one end mark
-            cut = answer_at + 1 + ((1 - t) * length).long()
-            tail = torch.arange(x0.shape[1])[None] >= cut[:, None]
-            from_the_end = (torch.rand(B, generator=generator) < suffix)[:, None] & only_answer
-            masked = torch.where(from_the_end, tail, masked)
-            xt = torch.where(masked, self.tokenizer.mask_token_id, x0)
-        return Batch(xt, x0, masked)
-
+from dlmlab.batches import Batches, TrainConfig
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM, count_parameters
+from dlmlab.tokenizer import build_tokenizer, save_tokenizer
 
 # ------------------------------------------------------------------------------------------------ optimizer
 
@@ -220,11 +69,6 @@ def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.opt
         torch.optim.Muon(blocks, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=config.lr_rest, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-
-
-def at(plan: Plan, step: int) -> float:
-    """Look up the value of a plan in steps: that of the last entry that has begun."""
-    return [value for start, value in plan if start <= step][-1]
 
 
 def schedule(tokens_seen: int, step: int, config: TrainConfig) -> float:
@@ -298,7 +142,8 @@ class Run:
             return False
         state = torch.load(self.state_path, map_location=self.config.device, weights_only=True)
         free = {"save_every", "eval_every", "log_every", "threads", "device"}  # these change no weight on purpose
-        other = {k for k, v in asdict(self.config).items() if state["config"].get(k) != v} - free
+        saved = asdict(TrainConfig(name="")) | state["config"]  # an older state lacks options that were added since
+        other = {k for k, v in asdict(self.config).items() if saved[k] != v} - free
         if other:
             raise ValueError(
                 f"{self.state_path} was made with other values of {', '.join(sorted(other))}; "
@@ -315,6 +160,7 @@ class Run:
         """Take one optimizer step and return the summed loss and count of this process, (2,)."""
         config, workers = self.config, self.workers
         batch = self.batches(self.step)
+        self.model.config.attention = config.attention_at(self.step)
         count = max(int(batch.weight.sum()), 1)  # of the global batch
         mine = slice(workers.rank, None, workers.size)
         inputs, targets, weight = (x[mine].to(config.device) for x in (batch.inputs, batch.targets, batch.weight))
@@ -323,6 +169,7 @@ class Run:
             logits = self.forward(inputs).logits
         loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
         (loss * workers.size / count).backward()
+        self.model.config.attention = config.attention  # what the run is for, whatever this step was
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         factor = schedule(self.tokens, self.step, config)
         for optimizer, base in zip(self.optimizers, self.base_lr, strict=True):

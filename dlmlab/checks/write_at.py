@@ -56,7 +56,7 @@ EXERCISE = Exercise(
     minutes=15,
     difficulty=3,
     objective="Update a cache in the middle, where appending does not help.",
-    path="dlmlab.model.write_at",
+    path="dlmlab.kv.write_at",
     stub='''\
 def write_at(stored: Tensor, new: Tensor, positions: Tensor) -> None:
     """Replace keys (or values) of some positions in place: stored[b, :, positions[b, i]] becomes new[b, :, i].

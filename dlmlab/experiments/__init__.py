@@ -7,17 +7,19 @@ with a function that prints a line.
 """
 
 from dlmlab.experiments import caches, objective, pruning, sampling, sink_growth, sinks
-from dlmlab.experiments.store import RESULTS, agreement, read
+from dlmlab.experiments.store import RESULTS, agreement, measured, read, select
 
 __all__ = [
     "EXPERIMENTS",
     "RESULTS",
     "agreement",
     "caches",
+    "measured",
     "objective",
     "pruning",
     "read",
     "sampling",
+    "select",
     "sink_growth",
     "sinks",
 ]

@@ -71,8 +71,6 @@ def run(method: Method, problems: Sequence[tasks.Problem]) -> dict:
     result = evaluate.accuracy(model, tokenizer, problems, sampler=method.sampler)
     n = len(problems)
     return {
-        "family": method.family,
-        "setting": method.setting,
         "nfe": result.mean_nfe,
         "tokens": result.tokens_through / n,
         "gflop": result.flops / n / 1e9,
@@ -81,19 +79,10 @@ def run(method: Method, problems: Sequence[tasks.Problem]) -> dict:
 
 
 def front(say: Callable[[str], None] = print, path: Path = FRONT) -> None:
-    """Measure every method on the first `PROBLEMS` test problems; a method already in the file is not run again."""
-    problems, rows = tasks.load_split("test")[:PROBLEMS], store.read(path)
-    done = {(r["family"], r["setting"]) for r in rows}
-    for method in methods():
-        if (method.family, method.setting) in done:
-            continue
-        row = run(method, problems)
-        rows.append(row)
-        say(
-            f"{row['family']:32} {row['setting']:14} NFE {row['nfe']:5.1f}  GFLOP {row['gflop']:6.2f}  "
-            f"exact match {row['correct'].count('1') / len(problems):.3f}"
-        )
-        store.write(path, rows)
+    """Measure every method on the first `PROBLEMS` test problems."""
+    problems = tasks.load_split("test")[:PROBLEMS]
+    jobs = (({"family": m.family, "setting": m.setting}, lambda m=m: run(m, problems)) for m in methods())
+    store.fill(path, jobs, say)
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:

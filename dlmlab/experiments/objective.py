@@ -181,13 +181,13 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
 
 
 def samples(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_samples.json") -> None:
-    """Sample `SAMPLES` texts with every sampler; batches already in the file are not sampled again."""
+    """Sample `SAMPLES` texts with every sampler."""
     (model, tokenizer), (twin, _) = load("llada-mini"), load("llama-mini")
-    table = store.read(path)
-    done = {(row["method"], row["batch"]) for row in table}
-    for batch in range(SAMPLES // BATCH):
-        for method in SAMPLERS:
-            if (method, batch) not in done:
-                table.append(sample_row(twin if method == TWIN else model, tokenizer, method, batch))
-                store.write(path, table)
-                say(f"{method}, batch {batch}: read {table[-1]['read']}, clean {table[-1]['clean']}")
+
+    def jobs():
+        for batch in range(SAMPLES // BATCH):
+            for method in SAMPLERS:
+                key = {"method": method, "batch": batch}
+                yield key, lambda b=batch, m=method: sample_row(twin if m == TWIN else model, tokenizer, m, b)
+
+    store.fill(path, jobs(), say)

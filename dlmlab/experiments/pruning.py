@@ -5,7 +5,7 @@ answer by mask count with common random masks (`noise.bound_by_count`), in nats,
 the numbers of all problems, so that notebooks can pair them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -28,6 +28,7 @@ from dlmlab import (
 from dlmlab.checkpoint import load
 from dlmlab.commit import Threshold
 from dlmlab.experiments import store
+from dlmlab.experiments.store import Say, fill, select
 from dlmlab.model import LLaDAModelLM
 from dlmlab.pruning import Recipe
 from dlmlab.sampling import Sampler
@@ -39,7 +40,6 @@ BOUND_PROBLEMS, DRAWS = 48, 6  # for the likelihood of the sweep and of structur
 PAIRED_PROBLEMS = 32  # for the likelihood of the ablations, which compare within one table
 SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8)
 SEEDS = (0, 1, 2)
-Say = Callable[[str], None]
 
 
 # ------------------------------------------------------------------------------------------------ measuring
@@ -89,30 +89,6 @@ def texts(mode: str, seed: int, region: str = "all", n: int = TEXTS) -> calibrat
         return calibration.trajectory_set(model, tokenizer, problems)
     generator = torch.Generator().manual_seed(seed)
     return calibration.calibration_set(tokenizer, problems, mode, region=region, generator=generator)
-
-
-def fill(path: Path, jobs: Iterator[tuple[dict, Callable[[], dict]]], say: Say) -> None:
-    """Run what the table does not hold yet: each job is its key (a dictionary) and a function that measures it."""
-    rows = store.read(path)
-    for key, measure in jobs:
-        if measured(rows, **key):
-            continue
-        rows.append(key | measure())
-        store.write(path, rows)
-        say(" ".join(f"{k}={v}" for k, v in rows[-1].items() if not isinstance(v, list) and k != "correct"))
-
-
-def select(rows: Sequence[dict], **key) -> list[dict]:
-    """Find the rows of a table whose columns have these values. Raises `ValueError` when there is none."""
-    found = [row for row in rows if all(row.get(k) == v for k, v in key.items())]
-    if not found:
-        raise ValueError(f"no row with {key}")
-    return found
-
-
-def measured(rows: Sequence[dict], **key) -> bool:
-    """Say whether a table holds a row with these values: a notebook shows what has been measured."""
-    return any(all(row.get(k) == v for k, v in key.items()) for row in rows)
 
 
 def mean_nats(rows: Sequence[dict]) -> float:

@@ -47,16 +47,18 @@ def sampling_settings() -> list[Setting]:
     return settings
 
 
+def key(setting: Setting, seed: int) -> dict:
+    """Name a row of the table."""
+    return {"method": setting.method, "sampler": repr(setting.sampler.commit), "seed": seed}
+
+
 def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
     """Answer the problems with one setting and one seed; `correct` holds one 0 or 1 per problem."""
     model, tokenizer = load(setting.model)
     result = evaluate.accuracy(
         model, tokenizer, problems, sampler=setting.sampler, generator=torch.Generator().manual_seed(seed)
     )
-    return {
-        "method": setting.method,
-        "sampler": repr(setting.sampler.commit),
-        "seed": seed,
+    return key(setting, seed) | {
         "nfe": result.mean_nfe,
         "gflop": result.flops / len(problems) / 1e9,
         "correct": "".join(str(int(v.correct)) for v in result.verdicts),
@@ -64,21 +66,11 @@ def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
 
 
 def sampling_frontier(say: Callable[[str], None] = print, path: Path = store.RESULTS / "01_sampling.json") -> None:
-    """Measure every setting on the first `PROBLEMS` test problems; a setting already in the file is not run again."""
+    """Measure every setting on the first `PROBLEMS` test problems, with every seed it needs."""
     problems = tasks.load_split("test")[:PROBLEMS]
-    rows = store.read(path)
-    done = {(r["method"], r["sampler"], r["seed"]) for r in rows}
-    for setting in sampling_settings():
-        for seed in setting.seeds:
-            if (setting.method, repr(setting.sampler.commit), seed) in done:
-                continue
-            row = run(setting, problems, seed)
-            rows.append(row)
-            say(
-                f"{row['method']:20} {row['sampler']:28} seed {seed}: NFE {row['nfe']:.1f}, "
-                f"exact match {row['correct'].count('1') / len(problems):.3f}"
-            )
-            store.write(path, rows)
+    settings = ((setting, seed) for setting in sampling_settings() for seed in setting.seeds)
+    jobs = ((key(s, seed), lambda s=s, seed=seed: run(s, problems, seed)) for s, seed in settings)
+    store.fill(path, jobs, say)
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from dlmlab import bottle, evaluate, sinks, tasks
+from dlmlab.batches import Batches, TrainConfig
 from dlmlab.checkpoint import DATA
 from dlmlab.commit import Threshold
 from dlmlab.experiments import store
 from dlmlab.noise import forward_process
 from dlmlab.sampling import Sampler
 from dlmlab.tokenizer import build_tokenizer
-from dlmlab.training import Batches, Run, TrainConfig
+from dlmlab.training import Run
 from dlmlab.trajectories import value_norms
 
 TEXTS, LENGTH, TIMES = 64, 64, (0.1, 0.5, 0.9)
@@ -120,14 +121,12 @@ def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
 
 def bottles(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_bottle.json") -> None:
     """Train both objectives with three seeds each, on one language, and store what they learned."""
-    rows = store.read(path)
     language = bottle.Language.draw(generator=torch.Generator().manual_seed(0))
-    for attention in ("causal", "full"):
-        for seed in BOTTLE_SEEDS:
-            if any((row["attention"], row["seed"]) == (attention, seed) for row in rows):
-                continue
-            model, curve = bottle.train(attention, language, seed=seed, steps=BOTTLE_STEPS[attention])
-            rows.append({"attention": attention, "seed": seed} | judge_bottle(model, language, seed=seed))
-            rows[-1]["curve"] = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
-            say(str(rows[-1]))
-            store.write(path, rows)
+
+    def measure(attention: str, seed: int) -> dict:
+        model, curve = bottle.train(attention, language, seed=seed, steps=BOTTLE_STEPS[attention])
+        curve = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
+        return judge_bottle(model, language, seed=seed) | {"curve": curve}
+
+    keys = ({"attention": attention, "seed": seed} for attention in ("causal", "full") for seed in BOTTLE_SEEDS)
+    store.fill(path, ((key, lambda k=key: measure(**k)) for key in keys), say)

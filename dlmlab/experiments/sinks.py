@@ -175,12 +175,6 @@ def dense_states(name: str, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor, Te
 
 
 def necessity(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_necessity.json") -> None:
-    """Run every line on the first `PROBLEMS` test problems; a line already in the file is not run again."""
-    rows, problems = store.read(path), tasks.load_split("test")[:PROBLEMS]
-    for line in hidings():
-        if any(asdict(line).items() <= row.items() for row in rows):
-            continue
-        rows.append(hide(line, problems))
-        share = rows[-1]["correct"].count("1") / len(problems)
-        say(f"{line}: exact match {share:.3f}, KL {sum(rows[-1]['kl']) / len(rows[-1]['kl']):.3f} nats")
-        store.write(path, rows)
+    """Run every line on the first `PROBLEMS` test problems."""
+    problems = tasks.load_split("test")[:PROBLEMS]
+    store.fill(path, ((asdict(line), lambda line=line: hide(line, problems)) for line in hidings()), say)

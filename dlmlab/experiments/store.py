@@ -1,12 +1,14 @@
-"""Stored tables: one JSON object a line under `data/results`, and how a repeated run is compared with them."""
+"""Stored tables: one JSON object a line under `data/results`; how they are filled row by row, and how a repeated run
+is compared with them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dlmlab.checkpoint import DATA
 
 RESULTS = DATA / "results"
+Say = Callable[[str], None]
 
 
 def read(table: str | Path) -> list[dict]:
@@ -19,6 +21,48 @@ def write(path: Path, rows: Sequence[dict]) -> None:
     """Write the rows, one a line, so that a diff shows which row changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+
+
+def fill(path: Path, jobs: Iterable[tuple[dict, Callable[[], dict]]], say: Say) -> None:
+    """Run what the table does not hold yet: each job is its key (a dictionary) and a function that measures the rest.
+
+    The table is written after every row, so an interrupted measurement goes on where it stopped.
+    """
+    rows = read(path)
+    for key, measure in jobs:
+        if measured(rows, **key):
+            continue
+        rows.append(key | measure())
+        write(path, rows)
+        say(describe(rows[-1]))
+
+
+def describe(row: dict) -> str:
+    """Write a row in one line; the answers of single problems become their count.
+
+    >>> describe({"method": "a", "nfe": 3.14159, "correct": "1101"})
+    'method=a nfe=3.142 correct=3/4'
+    """
+    parts = []
+    for name, value in row.items():
+        if name == "correct":
+            parts.append(f"correct={value.count('1')}/{len(value)}")
+        elif not isinstance(value, list):
+            parts.append(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
+    return " ".join(parts)
+
+
+def select(rows: Sequence[dict], **key) -> list[dict]:
+    """Find the rows of a table whose columns have these values. Raises `ValueError` when there is none."""
+    found = [row for row in rows if all(row.get(k) == v for k, v in key.items())]
+    if not found:
+        raise ValueError(f"no row with {key}")
+    return found
+
+
+def measured(rows: Sequence[dict], **key) -> bool:
+    """Say whether a table holds a row with these values: a notebook shows what has been measured."""
+    return any(all(row.get(k) == v for k, v in key.items()) for row in rows)
 
 
 def agreement(row: dict, again: dict) -> float:
