@@ -125,24 +125,28 @@ def measure(args) -> None:
 def bench(args) -> None:
     import torch
 
+    from dlmlab import tables
     from dlmlab.bench import run
 
     torch.set_num_threads(args.threads)
     run(args.only, quick=args.quick, again=args.again, say=functools.partial(print, flush=True))
+    if not args.quick:
+        tables.write()
 
 
 def speedrun(args) -> None:
     import tempfile
 
     from dlmlab import speedrun as sr
-    from dlmlab.experiments import store
+    from dlmlab import tables
 
     say = functools.partial(print, flush=True)
     if args.recipe:
         config = sr.recipe(args.recipe, args.seed)
         with tempfile.TemporaryDirectory() as folder:
             sr.enter(sr.race(config, Path(folder), minutes=args.minutes, say=say))
-    say(sr.table(store.read(sr.BOARD)))
+        tables.write()
+    say(sr.table(sr.read()))
 
 
 def prune(args) -> None:

@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from dlmlab import doctor, ledger
+from dlmlab import doctor, ledger, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 CELL_TIMEOUT = 300  # seconds; generous, because the budgets are enforced by the tests
@@ -54,7 +54,7 @@ def refresh(notebooks: list[Path] | None = None, *, root: Path = ROOT) -> dict[s
         _render_notebook(notebook, entries)
     readme = root / "README.md"
     if readme.exists():
-        _write_if_changed(readme, ledger.render(readme.read_text(encoding="utf-8"), entries))
+        _write_if_changed(readme, tables.render(ledger.render(readme.read_text(encoding="utf-8"), entries)))
     return entries
 
 

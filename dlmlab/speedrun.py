@@ -20,13 +20,14 @@ from pathlib import Path
 import torch
 
 from dlmlab import evaluate, tasks
+from dlmlab.batches import TrainConfig
 from dlmlab.bench import fingerprint
 from dlmlab.checkpoint import DATA
 from dlmlab.commit import Threshold
 from dlmlab.experiments import store
 from dlmlab.sampling import Sampler
 from dlmlab.tokenizer import build_tokenizer
-from dlmlab.training import Run, TrainConfig
+from dlmlab.training import Run
 
 RECIPES, BOARD = DATA / "speedrun", DATA / "speedrun.json"
 GOAL, PROBLEMS = 0.9, 128
@@ -72,7 +73,8 @@ def race(
         run.run(stop_after=run.step + every, say=lambda line: None)
         history.append((run.tokens, run.seconds, judge(run.model)))
         run.model.train()
-        say(f"{config.name}: {run.tokens:,} tokens, {run.seconds / 60:.1f} minutes, exact match {history[-1][2]:.1%}")
+        spent = f"{run.tokens:,} tokens, {run.seconds / 60:.1f} minutes, loss {run.log[-1]['loss']:.3f}"
+        say(f"{config.name}: {spent}, exact match {history[-1][2]:.1%}")
     tokens, seconds, share = history[-1]
     return {
         "recipe": config.name.rpartition("-")[0],
@@ -87,20 +89,28 @@ def race(
     }
 
 
+def read(path: Path = BOARD) -> list[dict]:
+    """Read the leaderboard, the fastest that reached the goal first; empty when nothing has been run."""
+    return store.read(path)
+
+
 def enter(row: dict, path: Path = BOARD) -> list[dict]:
-    """Put a row on the leaderboard; the same recipe and seed on the same machine replace their old row."""
+    """Put a row on the leaderboard; the same recipe and seed on the same machine replace their old row.
+
+    Rows that reached the goal come first, by time; the others follow, by exact match.
+    """
 
     def key(r: dict) -> tuple:
         return r["recipe"], r["seed"], json.dumps(r["machine"], sort_keys=True)
 
-    rows = [r for r in store.read(path) if key(r) != key(row)] + [row]
-    rows.sort(key=lambda r: (not r["reached"], r["seconds"]))
+    rows = [r for r in read(path) if key(r) != key(row)] + [row]
+    rows.sort(key=lambda r: (not r["reached"], r["seconds"] if r["reached"] else -r["exact_match"]))
     store.write(path, rows)
     return rows
 
 
 def table(rows: list[dict]) -> str:
-    """Lay out the leaderboard, the fastest that reached the goal first."""
+    """Lay out the leaderboard as it is stored, and name the recipes that nobody has run."""
     if not rows:
         return "the leaderboard is empty"
     lines = [
@@ -113,4 +123,7 @@ def table(rows: list[dict]) -> str:
             f"{r['recipe']:22} {r['seed']:>4}  {r['exact_match']:>11.1%}  {r['tokens'] / 1e6:>8.2f}  "
             f"{r['seconds'] / 60:>7.1f}  {r['tokens_per_second']:>8,}  {machine}{mark}"
         )
+    entered = {r["recipe"] for r in rows}
+    if waiting := [name for name in recipes() if name not in entered]:
+        lines.append(f"not run yet: {', '.join(waiting)}")
     return "\n".join(lines)

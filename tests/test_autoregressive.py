@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from dlmlab import autoregressive
+from dlmlab.config import LLaDAConfig
 from dlmlab.cost import forward_flops
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.model import LLaDAModelLM
 from tests.mocks import ModelOf, RandomDenoiser
 
 V, MASK, EOS = 14, 13, 0

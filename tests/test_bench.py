@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from dlmlab import bench, cli, cost
-from dlmlab.bench import decode, growth, machine, precision, train, twin
+from dlmlab import bench, cli, cost, sampling
+from dlmlab.bench import decode, exact, growth, machine, precision, train, twin
 from dlmlab.bench.spread import ratios, spread, times
 from tests.tiny import tiny_model
 
@@ -50,7 +50,7 @@ def test_a_quick_run_stores_nothing(tmp_path, counted):
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(capsys):
-    with pytest.raises(ValueError, match="section gpu is unknown; known: machine, decode, twin"):
+    with pytest.raises(ValueError, match="section gpu is unknown; known: machine, exact, decode, twin"):
         bench.run(["gpu"])
     assert cli.main(["bench", "--only", "gpu"]) == 2
     assert "section gpu is unknown" in capsys.readouterr().err
@@ -105,6 +105,22 @@ def test_every_timed_method_is_judged_and_shown():
     assert all(name in text for name in decode.METHODS) and "identical tokens, 1: 4 of 4" in text
 
 
+def test_a_compiled_copy_writes_the_same_tokens():
+    model = tiny_model(mask_token_id=3, eos_token_id=0, max_sequence_length=64)
+    fast = exact.compiled(model, backend="eager")  # traced, not translated: needs no C++ compiler
+    prompts = [[1, 5, 9], [1, 7], [1, 8, 8, 8, 8, 2]]
+    ours, theirs = (sampling.sample(m, prompts, gen_length=6).ids for m in (fast, model))
+    assert torch.equal(ours, theirs) and fast is not model
+
+
+def test_the_exact_section_counts_identical_tokens_and_the_work_left_out():
+    section = exact.measure(quick=True, say=lambda line: None)
+    assert section["same_tokens"] == {"1": {exact.OURS: [2, 2]}, "8": {exact.OURS: [8, 8]}}
+    assert all(0.6 < share < 1 for share in section["work"].values())
+    text = "\n".join(exact.lines(section))
+    assert "identical: 2 of 2, 8 of 8" in text and "batch 8" in text
+
+
 def test_int8_changes_the_linear_layers_and_leaves_the_model_alone():
     model = tiny_model(vocab_size=40)
     small = precision.int8(model)
@@ -117,5 +133,23 @@ def test_int8_changes_the_linear_layers_and_leaves_the_model_alone():
 
 def test_the_table_of_training_shows_ratios_only():
     row = {"tokens_per_second": [1234.5, 1, 2], "share_of_peak": [0.5, 0.4, 0.6], "speed": [1.5, 1.4, 1.6]}
-    text = "\n".join(train.lines({"variants": {"compiled, bfloat16": row}}))
-    assert "1.50 x" in text and "50%" in text and "1234" not in text
+    text = "\n".join(train.lines({"variants": {"compiled": row}, "padding": 0.25}))
+    assert "1.50 x" in text and "50%" in text and "25%" in text and "1234" not in text
+
+
+def test_padding_is_what_follows_the_first_end_mark():
+    config = train.TrainConfig(name="tiny", rows=8)
+    share = train.padding(config)
+    rows = train.Batches(config)(0).targets
+    ends = (rows == train.Batches(config).tokenizer.eos_token_id).sum(1)
+    assert 0 < share < 0.6 and bool((ends >= 1).all())
+    assert train.padding(train.TrainConfig(name="tiny", attention="causal", rows=8)) < share
+
+
+def test_a_variant_differs_in_one_choice(tmp_path):
+    fused = train.VARIANTS["fused attention"].start(1, str(tmp_path))
+    plain = train.VARIANTS[train.BASE].start(1, str(tmp_path))
+    assert not fused.model.training and plain.model.training
+    sums = [run.train_step() for run in (fused, plain)]
+    assert sums[0][0] == pytest.approx(float(sums[1][0]), rel=1e-3)  # another kernel, the same loss
+    assert sum(len(v.options) + v.fused for v in train.VARIANTS.values()) == len(train.VARIANTS) - 1

@@ -9,8 +9,8 @@ from dlmlab.cache import BlockCache, Cache, DelayedCache, DualCache, PrefixCache
 from dlmlab.commit import EntropyBound, Factor, Fixed, Threshold
 from dlmlab.cost import cached_tokens
 from dlmlab.drift import drift, kinds, token_agreement
-from dlmlab.focus import Focus, choose, received
-from dlmlab.model import KV
+from dlmlab.focus import Focus, candidate_attention, choose
+from dlmlab.kv import KV
 from dlmlab.sampling import Sampler, sample
 from tests.mocks import RandomDenoiser
 from tests.tiny import one_thread as one_thread
@@ -253,10 +253,10 @@ def test_the_choice_is_the_steepest_and_their_left_neighbours():
 def test_received_attention_counts_candidates_only():
     q, k = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8)
     candidate = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]], dtype=torch.bool)
-    total = received(q, k, candidate)
+    total = candidate_attention(q, k, candidate)
     torch.testing.assert_close(total.sum(1), torch.tensor([16.0, 4.0]))  # heads x candidates
     assert (total[~candidate] == 0).all()
-    alone = received(q[:1, :, :4], k[:1, :, :4], candidate[:1, :4])
+    alone = candidate_attention(q[:1, :, :4], k[:1, :, :4], candidate[:1, :4])
     torch.testing.assert_close(total[:1, :4], alone)
 
 

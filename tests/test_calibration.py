@@ -237,6 +237,14 @@ def test_every_named_method_prunes(name):
         assert pruning.sparsity_of(out) == pytest.approx(share, abs=0.01)
 
 
+@pytest.mark.parametrize("name", ["heads", "layers"])
+def test_a_share_too_small_to_remove_anything_is_refused(name):
+    texts = methods.Texts(TOKENIZER, PROBLEMS[:3])
+    with pytest.raises(ValueError, match=f"sparsity=0.01 is less than one of the {name}: nothing would be removed"):
+        methods.apply(model(), name, 0.01, texts=texts)
+    assert methods.apply(model(), name, 0.0, texts=texts).num_parameters() == model().num_parameters()
+
+
 def test_sink_aware_methods_keep_n_of_m():
     texts = methods.Texts(TOKENIZER, PROBLEMS[:3])
     for name in ("sink-wanda", "sink-sparsegpt"):

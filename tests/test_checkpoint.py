@@ -210,6 +210,12 @@ def test_a_truncated_file_is_named(folder):
     assert "unreadable" in complaint(folder)
 
 
+def test_a_damaged_tokenizer_is_named_with_its_folder(folder):
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match=f"{folder.name}: no readable tokenizer: "):
+        load(folder)
+
+
 def test_a_pickle_is_never_read(folder):
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'exit 1'\ntR.")  # a pickle that would run a command

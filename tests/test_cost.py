@@ -8,8 +8,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from dlmlab.config import LLaDAConfig
 from dlmlab.cost import Ratio, forward_flops, kv_bytes, model_bytes, wall_ratios
-from dlmlab.model import KV, LLaDAConfig, LLaDAModelLM
+from dlmlab.kv import KV
+from dlmlab.model import LLaDAModelLM
 
 SHAPES = {
     "all heads": dict(d_model=24, n_heads=4, n_layers=2, mlp_hidden_size=40, vocab_size=11),

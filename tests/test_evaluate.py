@@ -9,8 +9,9 @@ from scipy.stats import norm
 
 from dlmlab import autoregressive
 from dlmlab.commit import Threshold
+from dlmlab.config import LLaDAConfig
 from dlmlab.evaluate import Proportion, accuracy, decode, next_result
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.model import LLaDAModelLM
 from dlmlab.sampling import Sampler
 from dlmlab.tasks import make_problem, solve, verify
 from dlmlab.tokenizer import build_tokenizer, encode_prompt

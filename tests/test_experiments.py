@@ -4,6 +4,7 @@ import pytest
 
 from dlmlab import drift, experiments, tasks
 from dlmlab.evaluate import Proportion, paired_difference
+from dlmlab.experiments import store
 
 
 def test_the_stored_table_holds_every_setting_once():
@@ -42,14 +43,7 @@ def test_a_setting_that_is_stored_is_not_run_again(tmp_path, monkeypatch):
 
     def run(setting, problems, seed):
         ran.append((setting.method, seed))
-        return {
-            "method": setting.method,
-            "sampler": repr(setting.sampler.commit),
-            "seed": seed,
-            "nfe": 1.0,
-            "gflop": 1.0,
-            "correct": "1",
-        }
+        return {"nfe": 1.0, "gflop": 1.0, "correct": "1"}
 
     monkeypatch.setattr(experiments.sampling, "run", run)
     monkeypatch.setattr(tasks, "load_split", lambda split: [None])
@@ -120,7 +114,7 @@ def test_a_table_of_notebook_04_holds_settings_once_and_over_the_same_problems(n
     found = [sum(all(row.get(k) == v for k, v in key.items()) for key in keys) for row in rows]
     alone = [row for row, n in zip(rows, found, strict=True) if n == 0]
     assert all(row.get("units") in ("dense", "layer") for row in alone), alone  # no setting that the code does not make
-    assert all(len(pruning.select(rows, **key)) == 1 for key in keys if pruning.measured(rows, **key))
+    assert all(len(store.select(rows, **key)) == 1 for key in keys if store.measured(rows, **key))
     assert len({len(row["nats"]) for row in rows if "nats" in row}) <= 1
 
 
@@ -152,7 +146,7 @@ def test_what_is_stored_is_not_measured_again_and_a_stop_loses_nothing(tmp_path)
         return (({"i": i}, lambda i=i: measure(i)) for i in range(3))
 
     with pytest.raises(RuntimeError, match="stopped"):
-        pruning.fill(path, jobs(), lambda line: None)
+        store.fill(path, jobs(), lambda line: None)
     assert [row["i"] for row in experiments.read(path)] == [0, 1]
-    pruning.fill(path, jobs(), lambda line: None)
+    store.fill(path, jobs(), lambda line: None)
     assert ran == [0, 1, 2, 2] and len(experiments.read(path)) == 3

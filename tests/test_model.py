@@ -4,7 +4,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, LlamaConfig, LlamaForCausalLM
 
-from dlmlab.model import KV, LLaDAConfig, LLaDAModelLM, attention_block, column_sums, count_parameters
+from dlmlab.config import LLaDAConfig, attention_block
+from dlmlab.kv import KV
+from dlmlab.model import LLaDAModelLM, column_sums, count_parameters
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")

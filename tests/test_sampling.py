@@ -10,8 +10,10 @@ import torch
 from scipy.stats import chisquare
 
 from dlmlab.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.config import LLaDAConfig
 from dlmlab.cost import forward_flops
-from dlmlab.model import KV, LLaDAConfig, LLaDAModelLM
+from dlmlab.kv import KV
+from dlmlab.model import LLaDAModelLM
 from dlmlab.sampling import Sampler, guided_logits, gumbel_argmax, left_pad, sample
 from tests.mocks import CountingDenoiser, ModelOf, OracleDenoiser, RandomDenoiser, ToyDenoiser, UniformDenoiser
 from tests.reference_sampler import reference_states

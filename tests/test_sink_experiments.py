@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from dlmlab import bottle, experiments, interventions, sinks, tasks
+from dlmlab.batches import TrainConfig
 from dlmlab.checkpoint import DATA, load
 from dlmlab.experiments import sink_growth
 from dlmlab.experiments import sinks as study
-from dlmlab.training import TrainConfig
 from tests.tiny import tiny_model
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dlmlab import cli, manifest, speedrun
-from dlmlab.training import TrainConfig
+from dlmlab.batches import TrainConfig
 
 TINY = dict(d_model=16, n_heads=2, n_layers=1, mlp_hidden_size=24, rows=4, compile=False, bf16=False, log_every=1)
 
@@ -51,8 +51,17 @@ def test_one_row_for_a_recipe_seed_and_machine_the_fastest_first(tmp_path):
     speedrun.enter(row, path)
     speedrun.enter(row | {"seconds": 50.0}, path)
     speedrun.enter(row | {"recipe": "b", "seconds": 20.0}, path)
-    rows = speedrun.enter(row | {"recipe": "c", "seconds": 1.0, "reached": False}, path)
-    assert [r["recipe"] for r in rows] == ["b", "a", "c"] and rows[1]["seconds"] == 50.0
+    speedrun.enter(row | {"recipe": "c", "seconds": 1.0, "reached": False, "exact_match": 0.3}, path)
+    rows = speedrun.enter(row | {"recipe": "d", "seconds": 9.0, "reached": False, "exact_match": 0.6}, path)
+    assert [r["recipe"] for r in rows] == ["b", "a", "d", "c"] and rows[1]["seconds"] == 50.0
+
+
+def test_the_table_names_the_recipes_that_nobody_has_run():
+    machine = {"processor": "x", "threads": 2}
+    row = {"recipe": "adamw", "seed": 0, "reached": False, "exact_match": 0.5, "tokens": 10, "machine": machine}
+    text = speedrun.table([row | {"seconds": 60.0, "tokens_per_second": 1}])
+    waiting = text.splitlines()[-1]
+    assert "(goal missed)" in text and waiting.startswith("not run yet: baseline") and "adamw" not in waiting
 
 
 def test_every_recipe_is_a_diffusion_model_of_the_same_size():

@@ -5,11 +5,13 @@ import json
 import pytest
 import torch
 
-from dlmlab import activations, adaptive, cost, positions, pruning, recovery, structured
+from dlmlab import activations, adaptive, cost, positions, pruning, recovery, sampling, structured
+from dlmlab.batches import TrainConfig
 from dlmlab.checkpoint import CheckpointError, load_model
-from dlmlab.model import LLaDAConfig, count_parameters
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import count_parameters
 from dlmlab.pruning import Recipe
-from dlmlab.training import TrainConfig
+from dlmlab.sampling import Sampler
 from tests.test_pruning import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
 
@@ -175,6 +177,13 @@ def test_the_switch_sends_each_row_to_its_model():
     assert torch.equal(out[0], logits(a, ids[:1])[0]) and torch.allclose(out[1:], logits(b, ids[1:]))
     with pytest.raises(ValueError, match="tau=1.5"):
         adaptive.Switched(a, b, tau=1.5)
+
+
+def test_a_switched_model_decodes_like_any_other():
+    m, prompts = model(), [[1, 5, 9], [1, 7]]
+    same = adaptive.Switched(m, m, tau=0.5, answer_length=6)
+    ours, theirs = (sampling.sample(net, prompts, gen_length=6, sampler=Sampler()) for net in (same, m))
+    assert torch.equal(ours.ids, theirs.ids)
 
 
 def test_two_masks_cost_the_union_and_their_bits():

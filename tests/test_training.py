@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import load_file
 
 from dlmlab import cli, tokenizer
+from dlmlab.batches import Batches, TrainConfig
 from dlmlab.checkpoint import load
 from dlmlab.model import LLaDAModelLM
 from dlmlab.noise import forward_process, low_discrepancy_times
 from dlmlab.tasks import solve, split_of
 from dlmlab.tokenizer import build_tokenizer
-from dlmlab.training import Batches, Run, TrainConfig, build_model, build_optimizers, plot_log, schedule
+from dlmlab.training import Run, build_model, build_optimizers, plot_log, schedule
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -188,7 +189,7 @@ def test_a_packed_row_holds_whole_training_problems_one_after_another():
 
 
 def test_packed_rows_read_their_problems_whole_wherever_they_are_cut():
-    short, long = (Batches(replace(PACKED, context=c))._packed(5 * 256 // c) for c in (64, 256))
+    short, long = (Batches(replace(PACKED, context=c))._packed(5 * 256 // c, 5) for c in (64, 256))
     assert short == long[:64]  # row 20 of 64 tokens and row 5 of 256 begin with the same seed
 
 
@@ -230,10 +231,10 @@ def test_every_next_token_of_a_packed_row_counts():
 
 def test_a_row_of_one_problem_is_treated_as_before_rows_could_hold_several():
     """Oracle: the rules for one problem, right of its answer mark and up to its first end mark."""
-    batches = Batches(TINY)
+    batches = Batches(replace(TINY, answer_only=((0, 1.0),)))
     for step in range(10):
         x0, draws = batches(step).targets, [torch.Generator().manual_seed(step) for _ in range(2)]
-        batch = batches._masked(x0, 1.0, 0.0, draws[0])
+        batch = batches._masked(x0, step, draws[0])
         torch.rand(len(x0), generator=draws[1])  # which rows mask the answer only: all
         t = low_discrepancy_times(len(x0), generator=draws[1])
         right = torch.arange(x0.shape[1])[None] > (x0 == ANSWER).int().argmax(1)[:, None]
@@ -249,7 +250,7 @@ def test_a_context_outside_the_model_is_refused(context):
 
 
 def test_packed_rows_refuse_suffix_masking():
-    with pytest.raises(ValueError, match="suffix masking is defined for one problem a row"):
+    with pytest.raises(ValueError, match="suffix and salient masks are defined for one problem a row"):
         replace(TINY, context=96, suffix=((0, 0.0), (10, 0.5)))
     assert replace(TINY, context=96, suffix=((0, 0.0),)).context == 96
 
@@ -370,6 +371,26 @@ def test_a_state_of_another_recipe_is_refused_by_the_name_of_the_key(key, value,
     Run(TINY, tmp_path).save()
     with pytest.raises(ValueError, match=f"other values of {key};"):
         Run(replace(TINY, **{key: value}), tmp_path).resume()
+
+
+def test_a_run_that_starts_causal_ends_as_a_diffusion_model(tmp_path):
+    causal, full = replace(TINY, attention="causal"), replace(TINY, causal_steps=2)
+    first, twin = Run(full, tmp_path / "a"), Run(causal, tmp_path / "b")
+    for _ in range(2):
+        torch.testing.assert_close(first.train_step(), twin.train_step())
+        assert first.model.config.attention == "full"  # whoever looks at the model sees what it is for
+    assert not torch.allclose(first.train_step(), twin.train_step())
+
+
+def test_a_state_from_before_an_option_existed_goes_on_with_its_default(tmp_path):
+    run = Run(TINY, tmp_path)
+    run.save()
+    state = torch.load(run.state_path, weights_only=True)
+    del state["config"]["context"]
+    torch.save(state, run.state_path)
+    assert Run(TINY, tmp_path).resume()
+    with pytest.raises(ValueError, match="other values of context;"):
+        Run(replace(TINY, context=32), tmp_path).resume()
 
 
 def test_what_changes_no_weight_may_change_between_runs(tmp_path):

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM
 
 SIZES = {
     "d_model": 32,

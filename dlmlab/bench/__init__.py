@@ -4,7 +4,7 @@ Decisions
 * Two durations are compared only when they were measured in the same round of the same process; a table shows medians
   and quartiles of these ratios, never seconds. Rates (GFLOP/s, tokens/s) stay in `data/bench.json`, with the machine
   they belong to.
-* One module a question: `machine`, `decode`, `twin`, `growth`, `precision`, `train`. Each runs alone
+* One module a question: `machine`, `exact`, `decode`, `twin`, `growth`, `precision`, `train`. Each runs alone
   (`--only decode`), and a finished section is not run again on the same machine (`--again` does).
 * Threads are fixed and stated. Nothing else should run: the first line says how busy the machine is.
 """
@@ -22,7 +22,7 @@ import torch
 from dlmlab.checkpoint import DATA
 
 PATH = DATA / "bench.json"
-SECTIONS = ("machine", "decode", "twin", "growth", "precision", "train")
+SECTIONS = ("machine", "exact", "decode", "twin", "growth", "precision", "train")
 ROUNDS = 7
 
 

@@ -14,7 +14,8 @@ from dlmlab import cost, sampling
 from dlmlab.bench import ROUNDS
 from dlmlab.bench.spread import spread
 from dlmlab.commit import Fixed
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM
 from dlmlab.sampling import Sampler
 
 SIZES = {

@@ -15,7 +15,8 @@ from dlmlab.bench import ROUNDS
 from dlmlab.bench.spread import ratios, times
 from dlmlab.checkpoint import load
 from dlmlab.commit import Threshold
-from dlmlab.model import LLaDAConfig, LLaDAModelLM
+from dlmlab.config import LLaDAConfig
+from dlmlab.model import LLaDAModelLM
 from dlmlab.sampling import Sampler
 
 HIDDEN = (384, 256, 128)  # feed-forward widths; LLaDA-mini has 512
