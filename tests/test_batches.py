@@ -62,8 +62,9 @@ def test_with_a_reach_only_the_first_masks_of_a_masked_tail_count():
     assert bool(near.weight.gather(1, first[:, None]).all())
 
 
-def test_a_reach_leaves_rows_with_independent_masks_alone():
-    options = dict(name="a", rows=8, answer_only=((0, 1.0),), suffix=((0, 0.0),))
+@pytest.mark.parametrize("salient", [0.0, 1.0])
+def test_a_reach_leaves_rows_that_are_not_masked_to_the_end_alone(salient):
+    options = dict(name="a", rows=8, answer_only=((0, 1.0),), salient=((0, salient),))
     whole, near = (Batches(TrainConfig(**options, reach=reach))(3) for reach in (0, 2))
     assert torch.equal(whole.weight, near.weight)
 
