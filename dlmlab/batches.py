@@ -4,8 +4,9 @@ Decisions
 * Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed
   sees the same ones.
 * Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
-  16: little padding, few shapes to compile. With `context`, a row is problem after problem, cut at that length, and
-  every token sees the others of its row: the usual packing of language-model training.
+  16: few shapes to compile, and still a fifth of the tokens is padding (`bench --only train`). With `context`, a row
+  is problem after problem, cut at that length, and every token sees the others of its row: the usual packing of
+  language-model training.
 """
 
 import itertools
