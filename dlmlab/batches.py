@@ -75,6 +75,9 @@ class TrainConfig:
         check_plan("answer_only", self.answer_only, most=1.0)
         check_plan("suffix", self.suffix, most=1.0)
         check_plan("salient", self.salient, most=1.0)
+        for start in sorted({start for start, _ in (*self.suffix, *self.salient)}):
+            if (both := at(self.suffix, start) + at(self.salient, start)) > 1:
+                raise ValueError(f"suffix and salient together are {both:g} at step {start}: shares of the same rows")
         check_plan("max_equations", self.max_equations, least=1, most=len(STEP_WEIGHTS))
         if self.lr_plan:
             check_plan("lr_plan", self.lr_plan)

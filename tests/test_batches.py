@@ -79,6 +79,7 @@ def test_the_first_steps_are_those_of_an_autoregressive_model():
 
 
 @pytest.mark.parametrize("options, message", [
+    ({"suffix": ((0, 0.2), (9, 0.8)), "salient": ((0, 0.4),)}, "suffix and salient together are 1.2 at step 9"),
     ({"reach": -1}, "reach=-1"), ({"causal_steps": -1}, "causal_steps=-1 must be >= 0"),
     ({"causal_steps": 5, "attention": "causal"}, "causal_steps=5 prepares a model with attention 'full' only"),
 ])  # fmt: skip
