@@ -25,6 +25,20 @@ def test_three_seeds_of_the_same_problems_do_not_shrink_the_interval():
     assert three["seeds"] == 3 and three["spread"] == 0
 
 
+@pytest.mark.parametrize(
+    "measure, fill_of",
+    [("necessity", experiments.sinks), ("samples", experiments.objective), ("bottles", experiments.sink_growth)]
+    + [("front", experiments.caches), ("sampling_frontier", experiments.sampling)],
+)
+def test_no_row_of_a_finished_table_is_asked_for_again(monkeypatch, measure, fill_of):
+    def check(path, jobs, say):
+        keys = [key for key, _ in jobs]
+        assert keys and all(len(store.select(store.read(path), **key)) == 1 for key in keys)
+
+    monkeypatch.setattr(store, "fill", check)
+    getattr(fill_of, measure)()
+
+
 def test_the_spread_is_between_seeds():
     rows = [
         {"method": "m", "sampler": "s", "nfe": 4.0, "gflop": 1.0, "seed": i, "correct": c}
