@@ -5,7 +5,7 @@ import functools
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,8 @@ TOOLS = {
     "ipykernel": "the kernel of every notebook",
     "numpy": "torch needs it for tensor.numpy()",
     "ruff": "make lint",
+    "accelerate": "the Trainer of transformers asks for it",
+    "peft": "LoRA adapters on our models, as other people's code adds them",
 }
 
 
@@ -47,6 +49,19 @@ def constraints() -> dict[str, Version]:
     pins = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
     assert all(re.fullmatch(r"==[^*]+", str(pin.specifier)) for pin in pins), "every constraint is one exact version"
     return {canonicalize_name(pin.name): Version(str(pin.specifier)[2:]) for pin in pins}
+
+
+def oldest_python() -> Version:
+    """Read the minimum of `requires-python`, as the version that a pip of that Python compares: 3.11 is 3.11.0."""
+    [minimum] = [s.version for s in SpecifierSet(PROJECT["requires-python"]) if s.operator == ">="]
+    return Version(minimum)
+
+
+def refusing(pins: dict[str, Version], python: Version, installed) -> list[str]:
+    """Name the pins whose distribution, installed in just that version, says that it does not run on this Python."""
+    metadata = [d.metadata for d in installed if pins.get(canonicalize_name(d.metadata["Name"])) == Version(d.version)]
+    asked = {f"{m['Name']}=={m['Version']}": m["Requires-Python"] for m in metadata}
+    return [f"{name} asks for {spec}" for name, spec in asked.items() if python not in SpecifierSet(spec or "")]
 
 
 def imports_by_file() -> dict[str, set[str]]:
@@ -85,6 +100,22 @@ def test_conda_itself_brings_only_python_and_pip():
 def test_tested_version_is_in_the_allowed_range(requirement):
     tested = constraints()[canonicalize_name(requirement.name)]
     assert tested in requirement.specifier, f"constraints.txt tests {tested}, pyproject.toml allows {requirement}"
+
+
+def test_every_pin_installs_on_the_oldest_python_we_declare():
+    bad = refusing(constraints(), oldest_python(), distributions())
+    assert not bad, f"pip on Python {oldest_python()} refuses them: {bad}"
+
+
+def test_a_pin_that_needs_a_later_patch_of_python_is_found(tmp_path):
+    for name, asked in {"late": ">=3.11.5", "fine": ">=3.9", "other": ">=3.12", "silent": ""}.items():
+        line = f"Requires-Python: {asked}\n" * bool(asked)
+        (tmp_path / f"{name}-1.dist-info").mkdir()
+        text = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{line}"
+        (tmp_path / f"{name}-1.dist-info" / "METADATA").write_text(text, encoding="utf-8")
+    pins = {"late": Version("1"), "fine": Version("1"), "other": Version("2"), "silent": Version("1")}
+    bad = refusing(pins, Version("3.11.0"), distributions(path=[str(tmp_path)]))
+    assert bad == ["late==1 asks for >=3.11.5"]
 
 
 def test_torch_has_an_upper_bound():
