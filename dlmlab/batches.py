@@ -97,7 +97,7 @@ class TrainConfig:
     @classmethod
     def read(cls, path: str | Path) -> "TrainConfig":
         """Read a TOML file. Raises `ValueError` naming the file and the unknown key, wrong type or bad value."""
-        values = tomllib.loads(Path(path).read_text())
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         types = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(values.keys() - types.keys()):
             raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(types))}")

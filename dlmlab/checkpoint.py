@@ -17,8 +17,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from dlmlab.config import LLaDAConfig
 from dlmlab.model import LLaDAModelLM
+from dlmlab.paths import DATA
 
-DATA = Path(__file__).resolve().parents[1] / "data"
 HUB_IDS = ("GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-1.5")
 LLADA_MASK = "<|mdm_mask|>"  # the 8B tokenizer knows the token but does not call it its mask token
 
@@ -113,7 +113,7 @@ def find(name: str | Path) -> Path:
 def read_config(folder: Path) -> LLaDAConfig:
     """Read `config.json`. Raises `CheckpointError` when it describes another architecture."""
     try:
-        values = json.loads((folder / "config.json").read_text())
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise CheckpointError(f"{folder}/config.json: unreadable: {error}") from error
     if values.get("model_type") != "llada" or values.get("num_experts"):

@@ -110,15 +110,19 @@ def evaluate(args) -> None:
         }
         steps = {str(k): [v.hits, v.n] for k, v in result.by_steps().items()}
         Path(args.json).write_text(
-            json.dumps(numbers | {"by_steps": steps, "mean_nfe": result.mean_nfe}, indent=2) + "\n"
+            json.dumps(numbers | {"by_steps": steps, "mean_nfe": result.mean_nfe}, indent=2) + "\n",
+            encoding="utf-8",
+            newline="\n",
         )
 
 
 def measure(args) -> None:
-    from dlmlab.experiments import EXPERIMENTS
+    from dlmlab.experiments import EXPERIMENTS, RESULTS
+    from dlmlab.paths import to_write
 
     if args.name not in EXPERIMENTS:
         raise ValueError(f"experiment {args.name!r} is unknown; known: {', '.join(EXPERIMENTS)}")
+    to_write(RESULTS)
     EXPERIMENTS[args.name](functools.partial(print, flush=True))
 
 
@@ -139,10 +143,12 @@ def speedrun(args) -> None:
 
     from dlmlab import speedrun as sr
     from dlmlab import tables
+    from dlmlab.paths import to_write
 
     say = functools.partial(print, flush=True)
     if args.recipe:
         config = sr.recipe(args.recipe, args.seed)
+        to_write(sr.BOARD)
         with tempfile.TemporaryDirectory() as folder:
             sr.enter(sr.race(config, Path(folder), minutes=args.minutes, say=say))
         tables.write()
@@ -261,6 +267,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run a command; a mistake of the user is one line on stderr and exit status 2."""
     args = build_parser().parse_args(argv)
+    if hasattr(sys.stdout, "reconfigure"):  # a redirected Windows console writes cp1252, which has no box for a mask
+        sys.stdout.reconfigure(errors="replace")
     try:
         args.function(args)
     except (ValueError, FileNotFoundError) as error:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
-from dlmlab.checkpoint import DATA
 from dlmlab.config import LLaDAConfig
 from dlmlab.model import LLaDAModelLM
+from dlmlab.paths import DATA
 
 TIMING = DATA / "timing.json"
 
@@ -66,7 +66,7 @@ def report(timing: Path = TIMING) -> str:
     lines = [f"{key:15} {value}" for key, value in fingerprint().items()]
     lines.append(f"{'one forward':15} {here:.1f} ms (16 x 64 tokens)")
     if timing.exists():
-        known = json.loads(timing.read_text())
+        known = json.loads(timing.read_text(encoding="utf-8"))
         ratio = here / known["forward_ms"]
         lines += [
             "",
@@ -79,9 +79,11 @@ def report(timing: Path = TIMING) -> str:
 def write_timing(seconds: dict[str, float], timing: Path = TIMING) -> None:
     """Store how long notebooks took here; entries of other notebooks stay only if made on a machine of the same speed
     (within a third)."""
-    here, old = forward_milliseconds(), json.loads(timing.read_text()) if timing.exists() else None
+    here, old = forward_milliseconds(), json.loads(timing.read_text(encoding="utf-8")) if timing.exists() else None
     same = old is not None and 0.75 < here / old["forward_ms"] < 1.33
     notebooks = (old["notebooks"] if same else {}) | {name: round(s, 1) for name, s in seconds.items()}
     timing.write_text(
-        json.dumps({"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True) + "\n"
+        json.dumps({"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True) + "\n",
+        encoding="utf-8",
+        newline="\n",
     )

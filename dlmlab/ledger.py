@@ -22,6 +22,8 @@ import re
 import tempfile
 from pathlib import Path
 
+from dlmlab.paths import DATA, to_write
+
 SPAN = re.compile(r"<!--ledger:(?P<id>[^:\s]+):(?P<format>[^\n]*?)-->(?P<value>[^\n]*?)<!--/-->")
 ID = re.compile(r"[\w.\-]+")
 BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*")
@@ -33,8 +35,8 @@ class LedgerError(ValueError):
 
 
 def ledger_path() -> Path:
-    """Give the path of the ledger file: DLMLAB_LEDGER, else `data/ledger.json` of this repository."""
-    return Path(os.environ.get("DLMLAB_LEDGER") or Path(__file__).resolve().parents[1] / "data" / "ledger.json")
+    """Give the path of the ledger file: DLMLAB_LEDGER, else `data/ledger.json` of the course."""
+    return Path(os.environ.get("DLMLAB_LEDGER") or DATA / "ledger.json")
 
 
 def load(path: Path | None = None) -> dict[str, dict]:
@@ -45,10 +47,10 @@ def load(path: Path | None = None) -> dict[str, dict]:
 
 def save(entries: dict[str, dict], path: Path | None = None) -> None:
     """Write the ledger in one step, sorted by id, so that a killed process leaves the old file or the new one."""
-    path = path or ledger_path()
+    path = to_write(path or ledger_path())
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".ledger-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
         file.write(json.dumps(entries, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
     os.chmod(temporary, 0o644)  # mkstemp makes it private
     os.replace(temporary, path)

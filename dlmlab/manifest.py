@@ -9,9 +9,10 @@ import json
 from pathlib import Path
 
 from dlmlab.batches import TrainConfig
-from dlmlab.checkpoint import DATA, load, shipped
+from dlmlab.checkpoint import load, shipped
 from dlmlab.evaluate import Proportion
 from dlmlab.model import count_parameters
+from dlmlab.paths import DATA, to_write
 
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
@@ -44,8 +45,8 @@ def how(name: str) -> str:
 
 def entries(folder: Path = DATA) -> dict[str, dict]:
     """Describe every file of `data/`, by name."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and not any(part.startswith(".") for part in p.parts))
-    names = [p.relative_to(folder).as_posix() for p in files]
+    files = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    names = sorted(p.as_posix() for p in files if not any(part.startswith(".") for part in p.parts))
     return {
         name: {
             "sha256": sha256(folder / name),
@@ -62,8 +63,8 @@ def model_card(name: str) -> str:
     """Write the card of a shipped model from its recipe, its log and its evaluation."""
     folder = DATA / name
     config = TrainConfig.read(folder / "training.toml")
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-    test = json.loads((folder / "evaluation.json").read_text())
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    test = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
     share = Proportion(test["hits"], test["n"])
     steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
     kind = "masked diffusion (full attention)" if config.attention == "full" else "autoregressive (causal attention)"
@@ -90,11 +91,13 @@ those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and noth
 
 ![Training loss against tokens](loss.png)
 
-{notes.read_text() if notes.exists() else ""}"""
+{notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
 
 
 def write(folder: Path = DATA) -> None:
     """Write the model cards, then the manifest."""
     for name in shipped():
-        (folder / name / "README.md").write_text(model_card(name).rstrip() + "\n")
-    (folder / "MANIFEST.json").write_text(json.dumps(entries(folder), indent=1, sort_keys=True) + "\n")
+        card = to_write(folder / name / "README.md")
+        card.write_text(model_card(name).rstrip() + "\n", encoding="utf-8", newline="\n")
+    text = json.dumps(entries(folder), indent=1, sort_keys=True) + "\n"
+    (folder / "MANIFEST.json").write_text(text, encoding="utf-8", newline="\n")

@@ -18,9 +18,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from dlmlab import doctor, ledger, tables
+from dlmlab import doctor, ledger, paths, tables
 
-ROOT = Path(__file__).resolve().parents[1]
 CELL_TIMEOUT = 300  # seconds; generous, because the budgets are enforced by the tests
 WIDGET_STATE_LIMIT = 100_000  # bytes
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
@@ -29,18 +28,19 @@ KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "nam
 LANGUAGE_INFO = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python", "pygments_lexer": "ipython3"}
 
 
-def refresh(notebooks: list[Path] | None = None, *, root: Path = ROOT) -> dict[str, dict]:
+def refresh(notebooks: list[Path] | None = None, *, root: Path | None = None) -> dict[str, dict]:
     """Execute the notebooks (default: all), rewrite ledger and README, and return the new ledger.
 
     An entry survives only if a notebook recorded it now, or belongs to a notebook that exists and was not asked for.
     Raises: `nbclient.exceptions.CellExecutionError` when a cell fails (that notebook, the ledger and README stay as
-    they were); `ledger.LedgerError` when two notebooks record one id.
+    they were); `ledger.LedgerError` when two notebooks record one id; `ValueError` outside a checkout (`root`).
     """
-    every = sorted(path.resolve() for path in (root / "notebooks").glob("*.ipynb"))
+    root = paths.checkout() if root is None else root
+    every = [paths.to_write(path.resolve()) for path in paths.notebooks(root)]
     chosen = every if notebooks is None else [Path(path).resolve() for path in notebooks]
     if not chosen:
         raise ValueError(f"there is no notebook in {root / 'notebooks'}")
-    path = root / "data" / "ledger.json"
+    path = paths.to_write(root / "data" / "ledger.json")
     others = {notebook.name for notebook in set(every) - set(chosen)}
     entries = {id: entry for id, entry in ledger.load(path).items() if entry["notebook"] in others}
     seconds = {}
@@ -140,5 +140,5 @@ def _write_if_changed(path: Path, text: str) -> None:
     if path.exists() and path.read_text(encoding="utf-8") == text:
         return
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
     os.replace(temporary, path)

@@ -22,9 +22,9 @@ import torch
 from dlmlab import evaluate, tasks
 from dlmlab.batches import TrainConfig
 from dlmlab.bench import fingerprint
-from dlmlab.checkpoint import DATA
 from dlmlab.commit import Threshold
 from dlmlab.experiments import store
+from dlmlab.paths import DATA
 from dlmlab.sampling import Sampler
 from dlmlab.tokenizer import build_tokenizer
 from dlmlab.training import Run

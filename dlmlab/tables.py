@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from dlmlab import bench, speedrun
+from dlmlab import bench, paths, speedrun
 
-README = Path(__file__).resolve().parents[1] / "README.md"
 SPAN = re.compile(r"<!--table:(?P<name>\w+)-->\n.*?<!--/table-->", re.DOTALL)
 
 
@@ -41,6 +40,7 @@ def render(markdown: str, tables: dict[str, Callable[[], str]] | None = None) ->
     return SPAN.sub(fill, markdown)
 
 
-def write(readme: Path = README) -> None:
-    """Rewrite the tables of README in place."""
-    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8")
+def write(readme: Path | None = None) -> None:
+    """Rewrite the tables of README in place. Raises `ValueError` outside a checkout."""
+    readme = paths.to_write(readme or paths.checkout() / "README.md")
+    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")

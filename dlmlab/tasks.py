@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from dlmlab.frames import DISTRACTORS, NAMES, SITUATIONS, Frame, Situation
+from dlmlab.paths import DATA, to_write
 
 MAX_NUMBER = 99
 STEP_WEIGHTS = (0.22, 0.26, 0.24, 0.16, 0.12)  # share of problems with 1, 2, 3, 4, 5 equations
@@ -341,7 +342,6 @@ def verify(question: str, text: str) -> Verdict:
 # ------------------------------------------------------------------------------------------------ splits on disk
 
 SPLIT_SIZES = {"calibration": 512, "validation": 500, "test": 500}
-DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def build_split(split: str, *, seed: int = 0) -> list[Problem]:
@@ -357,10 +357,10 @@ def build_split(split: str, *, seed: int = 0) -> list[Problem]:
 
 def write_splits(folder: Path = DATA / "mini-gsm", *, seed: int = 0) -> None:
     """Write the three held-out splits as JSON lines."""
-    folder.mkdir(parents=True, exist_ok=True)
+    to_write(folder).mkdir(parents=True, exist_ok=True)
     for split in SPLIT_SIZES:
         lines = [json.dumps(asdict(p)) for p in build_split(split, seed=seed)]
-        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
 def load_split(split: str, folder: Path = DATA / "mini-gsm") -> list[Problem]:
@@ -369,5 +369,5 @@ def load_split(split: str, folder: Path = DATA / "mini-gsm") -> list[Problem]:
         raise ValueError(
             f"split {split!r} is not on disk; known: {', '.join(SPLIT_SIZES)} (train is streamed: tasks.stream)"
         )
-    with open(folder / f"{split}.jsonl") as lines:
+    with open(folder / f"{split}.jsonl", encoding="utf-8") as lines:
         return [Problem(**json.loads(line)) for line in lines]

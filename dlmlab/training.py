@@ -235,7 +235,8 @@ class Run:
         folder = Path(folder)
         self.model.save_pretrained(folder)
         save_tokenizer(folder)
-        (folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in self.log))
+        lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
+        (folder / "log.jsonl").write_text(lines, encoding="utf-8", newline="\n")
         plot_log(self.log, self.config.name, folder / "loss.png")
 
 

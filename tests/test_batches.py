@@ -27,21 +27,21 @@ from dlmlab.batches import Batches, TrainConfig, at, check_plan
 )
 def test_a_mistake_in_a_recipe_is_named(tmp_path, line, message):
     path = tmp_path / "a.toml"
-    path.write_text(f'name = "a"\n{line}\n')
+    path.write_text(f'name = "a"\n{line}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         TrainConfig.read(path)
 
 
 def test_a_recipe_without_a_name_is_refused_with_its_file(tmp_path):
     path = tmp_path / "b.toml"
-    path.write_text("tokens = 5\n")
+    path.write_text("tokens = 5\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"b\.toml: .*'name'"):
         TrainConfig.read(path)
 
 
 def test_whole_numbers_stand_for_fractions_and_plans_become_tuples(tmp_path):
     path = tmp_path / "c.toml"
-    path.write_text('name = "c"\nlr = 1\nlr_plan = [[0, 1], [10, 0]]\n')
+    path.write_text('name = "c"\nlr = 1\nlr_plan = [[0, 1], [10, 0]]\n', encoding="utf-8")
     config = TrainConfig.read(path)
     assert config.lr == 1.0 and isinstance(config.lr, float) and config.lr_plan == ((0, 1.0), (10, 0.0))
 

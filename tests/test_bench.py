@@ -32,7 +32,7 @@ def test_a_finished_section_is_not_run_again_and_says_how_long_it_took(tmp_path,
     path, said = tmp_path / "bench.json", []
     bench.run(["twin"], path=path, say=said.append)
     bench.run(["twin", "growth"], path=path, say=said.append)
-    assert len(counted) == 2 and set(json.loads(path.read_text())["sections"]) == {"twin", "growth"}
+    assert len(counted) == 2 and set(json.loads(path.read_text(encoding="utf-8"))["sections"]) == {"twin", "growth"}
     assert sum("twin (0.0 minutes)" in line for line in said) == 2
     bench.run(["twin"], path=path, again=True, say=said.append)
     assert len(counted) == 3
@@ -40,7 +40,7 @@ def test_a_finished_section_is_not_run_again_and_says_how_long_it_took(tmp_path,
 
 def test_numbers_of_another_machine_are_not_kept(tmp_path, counted):
     path = tmp_path / "bench.json"
-    path.write_text(json.dumps({"machine": {"cores": 1000}, "sections": {"twin": {}}}))
+    path.write_text(json.dumps({"machine": {"cores": 1000}, "sections": {"twin": {}}}), encoding="utf-8")
     assert set(bench.run(["growth"], path=path, say=lambda line: None)["sections"]) == {"growth"}
 
 

@@ -79,7 +79,7 @@ def spoil(folder, change):
 
 def set_config(folder, **values):
     path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
 
 
 def complaint(folder) -> str:
@@ -115,9 +115,9 @@ def test_dtype_sets_the_weights_not_the_logits(folder):
 def test_an_8b_style_folder_loads_and_its_code_is_not_run(folder, knocks):
     model = tiny_model(vocab_size=V, embedding_size=V + 3, n_kv_heads=4, max_sequence_length=64, rope_theta=500000.0)
     save_file(model.state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(LLADA_8B_STYLE))
+    (folder / "config.json").write_text(json.dumps(LLADA_8B_STYLE), encoding="utf-8")
     for name in ("configuration_llada.py", "modeling_llada.py"):
-        (folder / name).write_text("raise SystemExit('code of the checkpoint was run')")
+        (folder / name).write_text("raise SystemExit('code of the checkpoint was run')", encoding="utf-8")
     loaded = load(folder).model
     assert type(loaded).__module__ == "dlmlab.model" and loaded.config.attention == "full"
     with torch.no_grad():
@@ -211,7 +211,7 @@ def test_a_truncated_file_is_named(folder):
 
 
 def test_a_damaged_tokenizer_is_named_with_its_folder(folder):
-    (folder / "tokenizer.json").write_text("{")
+    (folder / "tokenizer.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match=f"{folder.name}: no readable tokenizer: "):
         load(folder)
 
@@ -257,7 +257,7 @@ def test_a_tokenizer_with_another_mask_is_refused(folder):
 
 def test_an_unknown_name_lists_the_known_ones_without_the_network(knocks, monkeypatch, tmp_path):
     (tmp_path / "some-mini").mkdir()
-    (tmp_path / "some-mini" / "config.json").write_text("{}")
+    (tmp_path / "some-mini" / "config.json").write_text("{}", encoding="utf-8")
     monkeypatch.setattr(checkpoint, "DATA", tmp_path)
     with pytest.raises(ValueError, match="'llada-mimi'; shipped: some-mini;.*GSAI-ML/LLaDA-8B-Base"):
         load("llada-mimi")
@@ -316,13 +316,13 @@ def test_a_hub_download_takes_no_pickle_and_no_code(folder, monkeypatch):
     + [("input_emb_norm", True), ("layer_norm_with_affine", False), ("tie_word_embeddings", True)],
 )
 def test_a_config_that_asks_for_what_the_model_does_not_do_is_refused(tmp_path, key, value):
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llada", key: value}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llada", key: value}), encoding="utf-8")
     with pytest.raises(CheckpointError, match=key):
         checkpoint.read_config(tmp_path)
 
 
 def test_a_broken_config_names_its_folder(tmp_path):
-    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "config.json").write_text("{", encoding="utf-8")
     with pytest.raises(CheckpointError, match="config.json: unreadable"):
         checkpoint.read_config(tmp_path)
 

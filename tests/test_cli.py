@@ -47,13 +47,13 @@ def test_generate_answers_and_judges(capsys):
 def test_evaluate_prints_intervals_and_writes_numbers(tmp_path, capsys):
     path = tmp_path / "numbers.json"
     assert cli.main(["evaluate", "llada-mini", "--limit", "4", "--steps", "2", "--json", str(path)]) == 0
-    numbers = json.loads(path.read_text())
+    numbers = json.loads(path.read_text(encoding="utf-8"))
     assert numbers["n"] == 4 and numbers["mean_nfe"] == 2
     assert "exact match" in capsys.readouterr().out
 
 
 def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
-    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     run, model = tmp_path / "run", tmp_path / "model"
     assert cli.main(["train", "--config", str(tmp_path / "tiny.toml"), "--out", str(run), "--export", str(model)]) == 0
     assert {"model.safetensors", "config.json", "log.jsonl", "loss.png"} <= {p.name for p in model.iterdir()}
@@ -64,7 +64,7 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
 def test_the_doctor_projects_by_the_speed_of_a_forward(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
     timing = tmp_path / "timing.json"
-    timing.write_text(json.dumps({"forward_ms": 10.0, "notebooks": {"00_start_here.ipynb": 12.0}}))
+    timing.write_text(json.dumps({"forward_ms": 10.0, "notebooks": {"00_start_here.ipynb": 12.0}}), encoding="utf-8")
     report = doctor.report(timing)
     assert "3.0 x" in report and "36 s" in report and "torch" in report
 
@@ -74,10 +74,10 @@ def test_timings_of_a_machine_of_another_speed_are_dropped(tmp_path, monkeypatch
     monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 10.0)
     doctor.write_timing({"a": 1.0}, timing)
     doctor.write_timing({"b": 2.0}, timing)
-    assert json.loads(timing.read_text())["notebooks"] == {"a": 1.0, "b": 2.0}
+    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"a": 1.0, "b": 2.0}
     monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
     doctor.write_timing({"b": 6.0}, timing)
-    assert json.loads(timing.read_text())["notebooks"] == {"b": 6.0}
+    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"b": 6.0}
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from dlmlab import paths
 from tests.notebooks.cells import labelled, parsed, read
 from tests.notebooks.gates_code import imported_modules
 
@@ -68,7 +69,7 @@ def imports_by_file() -> dict[str, set[str]]:
     """Collect the third-party modules that each Python file and each notebook imports."""
     files = [ROOT / "conftest.py", *(ROOT / "dlmlab").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
     found = {path: imported_modules(ast.parse(path.read_text(encoding="utf-8"))) for path in files}
-    for path in (ROOT / "notebooks").glob("*.ipynb"):
+    for path in paths.notebooks(ROOT):
         found[path] = set().union(*(imported_modules(parsed(cell)) for _, cell in labelled(read(path), "code")))
     local = OURS | sys.stdlib_module_names | {"."}
     return {str(path.relative_to(ROOT)): modules - local for path, modules in found.items()}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dlmlab import ledger
+from dlmlab import ledger, paths
 from dlmlab.ledger import LedgerError, record, render
 from tests.notebooks.cells import labelled, parsed, read
 
 ROOT = Path(__file__).resolve().parents[1]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = paths.notebooks(ROOT)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_refresh_writes_value_tolerance_note_notebook_and_bound(file, monkeypa
     made = {"value": 3.0, "tol": 0.5, "note": "wall ratio", "notebook": "02_x.ipynb", "bound": ">1"}
     assert entries["02.ratio"] == made and entries["01.accuracy"]["value"] == 0.8
     record("00.first", 1, tol=0.5)
-    assert list(json.loads(file.read_text())) == ["00.first", "01.accuracy", "01.ratio", "02.ratio"]
+    assert list(json.loads(file.read_text(encoding="utf-8"))) == ["00.first", "01.accuracy", "01.ratio", "02.ratio"]
     assert [path.name for path in file.parent.iterdir()] == ["ledger.json"]  # no temporary file is left
 
 

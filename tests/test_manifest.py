@@ -9,7 +9,7 @@ from dlmlab.checkpoint import DATA, shipped
 
 
 def test_every_file_has_its_checksum_and_its_command():
-    stored = json.loads((DATA / "MANIFEST.json").read_text())
+    stored = json.loads((DATA / "MANIFEST.json").read_text(encoding="utf-8"))
     assert stored == manifest.entries()
 
 
@@ -21,7 +21,7 @@ def test_a_file_that_nothing_makes_is_refused():
 def test_the_model_cards_are_up_to_date():
     assert shipped() == ["llada-mini", "llama-mini"]
     for name in shipped():
-        assert (DATA / name / "README.md").read_text() == manifest.model_card(name).rstrip() + "\n"
+        assert (DATA / name / "README.md").read_text(encoding="utf-8") == manifest.model_card(name).rstrip() + "\n"
 
 
 def test_no_shipped_file_is_larger_than_12_mb():

@@ -26,7 +26,7 @@ def write_notebook(root: Path, name: str, *sources: str, quote: str = "Title") -
 def root(tmp_path) -> Path:
     """Give a small course: one notebook that records `00.a`, a README that quotes it, a ledger with a forgotten id."""
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "README.md").write_text(QUOTE.format(id="00.a"))
+    (tmp_path / "README.md").write_text(QUOTE.format(id="00.a"), encoding="utf-8")
     write_notebook(tmp_path, "00_a.ipynb", RECORD.format(id="00.a", value=0.5), "1 + 1", quote=QUOTE.format(id="00.a"))
     stale = {"value": 1.0, "tol": 0.1, "note": "", "notebook": "00_a.ipynb"}
     ledger.save(
@@ -43,7 +43,7 @@ def test_refresh_of_all_then_of_one(root, capsys):
     refresh(root=root)
     made = {"value": 0.5, "tol": 0.01, "note": "", "notebook": "00_a.ipynb"}
     assert entries(root) == {"00.a": made}, "ids that nothing records any more must go"
-    assert (root / "README.md").read_text() == "Accuracy is <!--ledger:00.a:.2f-->0.50<!--/-->."
+    assert (root / "README.md").read_text(encoding="utf-8") == "Accuracy is <!--ledger:00.a:.2f-->0.50<!--/-->."
     nb = nbformat.read(root / "notebooks/00_a.ipynb", as_version=4)
     assert [cell.execution_count for cell in nb.cells[1:]] == [1, 2]
     assert nb.cells[2].outputs[0].data["text/plain"] == "2"

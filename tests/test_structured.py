@@ -84,8 +84,8 @@ def test_a_config_that_contradicts_the_tensors_is_a_checkpoint_error(tmp_path, k
     structured.remove_units(
         structured.remove_units(model(), "neurons", {1: [0, 1]}), "heads", {0: [0]}
     ).save_pretrained(tmp_path)
-    values = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(values | {key: value}))
+    values = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(values | {key: value}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="layer_|blocks"):
         load_model(tmp_path)
 

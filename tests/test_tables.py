@@ -2,8 +2,9 @@
 
 import pytest
 
-from dlmlab import tables
+from dlmlab import paths, tables
 
+README = paths.checkout() / "README.md"
 PAGE = "before\n<!--table:a-->\nold\n\n<!--/table-->\nafter <!--table:b-->\n<!--/table-->"
 
 
@@ -19,7 +20,7 @@ def test_an_unknown_table_is_refused():
 
 
 def test_readme_shows_what_was_measured_last():
-    text = tables.README.read_text(encoding="utf-8")
+    text = README.read_text(encoding="utf-8")
     assert {match["name"] for match in tables.SPAN.finditer(text)} >= {"exact", "decode", "twin", "train", "speedrun"}
     assert text == tables.render(text), "README is older than data/bench.json or data/speedrun.json: make refresh"
 
@@ -31,12 +32,12 @@ def test_a_section_that_was_not_measured_on_this_machine_says_so(monkeypatch):
 
 
 def test_readme_shows_no_table_that_is_missing():
-    assert "not measured" not in tables.README.read_text(encoding="utf-8")
+    assert "not measured" not in README.read_text(encoding="utf-8")
 
 
 def test_writing_changes_the_page_in_place(tmp_path, monkeypatch):
     page = tmp_path / "README.md"
-    page.write_text("<!--table:speedrun-->\n<!--/table-->\n")
+    page.write_text("<!--table:speedrun-->\n<!--/table-->\n", encoding="utf-8")
     monkeypatch.setattr(tables.speedrun, "read", list)
     tables.write(page)
-    assert "the leaderboard is empty" in page.read_text()
+    assert "the leaderboard is empty" in page.read_text(encoding="utf-8")

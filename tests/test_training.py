@@ -53,9 +53,13 @@ def same_batch(a, b) -> bool:
     return all(torch.equal(getattr(a, k), getattr(b, k)) for k in ("inputs", "targets", "weight"))
 
 
+def stored_log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
 def write_toml(path: Path, config: TrainConfig) -> Path:
     # JSON's numbers, strings, booleans and lists are also TOML's.
-    path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in asdict(config).items()))
+    path.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in asdict(config).items()), encoding="utf-8")
     return path
 
 
@@ -264,7 +268,7 @@ def test_a_recipe_survives_the_trip_through_toml(tmp_path):
 
 
 def test_an_unknown_key_is_named_with_the_known_ones(tmp_path):
-    (tmp_path / "a.toml").write_text('name = "a"\nlearning_rate = 1\n')
+    (tmp_path / "a.toml").write_text('name = "a"\nlearning_rate = 1\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"a\.toml: unknown keys learning_rate; known: .*\blr\b.*\brows\b"):
         TrainConfig.read(tmp_path / "a.toml")
 
@@ -420,7 +424,7 @@ def test_an_exported_run_is_a_checkpoint_with_log_and_curve(tmp_path):
     run.export(tmp_path / "model")
     loaded = load(tmp_path / "model").model.state_dict()
     assert all(torch.equal(loaded[k], v) for k, v in run.model.state_dict().items())
-    assert [json.loads(line) for line in (tmp_path / "model" / "log.jsonl").read_text().splitlines()] == run.log
+    assert stored_log(tmp_path / "model") == run.log
     assert (tmp_path / "model" / "loss.png").exists()
 
 
@@ -451,7 +455,7 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
         [*launcher, *arguments, str(tmp_path / "two")],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=240,
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -460,6 +464,6 @@ def test_two_processes_give_the_weights_of_one(tmp_path):
     for key in one:
         assert (one[key] - two[key]).norm() <= 1e-4 * one[key].norm(), key
         assert (one[key] - start[key]).norm() > 1e-2 * start[key].norm(), key  # and both have learned something
-    logs = [[json.loads(x) for x in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two")]
+    logs = [stored_log(tmp_path / name) for name in ("one", "two")]
     assert [e["step"] for e in logs[1]] == [10, 20]
     assert [e["loss"] for e in logs[0]] == pytest.approx([e["loss"] for e in logs[1]], rel=1e-3)

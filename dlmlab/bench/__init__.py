@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from dlmlab.checkpoint import DATA
+from dlmlab.paths import DATA, to_write
 
 PATH = DATA / "bench.json"
 SECTIONS = ("machine", "exact", "decode", "twin", "growth", "precision", "train")
@@ -40,7 +40,7 @@ def fingerprint(threads: int) -> dict:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
@@ -61,8 +61,10 @@ def run(
     only = list(only or SECTIONS)
     if unknown := [name for name in only if name not in SECTIONS]:
         raise ValueError(f"section {', '.join(unknown)} is unknown; known: {', '.join(SECTIONS)}")
+    if not quick:
+        to_write(path)
     here = fingerprint(torch.get_num_threads())
-    stored = json.loads(path.read_text()) if path.exists() and not quick else {}
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not quick else {}
     if stored.get("machine") != here:
         stored = {"machine": here, "sections": {}}  # numbers of another machine are not mixed in
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
@@ -75,7 +77,7 @@ def run(
             seconds = time.perf_counter() - start
             stored["sections"][name] = {"seconds": round(seconds, 1), "load_before": round(load, 2)} | result
             if not quick:
-                path.write_text(json.dumps(stored, indent=1) + "\n")
+                path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8", newline="\n")
         say("")
         say(table(name, stored["sections"][name]))
     return stored
@@ -89,4 +91,4 @@ def table(name: str, section: dict) -> str:
 
 def read(path: Path = PATH) -> dict:
     """Read the stored sections by name, empty when nothing has been measured."""
-    return json.loads(path.read_text())["sections"] if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8"))["sections"] if path.exists() else {}

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from dlmlab import bottle, evaluate, sinks, tasks
 from dlmlab.batches import Batches, TrainConfig
-from dlmlab.checkpoint import DATA
 from dlmlab.commit import Threshold
 from dlmlab.experiments import store
 from dlmlab.noise import forward_process
+from dlmlab.paths import DATA
 from dlmlab.sampling import Sampler
 from dlmlab.tokenizer import build_tokenizer
 from dlmlab.training import Run

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from dlmlab.checkpoint import DATA
+from dlmlab.paths import DATA, to_write
 
 RESULTS = DATA / "results"
 Say = Callable[[str], None]
@@ -14,13 +14,13 @@ Say = Callable[[str], None]
 def read(table: str | Path) -> list[dict]:
     """Read the rows of a table, given its name ("01_sampling") or its path; a missing file has no rows."""
     path = table if isinstance(table, Path) else RESULTS / f"{table}.json"
-    return json.loads(path.read_text()) if path.exists() else []
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
 def write(path: Path, rows: Sequence[dict]) -> None:
     """Write the rows, one a line, so that a diff shows which row changed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
+    path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n", encoding="utf-8", newline="\n")
 
 
 def fill(path: Path, jobs: Iterable[tuple[dict, Callable[[], dict]]], say: Say) -> None:
@@ -28,7 +28,7 @@ def fill(path: Path, jobs: Iterable[tuple[dict, Callable[[], dict]]], say: Say) 
 
     The table is written after every row, so an interrupted measurement goes on where it stopped.
     """
-    rows = read(path)
+    rows = read(to_write(path))
     for key, measure in jobs:
         if measured(rows, **key):
             continue

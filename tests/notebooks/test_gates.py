@@ -13,11 +13,12 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from dlmlab import paths
 from tests.notebooks import gates, gates_code, gates_text
 from tests.notebooks.cells import read
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = paths.notebooks(ROOT)
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
@@ -183,7 +184,7 @@ BAD = [
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """Give a folder `notebooks` beside a README, so that the relative links of the good notebook resolve."""
-    (tmp_path / "README.md").write_text("# Course\n\n## How to start\n")
+    (tmp_path / "README.md").write_text("# Course\n\n## How to start\n", encoding="utf-8")
     (tmp_path / "notebooks").mkdir()
     return tmp_path / "notebooks"
 
@@ -238,7 +239,7 @@ def test_signature_result_is_not_demanded_of_the_first_notebook(folder):
 def test_a_missing_id_in_a_file_is_not_repaired_before_the_gate_sees_it(folder):
     path = folder / "01_bad.ipynb"
     nb = good_notebook()
-    path.write_text(nbformat.writes(nb).replace(f'"id": "{nb.cells[0].id}",', ""))
+    path.write_text(nbformat.writes(nb).replace(f'"id": "{nb.cells[0].id}",', ""), encoding="utf-8")
     assert any("None is missing" in problem for problem in gates.gate_nbformat(read(path), path))
 
 
