@@ -14,20 +14,19 @@ help: ## Show this list.
 
 # A venv can be used when its Python finds pip and its scripts name this folder: one that was interrupted, whose Python
 # is gone, or that came here with a moved or copied checkout is made again. The package is installed when it is this one.
-USABLE    := $(PY) -I -c 'import pip' 2>/dev/null && grep -qF "$$(pwd -P)/$(VENV)/bin/" $(VENV)/bin/pip 2>/dev/null
-INSTALLED := $(PY) -I -c 'import dlmlab, os, sys; sys.exit(not os.path.samefile(dlmlab.__file__, "dlmlab/__init__.py"))' 2>/dev/null
+USABLE    := { $(PY) -I -c 'import pip' && grep -qF "$$(pwd -P)/$(VENV)/bin/" $(VENV)/bin/pip; } 2>/dev/null
+IS_HERE   := import dlmlab, os, sys; sys.exit(not os.path.samefile(dlmlab.__file__, "dlmlab/__init__.py"))
+INSTALLED := $(PY) -I -c '$(IS_HERE)' 2>/dev/null
 
 # The stamp is newer than both files exactly when the environment holds what they ask for.
-ifneq ($(wildcard $(STAMP)),)
-$(shell { $(USABLE) && $(INSTALLED); } || rm -f $(STAMP))
-endif
+$(shell test ! -e $(STAMP) || { $(USABLE) && $(INSTALLED); } || rm -f $(STAMP))
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.12 ..."; exit 1; }
-	@{ $(USABLE); } || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	@$(USABLE) || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 	  || { echo "$(PYTHON) cannot make a venv; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
 	@echo "Installing into $(VENV): about 1.5 GB, a few minutes the first time."
-	{ $(USABLE); } || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	$(USABLE) || { rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
