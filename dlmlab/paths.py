@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
-INSTALLED = (PACKAGE / "data").is_dir()  # pyproject.toml maps data/ to dlmlab/data in a wheel, and only there
+INSTALLED = (PACKAGE / "data").is_dir()  # setup.py puts it there in a wheel
 DATA = PACKAGE / "data" if INSTALLED else PACKAGE.parent / "data"
 COURSE_NOTEBOOK = re.compile(r"\d\d_[a-z0-9_]+\.ipynb")
 
