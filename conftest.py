@@ -6,6 +6,8 @@ The variables are set before anything imports torch, and every notebook kernel i
 import os
 from pathlib import Path
 
+from dlmlab.paths import COURSE_NOTEBOOK
+
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the stored outputs were made with two threads
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a forgotten hub id fails at once instead of retrying for a minute
 os.environ.setdefault("DLMLAB_STRICT_LEDGER", "1")  # a result off its ledger entry is an error, not a remark
@@ -20,3 +22,9 @@ def pytest_configure(config):
     given = config.option.nbval_sanitize_with
     if given and not Path(given).is_absolute():
         config.option.nbval_sanitize_with = str(Path(config.rootpath, given))
+
+
+def pytest_ignore_collect(collection_path, config):
+    # What else lies beside the notebooks of the course is the learner's; it runs when it is named.
+    beside = collection_path.parent == Path(config.rootpath, "notebooks")
+    return True if beside and not COURSE_NOTEBOOK.fullmatch(collection_path.name) else None
