@@ -5,7 +5,10 @@ Decisions
   no state.
 * `solve` reads the *question text* and knows nothing of how it was made: the generator and the verifier share one
   source of truth.
-* Every number is an integer 0-99 and one token; all arithmetic is exact; a perfect answer has entropy 0 nats.
+* Every number is an integer 0-99, written without sign, point or leading zero, and one token; all arithmetic is exact;
+  a perfect answer has entropy 0 nats.
+* Whatever cannot be read to one consistent meaning is refused: `solve` raises `QuestionError` and nothing else,
+  `verify` never raises, and both take time in proportion to the text.
 * Splits are disjoint by the hash of the skeleton (frames and numbers, names and things blanked): no training problem
   has the numbers and the sentences of a test problem, whatever the names.
 
@@ -27,6 +30,8 @@ from dlmlab.frames import DISTRACTORS, NAMES, SITUATIONS, Frame, Situation
 from dlmlab.paths import DATA, to_write
 
 MAX_NUMBER = 99
+NUMBER = "0|[1-9][0-9]?"  # what the tokenizer has a token for: not 05, 007, 100 or the digits of other scripts
+MAX_CHARACTERS = 1_000  # about three times the longest question of the generator
 STEP_WEIGHTS = (0.22, 0.26, 0.24, 0.16, 0.12)  # share of problems with 1, 2, 3, 4, 5 equations
 MAX_QUESTION_TOKENS = 54  # with BOS, the answer mark and 40 answer tokens this stays within 96
 HELD_OUT = {"test": 0, "validation": 1, "calibration": 2}  # buckets of 64 that the training stream never sees
@@ -52,9 +57,10 @@ class Problem:
 @dataclass(frozen=True)
 class Solved:
     """What `solve` reads out of a question: equations as `(left, op, right, result)`, the answer and the blanked
-    skeleton."""
+    skeleton. `uses[i]` holds the indices of the equations whose results equation `i` calculates with."""
 
     equations: tuple[tuple[int, str, int, int], ...]
+    uses: tuple[frozenset[int], ...]
     answer: int
     situation: str
     distractor: bool
@@ -75,8 +81,8 @@ def _pattern(frame: Frame, objects: tuple[str, ...]) -> re.Pattern:
         "m": f"(?P<m>{'|'.join(NAMES)})",
         "u": f"(?P<u>{'|'.join(NAMES)})",
         "o": f"(?P<o>{'|'.join(objects)})",
-        "a": "(?P<a>[0-9]{1,2})",
-        "k": "(?P<k>[0-9]{1,2})",
+        "a": f"(?P<a>{NUMBER})",
+        "k": f"(?P<k>{NUMBER})",
     }
     parts = re.split(r"\{(\w)\}", frame.text)
     return re.compile("".join(slots[p] if i % 2 else re.escape(p) for i, p in enumerate(parts)))
@@ -103,42 +109,67 @@ class _Story:
 
     def __init__(self) -> None:
         self.value = self.before = None
+        self.made = self.made_before = None  # indices of the equations that made `value` and `before`
         self.person = self.person_before = None
+        self.people: set[str] = set()  # who has a value
         self.equations: list[tuple[int, str, int, int]] = []
+        self.uses: list[frozenset[int]] = []
 
     def add(self, frame: Frame, slots: dict[str, str], opening: bool = False) -> None:
-        for slot, person in (("n", self.person), ("u", self.person_before)):
-            if slots.get(slot) and person and slots[slot] != person:
-                raise QuestionError(f"the story is about {person}, not {slots[slot]}")
+        self._meet(frame, slots)
         known = {"v": self.value, "u": self.before} | {s: int(slots[s]) for s in "ak" if slots.get(s)}
+        made = {"v": self.made, "u": self.made_before}
         result = known.get("a") if opening else self.value
         for op in frame.ops:
             left, sign, right = op.split()
+            self.uses.append(frozenset(made[side] for side in (left, right) if made.get(side) is not None))
             left, right = (known[side] if side in known else int(side) for side in (left, right))
             if left is None or right is None:
                 raise QuestionError(f"'{frame.text}' compares with a value that is not there yet")
             result = known["t"] = _calculate(left, sign, right)
+            made["t"] = len(self.equations)
             self.equations.append((left, sign, right, result))
         if frame.new_person:
-            self.before = self.value
+            self.before, self.made_before = self.value, self.made
             self.person_before, self.person = self.person, slots["m"]
         elif slots.get("n"):
             self.person = slots["n"]
-        self.value = result
+        self.value, self.made = result, made.get("t", self.made)
+
+    def _meet(self, frame: Frame, slots: dict[str, str]) -> None:
+        """Refuse a sentence about the wrong person, or one that takes a person of the story for somebody else."""
+        for slot, person in (("n", self.person), ("u", self.person_before)):
+            if slots.get(slot) and person and slots[slot] != person:
+                raise QuestionError(f"the story is about {person}, not {slots[slot]}")
+        self.people |= {slots["n"]} if slots.get("n") else set()
+        if slots.get("m") in self.people:
+            raise QuestionError(f"{slots['m']} is in the story already: '{frame.text}' needs another person")
+        self.people |= {slots["m"]} if frame.new_person else set()
+
+
+def _sentences(question: str) -> list[str]:
+    """Cut a text into sentences with the spacing of the frames."""
+    if len(question) > MAX_CHARACTERS:
+        raise QuestionError(f"{len(question):,} characters are more than the {MAX_CHARACTERS:,} of a question")
+    text = " ".join(re.findall(r"[0-9]+|[a-z]+|[^\s]", question.lower()))
+    *sentences, rest = (part.strip() for part in re.split(r"(?<=[.?])", text))
+    if rest or not sentences:
+        raise QuestionError(f"not a text of whole sentences: {question!r}")
+    return sentences
 
 
 def solve(question: str) -> Solved:
     """Read a question and work it out.
 
-    Raises `QuestionError` naming the sentence when the text is no mini-GSM question or a number leaves 0..99.
+    Capitals and white space do not matter. Raises `QuestionError`, and nothing else, naming the sentence: when the
+    text is no mini-GSM question, is longer than `MAX_CHARACTERS`, a number leaves 0..99 or is written in another way
+    (05, +5, 5.0), or the persons contradict each other ("ann has 5 more than ann", or a second value for a person who
+    has one).
 
     >>> solve("ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?").text
     '12 + 5 = 17 ; #### 17'
     """
-    text = " ".join(re.findall(r"[0-9]+|[a-z]+|[^\s]", question.lower()))  # the spacing of the frames
-    sentences = [s.strip() for s in re.findall(r"[^.?]*[.?]", text)]
-    if not sentences or "".join(sentences).replace(" ", "") != text.replace(" ", ""):
-        raise QuestionError(f"not a text of whole sentences: {question!r}")
+    sentences = _sentences(question)
     story, skeleton, thing, distractor = _Story(), [], None, False
     situation: Situation | None = None
     for i, sentence in enumerate(sentences):
@@ -163,7 +194,8 @@ def solve(question: str) -> Solved:
         skeleton.append("/".join([frame.text] + [slots[s] for s in "ak" if slots.get(s)]))
     if not story.equations:
         raise QuestionError("nothing to calculate")
-    return Solved(tuple(story.equations), story.value, situation.name, distractor, " ".join(skeleton))
+    equations, uses = tuple(story.equations), tuple(story.uses)
+    return Solved(equations, uses, story.value, situation.name, distractor, " ".join(skeleton))
 
 
 # ------------------------------------------------------------------------------------------------ making a question
@@ -274,7 +306,8 @@ def stream(generator: torch.Generator, **options) -> Iterator[Problem]:
 
 @dataclass(frozen=True)
 class Equation:
-    """One equation of an answer. `right`: the arithmetic holds. `follows`: the question asks for this calculation."""
+    """One equation of an answer. `right`: the arithmetic holds. `follows`: the question asks for this calculation,
+    and the calculations it builds on stand before it."""
 
     text: str
     right: bool
@@ -293,10 +326,11 @@ class Verdict:
     problem: str = ""
 
 
-_EQUATION = re.compile(r"([0-9]{1,2}) ([-+*/]) ([0-9]{1,2}) = ([0-9]{1,2})")
+_EQUATION = re.compile(rf"({NUMBER})\s*([-+*/])\s*({NUMBER})\s*=\s*({NUMBER})")
 
 
-def _judge(text: str, gold: list[tuple[int, str, int]]) -> Equation:
+def _judge(text: str, missing: dict[int, tuple[tuple[int, str, int], frozenset[int]]]) -> Equation:
+    """Judge one equation, and strike it off what is `missing`: calculations, and which others each builds on."""
     match = _EQUATION.fullmatch(text)
     if not match:
         return Equation(text, False, False)
@@ -310,32 +344,37 @@ def _judge(text: str, gold: list[tuple[int, str, int]]) -> Equation:
         if op == "*"
         else (b > 0 and a == b * c)
     )
-    hit = next((key for key in ((a, op, b), (b, op, a)) if key in gold and (key == (a, op, b) or op in "+*")), None)
-    if hit:
-        gold.remove(hit)  # each calculation counts once
+    same = {(a, op, b), (b, op, a)} if op in "+*" else {(a, op, b)}
+    ready = (i for i, (key, uses) in missing.items() if key in same and missing.keys().isdisjoint(uses))
+    hit = next(ready, None)
+    missing.pop(hit, None)  # each calculation counts once
     return Equation(text, right, hit is not None)
 
 
 def verify(question: str, text: str) -> Verdict:
     """Judge an answer, equation by equation. Never raises, whatever the model wrote.
 
-    The final answer is the first number after `####`; as in graders of GSM8K, what follows it is not read.
+    White space does not matter. Equations may come in any order in which each finds the results it uses; sums and
+    products may be swapped. After `####` exactly one number must stand and nothing else: an answer of "47 48" is none.
+    (Graders of GSM8K read the first number and ignore the rest; a model that writes two has not decided.)
 
     >>> q = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
     >>> verify(q, "12 + 5 = 18 ; #### 18").equations
     (Equation(text='12 + 5 = 18', right=False, follows=True),)
+    >>> verify(q, "12 + 5 = 17 ; #### 17 18").answer is None
+    True
     """
     try:
         solved, problem = solve(question), ""
     except QuestionError as error:
         solved, problem = None, str(error)
-    body, mark, tail = text.partition("####")
-    final = re.match(r"\s*([0-9]{1,2})(?:\s|$)", tail)
-    answer = int(final[1]) if mark and final else None
-    gold = [(a, op, b) for a, op, b, _ in solved.equations] if solved else []
-    equations = tuple(_judge(part.strip(), gold) for part in body.split(";") if part.strip())
+    body, _, tail = text.partition("####")
+    answer = int(tail) if re.fullmatch(NUMBER, tail := tail.strip()) else None
+    calculations = zip((e[:3] for e in solved.equations), solved.uses, strict=True) if solved else ()
+    missing = dict(enumerate(calculations))
+    equations = tuple(_judge(part.strip(), missing) for part in body.split(";") if part.strip())
     correct = solved is not None and answer == solved.answer
-    clean = correct and not gold and all(e.right and e.follows for e in equations)
+    clean = correct and not missing and all(e.right and e.follows for e in equations)
     return Verdict(equations, answer, correct, clean, problem)
 
 
