@@ -4,17 +4,18 @@ Decisions
 * A run is a function of its recipe: a run that was killed and resumed gives the same weights (`dlmlab.batches`).
 * Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the
   1/t-weighted bound: its gradient is noisier.
-* Muon (Jordan et al. 2024, `torch.optim.Muon`) on the matrices of the blocks, AdamW on embedding, head and norms,
-  linear decay to zero.
+* Muon (`dlmlab.muon`) on the matrices of the blocks, AdamW on embedding, head and norms, linear decay to zero.
+* `bf16` asks for matrix products in bfloat16, and gets them where the machine has instructions for them; elsewhere
+  they would be ten times slower than float32. What was used stands in every line of the log.
 * Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
   count, so 1 and N processes agree.
 """
 
 import json
 import os
+import platform
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from torch import Tensor
 from dlmlab.batches import Batches, TrainConfig
 from dlmlab.config import LLaDAConfig
 from dlmlab.model import LLaDAModelLM, count_parameters
+from dlmlab.muon import Muon
 from dlmlab.tokenizer import build_tokenizer, save_tokenizer
 
 # ------------------------------------------------------------------------------------------------ optimizer
@@ -63,10 +65,8 @@ def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.opt
         return [torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))]
     if config.optimizer != "muon":
         raise ValueError(f"optimizer={config.optimizer!r} is unknown; known: muon, adamw")
-    if not hasattr(torch.optim, "Muon"):
-        raise RuntimeError(f"torch {torch.__version__} has no Muon; take torch 2.9 or newer, or optimizer = 'adamw'")
     return [
-        torch.optim.Muon(blocks, lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"),
+        Muon(blocks, lr=config.lr, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.lr_rest, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -75,6 +75,26 @@ def schedule(tokens_seen: int, step: int, config: TrainConfig) -> float:
     """Learning-rate factor: linear warm-up over steps, then straight lines over tokens (by default from 1 to 0)."""
     tokens, factors = zip(*(config.lr_plan or ((0, 1.0), (config.tokens, 0.0))), strict=True)
     return min((step + 1) / config.warmup, 1.0) * float(np.interp(tokens_seen, tokens, factors))
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Say whether a device multiplies bfloat16 matrices with instructions of its own, so that it is worth using.
+
+    `is_mkldnn_bf16_supported` alone is no answer on x86: it is true with AVX-512 alone, which has none.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def precision(config: TrainConfig) -> str:
+    """Name the number format of the matrix products of a run on this machine."""
+    return "bfloat16" if config.bf16 and multiplies_bf16(config.device) else "float32"
 
 
 # ------------------------------------------------------------------------------------------------ the loop
@@ -109,7 +129,7 @@ class Run:
         self.model = build_model(config).to(config.device).train()
         self.optimizers = build_optimizers(self.model, config)
         self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
-        self.batches = Batches(config)
+        self.batches, self.precision = Batches(config), precision(config)
         self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
         forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
         self.forward = forward
@@ -165,7 +185,7 @@ class Run:
         mine = slice(workers.rank, None, workers.size)
         inputs, targets, weight = (x[mine].to(config.device) for x in (batch.inputs, batch.targets, batch.weight))
         device_type = torch.device(config.device).type
-        with torch.autocast(device_type, torch.bfloat16) if config.bf16 else nullcontext():
+        with torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.forward(inputs).logits
         loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
         (loss * workers.size / count).backward()
@@ -205,19 +225,19 @@ class Run:
                     "tokens": self.tokens,
                     "seconds": round(self.seconds, 1),
                     "loss": round(float(sums[0] / sums[1]), 5),
+                    "precision": self.precision,
                 }
                 sums = torch.zeros(2)
+                extra = ""
                 if evaluate and chief and (self.step % config.eval_every == 0 or done):
                     self.model.eval()
-                    entry |= evaluate(self.model)
+                    scores = evaluate(self.model)
+                    entry, extra = entry | scores, "".join(f" · {k} {v:.3f}" for k, v in scores.items())
                     self.model.train()
                     since = time.perf_counter()  # evaluation is not training time
                 self.log.append(entry)
                 if chief:
                     left = (config.tokens - self.tokens) / speed / 60
-                    extra = "".join(
-                        f" · {k} {v:.3f}" for k, v in entry.items() if k not in ("step", "tokens", "seconds", "loss")
-                    )
                     say(
                         f"{config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · "
                         f"loss {entry['loss']:.4f} · {speed:,.0f} tokens/s · {left:.1f} min left{extra}"
@@ -260,5 +280,7 @@ def plot_log(log: list[dict], name: str, path: Path) -> None:
 def describe(config: TrainConfig) -> str:
     """Say in one line what a run is."""
     n = count_parameters(build_model(config))
-    budget = f"{config.tokens / 1e6:.0f} M tokens, {config.rows} rows a step, {config.optimizer}"
+    budget = f"{config.tokens / 1e6:.0f} M tokens, {config.rows} rows a step, {config.optimizer}, {precision(config)}"
+    if config.bf16 and not multiplies_bf16(config.device):
+        budget += " (no bfloat16 instructions here)"
     return f"{config.name}: {n:,} parameters, {config.attention} attention, {budget}"

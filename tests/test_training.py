@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -12,21 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dlmlab import cli, tokenizer
+from dlmlab import cli, tokenizer, training
 from dlmlab.batches import Batches, TrainConfig
 from dlmlab.checkpoint import load
 from dlmlab.model import LLaDAModelLM
 from dlmlab.noise import forward_process, low_discrepancy_times
 from dlmlab.tasks import solve, split_of
 from dlmlab.tokenizer import build_tokenizer
-from dlmlab.training import Run, build_model, build_optimizers, plot_log, schedule
+from dlmlab.training import Run, build_model, build_optimizers, describe, multiplies_bf16, plot_log, schedule
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-MUON = pytest.mark.skipif(
-    not hasattr(torch.optim, "Muon"), reason="2026-11-22: torch has Muon from 2.9 on, we allow 2.6"
-)
-OPTIMIZERS = ["adamw", pytest.param("muon", marks=MUON)]
+OPTIMIZERS = ["adamw", "muon"]
 TINY = TrainConfig(
     name="tiny", d_model=32, n_heads=2, n_layers=1, mlp_hidden_size=48, tokens=20_000, rows=4, warmup=5,
     optimizer="adamw", compile=False, bf16=False, threads=1, log_every=1,
@@ -302,10 +300,27 @@ def test_an_unknown_optimizer_is_named():
         build_optimizers(build_model(TINY), replace(TINY, optimizer="sgd"))
 
 
-def test_a_torch_without_muon_says_what_to_do(monkeypatch):
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    with pytest.raises(RuntimeError, match="adamw"):
-        build_optimizers(build_model(TINY), replace(TINY, optimizer="muon"))
+@pytest.mark.parametrize(
+    "asked, can, used", [(0, 0, "float32"), (0, 1, "float32"), (1, 0, "float32"), (1, 1, "bfloat16")]
+)
+def test_bfloat16_is_used_where_it_is_asked_for_and_the_machine_has_it(asked, can, used, monkeypatch, tmp_path):
+    monkeypatch.setattr(training, "multiplies_bf16", lambda device: bool(can))
+    config, seen = replace(TINY, bf16=bool(asked)), []
+    run = Run(config, tmp_path)
+    run.model.model.transformer["ff_out"].register_forward_hook(lambda module, ids, out: seen.append(out.dtype))
+    run.run(stop_after=1, say=lambda line: None)
+    assert seen == [getattr(torch, used)] and run.log[-1]["precision"] == used
+    line = describe(config)
+    assert used in line and ("no bfloat16" in line) == bool(asked and not can)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(), reason="2026-11-28: x86 Linux"
+)
+def test_a_processor_multiplies_bfloat16_when_its_flags_say_so():
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    assert multiplies_bf16("cpu") == bool(flags & {"avx512_bf16", "amx_bf16"})
+    assert not multiplies_bf16("mps")
 
 
 def test_the_learning_rate_rises_over_steps_and_falls_to_zero_over_tokens():
@@ -444,10 +459,10 @@ def test_rows_must_divide_among_the_processes(monkeypatch, tmp_path):
         Run(TINY, tmp_path)
 
 
-def test_two_processes_give_the_weights_of_one(tmp_path):
-    # AdamW, because Muon's bfloat16 orthogonalization turns the rounding of sums in another order into 1 % in 20 steps.
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_two_processes_give_the_weights_of_one(optimizer, tmp_path):
     # AdamW alone forgives a gradient of the wrong size; a clip amid the norms of these steps, 1.1 to 4.0, does not.
-    config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10, clip=2.5))
+    config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10, clip=2.5, optimizer=optimizer))
     arguments = ["train", "--config", str(config), "--stop-after", "20", "--out"]
     assert cli.main([*arguments, str(tmp_path / "one")]) == 0
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "dlmlab"]
