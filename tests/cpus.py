@@ -46,7 +46,7 @@ def failures(output: str) -> Iterator[str]:
 
 
 def run(name: str, pytest_args: list[str]) -> bool:
-    """Run pytest under one setting, keep its output in `runs/cpus`, print a row of the table; True when all is green."""
+    """Run pytest under one setting, keep its output in `runs/cpus`, print a row; True when all is green."""
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *pytest_args]
     done = subprocess.run(
         command, cwd=ROOT, env={**SCALE, **os.environ, **SETTINGS[name]}, capture_output=True, text=True
