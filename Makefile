@@ -7,10 +7,10 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test train refresh lint clean
+.PHONY: help lab test test-cpus train refresh lint clean
 
 help: ## Show this list.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 # A venv can be used when its Python finds pip and its scripts name this folder: one that was interrupted, whose Python
 # is gone, or that came here with a moved or copied checkout is made again. The package is installed when it is this one.
@@ -36,6 +36,9 @@ lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
 
 test: $(STAMP) ## Unit tests, notebook gates, then strict nbval over every notebook (configured in pyproject.toml).
 	$(PY) -m pytest $(ARGS)
+
+test-cpus: $(STAMP) ## The same as older processors and one thread would: ARGS="--only sse".
+	$(PY) -m tests.cpus $(ARGS)
 
 train: $(STAMP) ## Retrain both shipped checkpoints (about two hours on two idle cores).
 	$(PY) -m dlmlab train --config data/llada-mini/training.toml $(ARGS)

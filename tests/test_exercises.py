@@ -2,7 +2,12 @@
 
 import ast
 import inspect
+import itertools
+import math
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +16,7 @@ import dlmlab as dl
 from dlmlab import checks, commit, exercises
 from tests.mutants import ANSWERS
 
+ROOT = Path(__file__).resolve().parents[1]
 IDS = list(exercises.registry())
 WRONG = [
     pytest.param(id, fn, words, id=f"{id}-{fn.__name__}") for id in IDS for fn, words in ANSWERS[id].MUTANTS.items()
@@ -233,3 +239,53 @@ def test_the_exercise_and_the_rule_of_the_sampler_are_one_function():
     candidates = commit.Candidates(score, eligible, score, torch.ones(1, 3, 1), torch.ones(1, dtype=torch.long))
     for tau in (0.1, 0.9, 1.0):
         assert torch.equal(commit.Threshold(tau)(candidates), commit.threshold_commit(score, eligible, tau))
+
+
+def nudged(value, *, by):
+    """Move every float in a result by `by` units in the last place, as another processor might; 0, inf and NaN stay."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        toward = torch.full_like(value, math.copysign(math.inf, by))
+        moved = value
+        for _ in range(abs(by)):
+            moved = moved.nextafter(toward)
+        return torch.where((value == 0) | ~value.isfinite(), value, moved)
+    if isinstance(value, float):
+        return nudged(torch.tensor(value, dtype=torch.float64), by=by).item()
+    return type(value)(nudged(v, by=by) for v in value) if isinstance(value, list | tuple) else value
+
+
+def on_another_processor(fn, *, by):
+    """Answer like `fn`, every number a little above or below in turn."""
+    calls = itertools.count()
+    return lambda *args, **options: nudged(fn(*args, **options), by=by * (-1) ** next(calls))
+
+
+@pytest.mark.parametrize("by", [-2, 1])
+@pytest.mark.parametrize("id", IDS)
+def test_rounding_does_not_change_what_a_check_says(id, by, capsys):
+    """The last bit of a root, a sum or a product differs between processors; neither verdict nor hint may."""
+    for fn in (course(id), *ANSWERS[id].RIGHT):
+        assert exercises.check(id, on_another_processor(fn, by=by)), capsys.readouterr().out
+    for fn, words in ANSWERS[id].MUTANTS.items():
+        assert not exercises.check(id, on_another_processor(fn, by=by)), fn.__name__
+        assert words in capsys.readouterr().out, fn.__name__
+
+
+def test_the_package_holds_no_assert_statement():
+    """`python -O` leaves them out, and a check that rests on one passes every wrong answer."""
+    files = sorted((ROOT / "dlmlab").rglob("*.py"))
+    nodes = [(path, node) for path in files for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    assert files and [f"{path}:{node.lineno}" for path, node in nodes if isinstance(node, ast.Assert)] == []
+
+
+def test_checks_refuse_wrong_answers_when_python_leaves_asserts_out():
+    program = """if True:
+        from dlmlab.exercises import check
+        from tests.mutants import ANSWERS
+        for id, answers in ANSWERS.items():
+            for fn in (lambda *args, **options: None, next(iter(answers.MUTANTS))):
+                print("refused" if not check(id, fn) else "ACCEPTED")
+    """
+    run = subprocess.run([sys.executable, "-O", "-c", program], cwd=ROOT, capture_output=True, text=True)
+    verdicts = [line for line in run.stdout.splitlines() if line in ("refused", "ACCEPTED")]
+    assert verdicts == ["refused"] * 2 * len(IDS), run.stdout + run.stderr

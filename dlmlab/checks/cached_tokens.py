@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from dlmlab.checks.expect import NOTHING
+from dlmlab.checks.expect import NOTHING, require
 from dlmlab.exercises import Exercise
 
 
@@ -11,15 +11,15 @@ def check_cached_tokens(fn: Callable) -> None:
 
     def run(*case) -> int:
         tokens = fn(*case)
-        assert tokens is not None, NOTHING
-        assert isinstance(tokens, int), (
-            f"the result is a {type(tokens).__name__}, it should be an int: tokens are counted"
+        require(tokens is not None, NOTHING)
+        require(
+            isinstance(tokens, int), f"the result is a {type(tokens).__name__}, it should be an int: tokens are counted"
         )
         return tokens
 
     def expect(case: tuple, right: int, why: str) -> None:
         tokens = run(*case)
-        assert tokens == right, f"{why}: {tokens} instead of {right} tokens for {case}"
+        require(tokens == right, f"{why}: {tokens} instead of {right} tokens for {case}")
 
     expect((7, 4, 4, 3, "none"), 33, "without a cache every forward reads prompt and answer")
     expect((7, 8, 4, 3, "none"), 90, "every block takes `steps` forwards, so two blocks take twice as many")

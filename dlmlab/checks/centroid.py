@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import expect_tensor, show, untouched
+from dlmlab.checks.expect import close, expect_tensor, require, show, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -20,22 +20,24 @@ def check_centroid(fn: Callable) -> None:
         return c
 
     c = run([[1.0, 1.0, 5.0, 1.0, 1.0, 1.0, 1.0], [6.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0]], [[0, 0, 1, 0, 0, 0, 0]] * 2)
-    assert c.tolist() != [3.0, 3.0], "positions count from 0: the sink of both states is at 2, you say 3"
-    assert c.tolist() == [2.0, 2.0], (
-        f"one sink, at 2: the centroid is where it is, whatever the other positions get; got {show(c)}"
+    require(not close(c, [3.0, 3.0]), "positions count from 0: the sink of both states is at 2, you say 3")
+    require(
+        close(c, [2.0, 2.0]),
+        f"one sink, at 2: the centroid is where it is, whatever the other positions get; got {show(c)}",
     )
     m = [[6.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0], [1.0, 4.0, 1.0, 9.0, 1.0, 9.0, 1.0]]
     sinks = [[1, 0, 0, 0, 1, 0, 0], [0, 1, 0, 1, 0, 0, 0]]
     c = run(m, sinks)  # 8 / 8 and 31 / 13
-    assert not torch.allclose(c, torch.tensor([2.0, 2.0])), "every sink counts the same here: weigh each by its mass"
-    assert not torch.allclose(c, torch.full((2,), (8 + 31) / 21)), "one centroid for all states: each state has its own"
-    assert not torch.allclose(c, torch.tensor([0.0, 3.0])), "only the strongest sink counts: take the mean of all"
-    assert torch.allclose(c, torch.tensor([1.0, 31 / 13])), (
-        f"sinks of mass 6 at 0 and 2 at 4 have their centroid at (6 * 0 + 2 * 4) / (6 + 2) = 1; got {show(c)}"
+    require(not close(c, [2.0, 2.0]), "every sink counts the same here: weigh each by its mass")
+    require(not close(c, [(8 + 31) / 21] * 2), "one centroid for all states: each state has its own")
+    require(not close(c, [0.0, 3.0]), "only the strongest sink counts: take the mean of all")
+    require(
+        close(c, [1.0, 31 / 13]),
+        f"sinks of mass 6 at 0 and 2 at 4 have their centroid at (6 * 0 + 2 * 4) / (6 + 2) = 1; got {show(c)}",
     )
     c = run([[1.0, 2.0, 9.0], [5.0, 1.0, 1.0], [0.0, 1.0, 9.0]], [[0, 0, 0], [1, 0, 0], [0, 0, 1]])
-    assert c[1:].tolist() == [0.0, 2.0], f"states beside one without a sink changed: should be 0.00 and 2.00; {show(c)}"
-    assert c[0].isnan(), f"a state without a sink has no centroid: NaN, not {c[0]:.2f}, which looks like a position"
+    require(close(c[1:], [0.0, 2.0]), f"states beside one without a sink changed: should be 0.00 and 2.00; {show(c)}")
+    require(c[0].isnan(), f"a state without a sink has no centroid: NaN, not {c[0]:.2f}, which looks like a position")
 
 
 EXERCISE = Exercise(

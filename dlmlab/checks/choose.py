@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, untouched
+from dlmlab.checks.expect import expect_tensor, require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -20,28 +20,30 @@ def check_choose(fn: Callable) -> None:
         return keep.int().tolist()
 
     keep = run([[9.0, 0.5, 1.0, 0.0, 0.2, 0.1]], [[1, 1, 1, 1, 1, 1]], [1])
-    assert keep[0][0], "the steepest rise must stay, whatever else does"
-    assert keep == [[1, 0, 0, 0, 0, 0]], (
-        f"a target of 1 keeps the steepest; the first has no left neighbour; got {keep}"
+    require(keep[0][0], "the steepest rise must stay, whatever else does")
+    require(
+        keep == [[1, 0, 0, 0, 0, 0]], f"a target of 1 keeps the steepest; the first has no left neighbour; got {keep}"
     )
     keep = run([[0.1, 0.3, 5.0, 0.2, 0.2, 0.1]], [[1, 1, 1, 1, 1, 1]], [1])
-    assert keep != [[0, 0, 1, 1, 0, 0]], "it is the left neighbour of a kept one that stays too, not the right one"
-    assert keep == [[0, 1, 1, 0, 0, 0]], f"the steepest and its left neighbour stay; got {keep}"
+    require(keep != [[0, 0, 1, 1, 0, 0]], "it is the left neighbour of a kept one that stays too, not the right one")
+    require(keep == [[0, 1, 1, 0, 0, 0]], f"the steepest and its left neighbour stay; got {keep}")
     keep = run([[-5.0, -2.0, -4.0, -1.0, 9.0, 9.0]], [[1, 1, 1, 1, 0, 0]], [1])
-    assert not (keep[0][4] or keep[0][5]), "what is not a candidate never stays, however steep; fill it with -inf"
-    assert keep == [[0, 0, 1, 1, 0, 0]], (
-        f"rises may be negative, and only candidates count for mean and spread; got {keep}"
+    require(not (keep[0][4] or keep[0][5]), "what is not a candidate never stays, however steep; fill it with -inf")
+    require(
+        keep == [[0, 0, 1, 1, 0, 0]],
+        f"rises may be negative, and only candidates count for mean and spread; got {keep}",
     )
     keep = run([[0.0, 0.0, 0.0, 8.0, 0.0, 7.0, 0.0, 0.0, 0.0, 9.0]], [[1] * 10], [2])
-    assert keep == [[0, 0, 1, 1, 1, 1, 0, 0, 1, 1]], (
-        f"three rise a standard deviation above the mean, and the target is two: all three stay; got {keep}"
+    require(
+        keep == [[0, 0, 1, 1, 1, 1, 0, 0, 1, 1]],
+        f"three rise a standard deviation above the mean, and the target is two: all three stay; got {keep}",
     )
     rise, candidate = [[1.0, 2.0, 3.0, 4.0], [4.0, 3.0, 2.0, 1.0]], [[1, 1, 1, 1], [1, 1, 1, 1]]
     keep = run(rise, candidate, [1, 3])
-    assert keep == [[0, 0, 1, 1], [1, 1, 1, 0]], f"each row has a target of its own; got {keep}"
+    require(keep == [[0, 0, 1, 1], [1, 1, 1, 0]], f"each row has a target of its own; got {keep}")
     keep = run([[0.5, 0.5, 0.5, 0.5]], [[1, 1, 0, 0]], [4])
-    assert keep == [[1, 1, 0, 0]], (
-        f"with fewer candidates than the target all candidates stay, and no others; got {keep}"
+    require(
+        keep == [[1, 1, 0, 0]], f"with fewer candidates than the target all candidates stay, and no others; got {keep}"
     )
 
 

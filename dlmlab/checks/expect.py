@@ -1,4 +1,8 @@
-"""What the checks share: each function raises `AssertionError` with a message for the reader."""
+"""What the checks share: each function raises `AssertionError` with a message for the reader.
+
+A check never uses `assert`, which `python -O` leaves out: every wrong answer would pass. Numbers that come out of a
+rounded function (a sum, a root, a quotient) are never compared exactly: another processor adds in another order.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +13,12 @@ from torch import Tensor
 NOTHING = "the result is None: the function returns nothing; is there a return statement?"
 
 
+def require(condition: object, message: str) -> None:
+    """Fail with this message unless the condition holds."""
+    if not condition:
+        raise AssertionError(message)
+
+
 def seeded(seed: int) -> torch.Generator:
     """Make a generator with this seed."""
     return torch.Generator().manual_seed(seed)
@@ -16,10 +26,10 @@ def seeded(seed: int) -> torch.Generator:
 
 def expect_tensor(value: object, shape: tuple[int, ...], dtype: torch.dtype, name: str = "the result") -> None:
     """Fail unless `value` is a tensor of this shape and dtype."""
-    assert value is not None, NOTHING
-    assert isinstance(value, Tensor), f"{name} is a {type(value).__name__}, it should be a tensor"
-    assert value.shape == shape, f"{name} has shape {tuple(value.shape)}, it should be {tuple(shape)}"
-    assert value.dtype == dtype, f"{name} has dtype {value.dtype}, it should be {dtype}"
+    require(value is not None, NOTHING)
+    require(isinstance(value, Tensor), f"{name} is a {type(value).__name__}, it should be a tensor")
+    require(value.shape == shape, f"{name} has shape {tuple(value.shape)}, it should be {tuple(shape)}")
+    require(value.dtype == dtype, f"{name} has dtype {value.dtype}, it should be {dtype}")
 
 
 @contextmanager
@@ -28,18 +38,31 @@ def untouched(**inputs: Tensor) -> Iterator[None]:
     before = {name: tensor.clone() for name, tensor in inputs.items()}
     yield
     for name, tensor in inputs.items():
-        assert torch.equal(tensor, before[name]), f"{name} was changed in place: the caller still needs it, use a copy"
+        require(
+            torch.equal(tensor, before[name]), f"{name} was changed in place: the caller still needs it, use a copy"
+        )
 
 
 def expect_seeded(draw: Callable[[torch.Generator], Tensor]) -> None:
     """Fail unless all chance in `draw` comes from the generator it is given."""
     state = torch.get_rng_state()
     first, again, other = draw(seeded(1)), draw(seeded(1)), draw(seeded(2))
-    assert torch.equal(torch.get_rng_state(), state), (
-        "the global generator was used: pass generator=generator to the function that draws"
+    require(
+        torch.equal(torch.get_rng_state(), state),
+        "the global generator was used: pass generator=generator to the function that draws",
     )
-    assert torch.equal(first, again), "one generator seed gave two results: something draws without the generator"
-    assert not torch.equal(first, other), "two generator seeds gave the same result: the generator is not used"
+    require(torch.equal(first, again), "one generator seed gave two results: something draws without the generator")
+    require(not torch.equal(first, other), "two generator seeds gave the same result: the generator is not used")
+
+
+def close(value: Tensor | list | float, expected: Tensor | list | float, tol: float = 1e-6) -> bool:
+    """Say whether all numbers agree but for rounding: up to `tol`, relative or absolute; NaN equals nothing.
+
+    >>> close(torch.tensor([2.0]).sqrt(), [1.4142136]), close(4097.0**2 - 1, 4097.0**2, tol=1e-9)
+    (True, False)
+    """
+    a, b = (torch.as_tensor(numbers, dtype=torch.float64) for numbers in (value, expected))
+    return a.shape == b.shape and torch.allclose(a, b, rtol=tol, atol=tol)
 
 
 def show(values: Tensor) -> str:
@@ -50,7 +73,8 @@ def show(values: Tensor) -> str:
 def expect_values(value: Tensor, expected: Tensor, mistakes: dict[str, Tensor]) -> None:
     """Fail unless `value` is close to `expected`; the message is that of the mistake whose result it equals."""
     for message, wrong in mistakes.items():
-        assert not torch.allclose(value, wrong.to(value), rtol=1e-4, atol=1e-6), message
-    assert torch.allclose(value, expected.to(value), rtol=1e-4, atol=1e-6), (
-        f"the values are {show(value.flatten()[:6])}, they should be {show(expected.flatten()[:6])} (the first ones)"
+        require(not torch.allclose(value, wrong.to(value), rtol=1e-4, atol=1e-6), message)
+    require(
+        torch.allclose(value, expected.to(value), rtol=1e-4, atol=1e-6),
+        f"the values are {show(value.flatten()[:6])}, they should be {show(expected.flatten()[:6])} (the first ones)",
     )

@@ -1,10 +1,10 @@
-"""Exercise 4.2. Small whole numbers, so that every sum is exact."""
+"""Exercise 4.2. Small whole numbers, and one that float32 cannot square."""
 
 from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, untouched
+from dlmlab.checks.expect import NOTHING, close, expect_tensor, require, show, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -17,28 +17,47 @@ def check_feature_squares(fn: Callable) -> None:
     def run(x, weight):
         with untouched(x=x, weight=weight):
             out = fn(x, weight)
-        assert out is not None, "the result is None: the function returns nothing; is there a return statement?"
-        if out.shape == (x.shape[2],):
-            raise AssertionError("one row a state is wanted, (B, C): do not sum over the states of the batch")
-        if out.shape == x.shape[:2]:
-            raise AssertionError("sum over tokens, not over features: the statistic belongs to a column of the weights")
+        require(out is not None, NOTHING)
+        require(
+            out.shape != (x.shape[2],), "one row a state is wanted, (B, C): do not sum over the states of the batch"
+        )
+        require(
+            out.shape != x.shape[:2],
+            "sum over tokens, not over features: the statistic belongs to a column of the weights",
+        )
         expect_tensor(out, (len(x), x.shape[2]), torch.float64)
-        return out.tolist()
+        return out
 
     plain = run(x, ones)
-    assert plain != [[10**0.5, 5**0.5, 1], [2, 29**0.5, 2**0.5]], "no root is taken here"
-    assert plain == [[10, 5, 1], [4, 29, 2]], f"with weights of 1 this is the sum of squares over tokens; got {plain}"
+    require(not close(plain, [[10**0.5, 5**0.5, 1], [2, 29**0.5, 2**0.5]]), "no root is taken here")
+    require(
+        close(plain, [[10, 5, 1], [4, 29, 2]]),
+        f"with weights of 1 this is the sum of squares over tokens; got {show(plain.flatten())}",
+    )
     weighted = run(x, weight)
-    assert weighted != [[19, 6, 2], [2, 2, 0.5]], "the weight multiplies the token before squaring: weight^2 counts"
-    assert weighted != [[37 / 5, 8 / 5, 4 / 5], [4, 4, 1]], "a sum, not a weighted mean: do not divide by the weights"
-    assert weighted == [[37, 8, 4], [1, 1, 0.25]], f"expected (weight x)^2 summed over tokens; got {weighted}"
+    require(
+        not close(weighted, [[19, 6, 2], [2, 2, 0.5]]),
+        "the weight multiplies the token before squaring: weight^2 counts",
+    )
+    require(
+        not close(weighted, [[37 / 5, 8 / 5, 4 / 5], [4, 4, 1]]),
+        "a sum, not a weighted mean: do not divide by the weights",
+    )
+    require(
+        close(weighted, [[37, 8, 4], [1, 1, 0.25]]),
+        f"expected (weight x)^2 summed over tokens; got {show(weighted.flatten())}",
+    )
     x[1, 1] = float("inf")
     found = run(x, weight)
-    assert found == [[37, 8, 4], [1, 1, 0.25]], (
-        f"a token of weight 0 must not count whatever it holds, also inf (inf * 0 is nan); got {found}"
+    require(
+        close(found, [[37, 8, 4], [1, 1, 0.25]]),
+        f"a token of weight 0 must not count whatever it holds, also inf (inf * 0 is nan); got {show(found.flatten())}",
     )
     large = run(torch.full((1, 2, 1), 4097.0), torch.ones(1, 2))
-    assert large == [[2 * 4097.0**2]], f"square in float64: 4097^2 does not fit into float32; got {large}"
+    require(
+        close(large, [[2 * 4097.0**2]], tol=1e-9),
+        f"square in float64: 4097^2 does not fit into float32; got {show(large.flatten())}",
+    )
 
 
 EXERCISE = Exercise(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import expect_tensor, untouched
+from dlmlab.checks.expect import expect_tensor, require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -43,17 +43,19 @@ def _expect_passes(shown: list, x: Tensor, blind: Tensor, valid: Tensor | None, 
     masks = [None] * B if valid is None else valid.tolist()
     if sorted(map(str, shown)) == sorted(map(str, zip(x.tolist() + blind.tolist(), masks * 2, strict=True))):
         return  # in any order: two calls, or one of twice the size
-    assert len(shown) == 2 * B, (
-        f"{len(shown)} rows went through denoise, it should be {2 * B}: one pass with the given tokens, one without"
+    require(
+        len(shown) == 2 * B,
+        f"{len(shown)} rows went through denoise, it should be {2 * B}: one pass with the given tokens, one without",
     )
     row = torch.arange(2 * B) % B
     changed = torch.tensor([ids for ids, _ in shown]) != x[row]  # (2B, L)
-    assert changed.any(), "both passes saw the same x: nothing was masked, so guidance has no effect"
-    assert not (changed & ~given[row] & ~pads[row]).any(), (
-        "the blind pass also masks generated tokens: only the given ones, where `given` is True, are hidden"
+    require(changed.any(), "both passes saw the same x: nothing was masked, so guidance has no effect")
+    require(
+        not (changed & ~given[row] & ~pads[row]).any(),
+        "the blind pass also masks generated tokens: only the given ones, where `given` is True, are hidden",
     )
-    assert not (changed & pads[row]).any(), "the blind pass masks the padding: it is not given, it must stay"
-    assert [mask for _, mask in shown] == masks * 2, "both passes need `valid` as it came: padding is not attended"
+    require(not (changed & pads[row]).any(), "the blind pass masks the padding: it is not given, it must stay")
+    require([mask for _, mask in shown] == masks * 2, "both passes need `valid` as it came: padding is not attended")
     raise AssertionError("one pass must show x as it is, the other x with mask_id in place of every given token")
 
 
@@ -65,9 +67,9 @@ def _expect_blend(out: Tensor, cond: Tensor, un: Tensor, w: float) -> None:
         (cond + w * un, "un is added: what counts is the difference cond - un"),
     )
     for wrong, message in mistakes:
-        assert not torch.allclose(out, wrong, atol=1e-4), message
+        require(not torch.allclose(out, wrong, atol=1e-4), message)
     right = un + (w + 1) * (cond - un)
-    assert torch.allclose(out, right, atol=1e-4), f"at w = {w:g} the result is not un + (w + 1)(cond - un)"
+    require(torch.allclose(out, right, atol=1e-4), f"at w = {w:g} the result is not un + (w + 1)(cond - un)")
 
 
 EXERCISE = Exercise(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import expect_seeded, expect_tensor, seeded, show, untouched
+from dlmlab.checks.expect import expect_seeded, expect_tensor, require, seeded, show, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -15,7 +15,9 @@ def check_gumbel_argmax(fn: Callable) -> None:
     def run(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
         with untouched(logits=logits):
             tokens = fn(logits, temperature, generator)
-        assert not (isinstance(tokens, Tensor) and tokens.is_floating_point()), "return token ids (argmax), not values"
+        require(
+            not (isinstance(tokens, Tensor) and tokens.is_floating_point()), "return token ids (argmax), not values"
+        )
         expect_tensor(tokens, logits.shape[:-1], torch.long)
         return tokens
 
@@ -23,20 +25,22 @@ def check_gumbel_argmax(fn: Callable) -> None:
     logits[0, 0] = torch.tensor([1.0, 3.0, 3.0, 0.0, -2.0, 3.0])
     logits[0, 1] = torch.tensor([-5.0, -3.0, -4.0, -9.0, -8.0, -7.0])
     best = run(logits, 0.0, seeded(0))
-    assert torch.equal(logits.gather(-1, best[..., None])[..., 0], logits.amax(-1)), (
-        "temperature 0 must give the largest logit: no noise, and no division by the temperature"
+    require(
+        torch.equal(logits.gather(-1, best[..., None])[..., 0], logits.amax(-1)),
+        "temperature 0 must give the largest logit: no noise, and no division by the temperature",
     )
-    assert best[0, 0] == 1, "temperature 0: of several largest logits take the lowest index, as argmax does"
+    require(best[0, 0] == 1, "temperature 0: of several largest logits take the lowest index, as argmax does")
 
     flat = torch.zeros(2, 500, 4)
-    assert any(run(flat, 1.0, seeded(seed)).any() for seed in range(3, 13)), (
-        "of equal logits token 0 always wins: there is no noise, or one number for all tokens of a position"
+    require(
+        any(run(flat, 1.0, seeded(seed)).any() for seed in range(3, 13)),
+        "of equal logits token 0 always wins: there is no noise, or one number for all tokens of a position",
     )
     expect_seeded(lambda generator: run(flat, 1.0, generator))
     tokens = run(flat, 1.0, seeded(3))
-    assert not torch.equal(tokens[0], tokens[1]), "two rows share their noise: draw one number for each of (B, L, V)"
+    require(not torch.equal(tokens[0], tokens[1]), "two rows share their noise: draw one number for each of (B, L, V)")
     changes = (tokens[:, 1:] != tokens[:, :-1]).float().mean()
-    assert changes > 0.5, "all positions share their noise: draw one number for each of (B, L, V)"
+    require(changes > 0.5, "all positions share their noise: draw one number for each of (B, L, V)")
     _expect_float64(run)
     for temperature in (0.5, 2.0):
         _expect_softmax(run, temperature)
@@ -52,11 +56,12 @@ def _expect_float64(run: Callable) -> None:
     torch.rand(logits.shape, generator=double, dtype=torch.float64)
     state = used.get_state()
     drew_single = torch.equal(state, single.get_state()) and not torch.equal(state, double.get_state())
-    assert not drew_single, f"the noise is drawn in float32, which cuts its tail: {hint}"
+    require(not drew_single, f"the noise is drawn in float32, which cuts its tail: {hint}")
     logits = torch.zeros(2, 4000, 4)
     tokens, shifted = (run(logits + constant, 2**-10, seeded(5)) for constant in (0.0, 512.0))
-    assert (tokens != shifted).float().mean() < 0.002, (
-        f"adding 512 to all logits changed tokens, because float32 rounds the sum of logits and noise: {hint}"
+    require(
+        (tokens != shifted).float().mean() < 0.002,
+        f"adding 512 to all logits changed tokens, because float32 rounds the sum of logits and noise: {hint}",
     )
 
 
@@ -77,9 +82,9 @@ def _expect_softmax(run: Callable, T: float) -> None:
     )
     numbers = f"at temperature {T:g} the frequencies are {show(got)}, softmax(logits / T) is {show(right)}"
     for wrong, message in mistakes:
-        assert (got - wrong).abs().max() > 0.03, f"{message}; {numbers}"
-    assert got[2] == 0, f"a token whose logit is -inf was drawn; {numbers}"
-    assert (got - right).abs().max() < 0.04, f"{numbers}; is the noise -log(-log u), with both minus signs?"
+        require((got - wrong).abs().max() > 0.03, f"{message}; {numbers}")
+    require(got[2] == 0, f"a token whose logit is -inf was drawn; {numbers}")
+    require((got - right).abs().max() < 0.04, f"{numbers}; is the noise -log(-log u), with both minus signs?")
 
 
 EXERCISE = Exercise(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import untouched
+from dlmlab.checks.expect import NOTHING, close, require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -15,26 +15,27 @@ def check_jaccard(fn: Callable) -> None:
         a, b = torch.tensor(a, dtype=torch.bool), torch.tensor(b, dtype=torch.bool)
         with untouched(a=a, b=b):
             out = fn(a, b)
-        assert out is not None, "the result is None: the function returns nothing; is there a return statement?"
+        require(out is not None, NOTHING)
         return float(out)
 
     a, b = [[1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]], [[1, 0, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0]]
     value = run(a, b)
-    assert abs(value - 9 / 12) > 1e-6, (
-        "weights that both masks keep must not count: at low sparsity everything would agree"
+    require(
+        not close(value, 9 / 12),
+        "weights that both masks keep must not count: at low sparsity everything would agree",
     )
-    assert abs(value - 2 / 3) > 1e-6, "divide by what either mask removes, not by what the first one removes"
-    assert abs(value - 4 / 7) > 1e-6, "this is the Dice index, 2 both / (a + b); Jaccard divides by the union"
-    assert abs(value - (1 / 3 + 1 / 2) / 2) > 1e-6, "count over the whole matrix, not row by row"
-    assert abs(value - 0.4) < 1e-6, f"2 weights are removed by both, 5 by either: 0.4; got {value:.3f}"
-    assert run(b, a) == value, "the index must be symmetric"
-    assert run(a, a) == 1.0, "a mask agrees fully with itself"
-    assert run([[1, 0]], [[0, 1]]) == 0.0, "disjoint masks have agreement 0"
+    require(not close(value, 2 / 3), "divide by what either mask removes, not by what the first one removes")
+    require(not close(value, 4 / 7), "this is the Dice index, 2 both / (a + b); Jaccard divides by the union")
+    require(not close(value, (1 / 3 + 1 / 2) / 2), "count over the whole matrix, not row by row")
+    require(close(value, 0.4), f"2 weights are removed by both, 5 by either: 0.4; got {value:.3f}")
+    require(close(run(b, a), value), "the index must be symmetric")
+    require(close(run(a, a), 1.0), "a mask agrees fully with itself")
+    require(close(run([[1, 0]], [[0, 1]]), 0.0), "disjoint masks have agreement 0")
     try:
         empty = run([[0, 0]], [[0, 0]])
     except ZeroDivisionError:
         raise AssertionError("two empty masks: 0 / 0; they agree, the result is 1") from None
-    assert empty == 1.0, f"two empty masks agree: 1; got {empty}"
+    require(close(empty, 1.0), f"two empty masks agree: 1; got {empty}")
 
 
 EXERCISE = Exercise(

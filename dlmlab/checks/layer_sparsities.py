@@ -4,11 +4,8 @@ from collections.abc import Callable
 
 import torch
 
+from dlmlab.checks.expect import NOTHING, close, require
 from dlmlab.exercises import Exercise
-
-
-def _close(a: list[float], b: list[float]) -> bool:
-    return len(a) == len(b) and all(abs(x - y) < 1e-6 for x, y in zip(a, b, strict=True))
 
 
 def check_layer_sparsities(fn: Callable) -> None:
@@ -16,25 +13,27 @@ def check_layer_sparsities(fn: Callable) -> None:
 
     def run(sparsity: float, importance: list[float], width: float) -> list[float]:
         out = fn(sparsity, importance, width=width)
-        assert out is not None, "the result is None: the function returns nothing; is there a return statement?"
+        require(out is not None, NOTHING)
         out = out.tolist() if isinstance(out, torch.Tensor) else list(out)
-        assert len(out) == len(importance), f"one sparsity a layer: {len(importance)} expected, got {len(out)}"
+        require(len(out) == len(importance), f"one sparsity a layer: {len(importance)} expected, got {len(out)}")
         return [float(v) for v in out]
 
     plan = run(0.5, [0, 1, 2], 0.1)
-    assert not _close(plan, [0.4, 0.5, 0.6]), (
-        "the sign is wrong: the more important a layer, the fewer weights it loses"
+    require(
+        not close(plan, [0.4, 0.5, 0.6]), "the sign is wrong: the more important a layer, the fewer weights it loses"
     )
-    assert not _close(plan, [0.55, 0.5, 0.45]), "width is half of the span: from s + width to s - width"
-    assert _close(plan, [0.6, 0.5, 0.4]), f"importance 0, 1, 2 at s = 0.5, width 0.1 gives 0.6, 0.5, 0.4; got {plan}"
-    assert _close(run(0.5, [10, 30, 20], 0.1), [0.6, 0.4, 0.5]), "scale importance to [0, 1] by its minimum and maximum"
+    require(not close(plan, [0.55, 0.5, 0.45]), "width is half of the span: from s + width to s - width")
+    require(close(plan, [0.6, 0.5, 0.4]), f"importance 0, 1, 2 at s = 0.5, width 0.1 gives 0.6, 0.5, 0.4; got {plan}")
+    require(
+        close(run(0.5, [10, 30, 20], 0.1), [0.6, 0.4, 0.5]), "scale importance to [0, 1] by its minimum and maximum"
+    )
     plan = run(0.5, [0, 0, 0, 4], 0.1)
-    assert abs(sum(plan) / 4 - 0.5) < 1e-6, "the mean of the layers must be exactly the wanted sparsity: shift the rest"
-    assert _close(plan, [0.55, 0.55, 0.55, 0.35]), f"shift all layers alike to repair the mean; got {plan}"
-    assert _close(run(0.3, [7, 7], 0.2), [0.3, 0.3]), "equal importance is the uniform schedule (no division by 0)"
+    require(close(sum(plan) / 4, 0.5), "the mean of the layers must be exactly the wanted sparsity: shift the rest")
+    require(close(plan, [0.55, 0.55, 0.55, 0.35]), f"shift all layers alike to repair the mean; got {plan}")
+    require(close(run(0.3, [7, 7], 0.2), [0.3, 0.3]), "equal importance is the uniform schedule (no division by 0)")
     plan = run(0.9, [0, 1, 2], 0.1)
-    assert max(plan) <= 0.95 + 1e-9 and min(plan) >= 0, f"no layer may lose more than 0.95 or less than 0; got {plan}"
-    assert abs(sum(plan) / 3 - 0.9) < 1e-6, f"after cutting at 0.95 the mean must be repaired again; got {plan}"
+    require(max(plan) <= 0.95 + 1e-6 and min(plan) >= 0, f"no layer may lose more than 0.95 or less than 0; got {plan}")
+    require(close(sum(plan) / 3, 0.9), f"after cutting at 0.95 the mean must be repaired again; got {plan}")
 
 
 EXERCISE = Exercise(

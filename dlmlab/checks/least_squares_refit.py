@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, seeded, untouched
+from dlmlab.checks.expect import expect_tensor, require, seeded, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -30,17 +30,20 @@ def check_least_squares_refit(fn: Callable) -> None:
         with untouched(W=W, removed=removed, gram=gram):
             out = fn(W, removed, gram, damp=damp)
         expect_tensor(out, (3, 6), torch.float32)
-        assert not bool(out[removed].any()), "removed weights must be exactly 0"
-        assert not torch.allclose(out, W.masked_fill(removed, 0.0)), "the surviving weights did not change: refit them"
-        assert torch.allclose(out[2], W[2], atol=1e-3), (
+        require(not bool(out[removed].any()), "removed weights must be exactly 0")
+        require(
+            not torch.allclose(out, W.masked_fill(removed, 0.0)), "the surviving weights did not change: refit them"
+        )
+        require(
+            torch.allclose(out[2], W[2], atol=1e-3),
             "a row that lost nothing must stay as it is: its dense weights are already the best"
-            + (", and the ridge pulls towards the old weights, not towards 0" if damp else "")
+            + (", and the ridge pulls towards the old weights, not towards 0" if damp else ""),
         )
         close = torch.allclose(out.double(), best, rtol=1e-3, atol=1e-3)
-        assert close or damp, (
-            "not the least-squares solution: solve G_KK w_K = (G w)_K for the kept columns K of each row"
+        require(
+            close or damp, "not the least-squares solution: solve G_KK w_K = (G w)_K for the kept columns K of each row"
         )
-        assert close, "with damp = 0.5 the solution is another: the ridge is damp times the mean of the diagonal of G"
+        require(close, "with damp = 0.5 the solution is another: the ridge is damp times the mean of the diagonal of G")
 
 
 EXERCISE = Exercise(

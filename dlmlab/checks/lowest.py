@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, untouched
+from dlmlab.checks.expect import expect_tensor, require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -19,28 +19,34 @@ def check_lowest(fn: Callable) -> None:
         return removed.int().tolist()
 
     removed = run([[4.0, 1, 3, 2], [10, 40, 20, 30]], 0.5)
-    assert removed != [[1, 0, 1, 0], [0, 1, 0, 1]], "the mask marks what is removed: the lowest scores, not the highest"
-    assert removed != [[1, 1, 1, 1], [0, 0, 0, 0]], (
-        "every row loses its own lowest: select per row, not over the matrix"
+    require(
+        removed != [[1, 0, 1, 0], [0, 1, 0, 1]], "the mask marks what is removed: the lowest scores, not the highest"
     )
-    assert removed == [[0, 1, 0, 1], [1, 0, 1, 0]], f"half of each row must go, its lowest scores; got {removed}"
+    require(
+        removed != [[1, 1, 1, 1], [0, 0, 0, 0]], "every row loses its own lowest: select per row, not over the matrix"
+    )
+    require(removed == [[0, 1, 0, 1], [1, 0, 1, 0]], f"half of each row must go, its lowest scores; got {removed}")
     removed = run([[-4.0, 1, -3, 2]], 0.5)
-    assert removed == [[1, 0, 1, 0]], "scores are compared as they are: no absolute value here"
+    require(removed == [[1, 0, 1, 0]], "scores are compared as they are: no absolute value here")
     removed = run([[5.0, 5, 5, 5, 5], [1, 1, 0, 1, 1]], 0.4)
-    assert list(map(sum, removed)) == [2, 2], (
-        f"exactly int(C s) = 2 of 5 must go in each row, also when scores tie (no `<=` with a threshold); got {removed}"
+    require(
+        list(map(sum, removed)) == [2, 2],
+        f"exactly int(C s) = 2 of 5 must go in each row, also when scores tie (no threshold); got {removed}",
     )
-    assert removed == [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]], f"of equal scores the lower index goes; got {removed}"
+    require(removed == [[1, 1, 0, 0, 0], [1, 0, 1, 0, 0]], f"of equal scores the lower index goes; got {removed}")
     removed = run([[3.0, 1, 2, 5, 4]], 0.5)
-    assert removed == [[0, 1, 1, 0, 0]], f"int(5 * 0.5) = 2 go: round down; got {removed}"
-    assert run([[1.0, 2, 3]], 0.0) == [[0, 0, 0]], "at sparsity 0 nothing goes"
+    require(removed == [[0, 1, 1, 0, 0]], f"int(5 * 0.5) = 2 go: round down; got {removed}")
+    require(run([[1.0, 2, 3]], 0.0) == [[0, 0, 0]], "at sparsity 0 nothing goes")
     many = torch.zeros(1, 10)
     for sparsity, n in ((0.3, 3), (0.7, 7)):
-        assert int(fn(many, sparsity).sum()) == n, (
-            f"10 columns at sparsity {sparsity} lose {n}: beware of rounding errors such as 10 * 0.7 = 6.999..."
+        require(
+            int(fn(many, sparsity).sum()) == n,
+            f"10 columns at sparsity {sparsity} lose {n}: beware of rounding errors such as 10 * 0.7 = 6.999...",
         )
     several = torch.zeros(1, 100)
-    assert int(fn(several, 0.29).sum()) == 29, "100 * 0.29 is 28.999... in floating point: add a little before rounding"
+    require(
+        int(fn(several, 0.29).sum()) == 29, "100 * 0.29 is 28.999... in floating point: add a little before rounding"
+    )
 
 
 EXERCISE = Exercise(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import expect_tensor, seeded, show, untouched
+from dlmlab.checks.expect import expect_tensor, require, seeded, show, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -36,7 +36,7 @@ def _explain(alpha: Tensor, sums: Tensor, right: Tensor, causal: bool) -> None:
         (sums / sums.shape[1], "divided by the number of heads: the last dimension holds the positions"),
     )
     for wrong, message in mistakes:
-        assert wrong is None or not torch.allclose(alpha, wrong, atol=1e-5), message
+        require(wrong is None or not torch.allclose(alpha, wrong, atol=1e-5), message)
     raise AssertionError(f"with causal={causal} the first head gets {show(alpha[0, 0])}, should be {show(right[0, 0])}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, show, untouched
+from dlmlab.checks.expect import expect_tensor, require, show, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -20,16 +20,19 @@ def check_moved(fn: Callable) -> None:
         return distance
 
     one = run(1, 2)
-    assert not torch.allclose(one[:, 1], torch.ones(2), atol=1e-5), (
-        "a vector that keeps its direction has distance 0, not 1"
+    require(
+        not torch.allclose(one[:, 1], torch.ones(2), atol=1e-5),
+        "a vector that keeps its direction has distance 0, not 1",
     )
-    assert torch.allclose(one[:, 1], torch.zeros(2), atol=1e-5), (
-        f"only the direction counts: a vector that grows has distance 0, got {show(one[:, 1])}; divide by both lengths"
+    require(
+        torch.allclose(one[:, 1], torch.zeros(2), atol=1e-5),
+        f"only the direction counts: a vector that grows has distance 0, got {show(one[:, 1])}; divide by both lengths",
     )
-    assert torch.allclose(one[:, 0], torch.ones(2), atol=1e-5), f"a right angle is distance 1, got {show(one[:, 0])}"
+    require(torch.allclose(one[:, 0], torch.ones(2), atol=1e-5), f"a right angle is distance 1, got {show(one[:, 0])}")
     two = run(2, 1)
-    assert torch.allclose(two[0, 0], torch.tensor(2.0), atol=1e-5), (
-        f"two states later it points the other way, distance 2, got {two[0, 0]:.2f}: compare states s and s + age"
+    require(
+        torch.allclose(two[0, 0], torch.tensor(2.0), atol=1e-5),
+        f"two states later it points the other way, distance 2, got {two[0, 0]:.2f}: compare states s and s + age",
     )
 
 

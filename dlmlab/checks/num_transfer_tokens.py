@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from dlmlab.checks.expect import NOTHING
+from dlmlab.checks.expect import NOTHING, require
 from dlmlab.exercises import Exercise
 
 
@@ -10,16 +10,18 @@ def check_num_transfer_tokens(fn: Callable) -> None:
     """Judge an answer to 1.2."""
     for masks, steps in ((10, 4), (11, 4), (3, 5), (0, 3), (7, 1), (12, 4), (29, 7), (1, 1)):
         parts = fn(masks, steps)
-        assert parts is not None, NOTHING
-        assert isinstance(parts, list), f"the result is a {type(parts).__name__}, it should be a list of {steps} int"
-        assert all(type(n) is int for n in parts), f"{parts} should hold whole numbers of type int"
+        require(parts is not None, NOTHING)
+        require(isinstance(parts, list), f"the result is a {type(parts).__name__}, it should be a list of {steps} int")
+        require(all(type(n) is int for n in parts), f"{parts} should hold whole numbers of type int")
         case = f"for {masks} masks in {steps} steps: {parts}"
-        assert len(parts) == steps, f"{len(parts)} numbers {case}; a step that commits nothing stays in the list, as 0"
+        require(
+            len(parts) == steps, f"{len(parts)} numbers {case}; a step that commits nothing stays in the list, as 0"
+        )
         lost = masks - sum(parts)
-        assert lost <= 0, f"{lost} masks are lost {case}; rounding down forgets the remainder"
-        assert lost >= 0, f"{-lost} too many {case}; rounding up spends the remainder more than once"
-        assert max(parts) - min(parts) <= 1, f"uneven {case}; parts may differ by 1 at most: share out the remainder"
-        assert parts == sorted(parts, reverse=True), f"the larger parts must come first {case}"
+        require(lost <= 0, f"{lost} masks are lost {case}; rounding down forgets the remainder")
+        require(lost >= 0, f"{-lost} too many {case}; rounding up spends the remainder more than once")
+        require(max(parts) - min(parts) <= 1, f"uneven {case}; parts may differ by 1 at most: share out the remainder")
+        require(parts == sorted(parts, reverse=True), f"the larger parts must come first {case}")
 
 
 EXERCISE = Exercise(

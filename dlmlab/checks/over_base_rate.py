@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import expect_tensor, show, untouched
+from dlmlab.checks.expect import expect_tensor, require, show, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -19,17 +19,19 @@ def check_over_base_rate(fn: Callable) -> None:
     expect_tensor(lift, (4,), torch.float32)
     got, base = torch.tensor([16.0, 10.0, 0.0, 6.0]) / 32, torch.tensor([2.0, 5.0, 0.0, 3.0]) / 10
     _expect(lift, got, base)
-    assert lift[2].isnan(), (
-        f"kind 2 does not occur: 0 / 0 is NaN, not {lift[2]:.2f}, which reads as a kind that is avoided or fair"
+    require(
+        lift[2].isnan(),
+        f"kind 2 does not occur: 0 / 0 is NaN, not {lift[2]:.2f}, which reads as a kind that is avoided or fair",
     )
     lift = fn(torch.tensor([[6.0, 0.0, 2.0, 4.0], [1.0, 1.0, 1.0, 1.0]]), torch.tensor([[0, 1, 1, 1], [0, 0, 0, 1]]), 2)
     expect_tensor(lift, (2,), torch.float32)
-    assert torch.allclose(lift, torch.tensor([9 / 16 / 0.5, 7 / 16 / 0.5]), atol=1e-5), (
+    require(
+        torch.allclose(lift, torch.tensor([9 / 16 / 0.5, 7 / 16 / 0.5]), atol=1e-5),
         "states were averaged after the division: sum mass and positions over all states, then divide once; "
-        f"should be [1.12, 0.88], got {show(lift)}"
+        f"should be [1.12, 0.88], got {show(lift)}",
     )
     lift = fn(torch.full((3, 2), 0.25), torch.tensor([[1, 1], [1, 0], [1, 1]]), 2)
-    assert torch.allclose(lift, torch.ones(2)), f"even attention gives every kind its fair share, 1; got {show(lift)}"
+    require(torch.allclose(lift, torch.ones(2)), f"even attention gives every kind its fair share, 1; got {show(lift)}")
 
 
 def _expect(lift: Tensor, got: Tensor, base: Tensor) -> None:
@@ -46,10 +48,11 @@ def _expect(lift: Tensor, got: Tensor, base: Tensor) -> None:
     each = torch.tensor([[5.0, 35 / 24, 0.0, 5 / 8], [5.0, 15 / 16, 0.0, 25 / 16]]) / 2  # of the two states
     mistakes += ((each.mean(0), "states were averaged after the division: sum over all states, then divide once"),)
     for wrong, message in mistakes:
-        assert not torch.allclose(lift[there], wrong[there], atol=1e-5), message
+        require(not torch.allclose(lift[there], wrong[there], atol=1e-5), message)
     right = (got / base)[there]
-    assert torch.allclose(lift[there], right, atol=1e-5), (
-        f"the kinds 0, 1, 3 should get {show(right)} times their share, got {show(lift[there])}"
+    require(
+        torch.allclose(lift[there], right, atol=1e-5),
+        f"the kinds 0, 1, 3 should get {show(right)} times their share, got {show(lift[there])}",
     )
 
 

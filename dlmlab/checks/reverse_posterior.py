@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import expect_tensor, expect_values, seeded, untouched
+from dlmlab.checks.expect import expect_tensor, expect_values, require, seeded, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -33,8 +33,9 @@ def check_reverse_posterior(fn: Callable) -> None:
     f_s = s * xhat + (1 - s) * prior
     belief = step(xhat, t)
     got = run(logits, prior)
-    assert torch.allclose(got.sum(-1), torch.ones(3, 3).double()), (
-        "the probabilities of a position do not sum to 1: divide by f_t(z), the sum over e"
+    require(
+        torch.allclose(got.sum(-1), torch.ones(3, 3).double()),
+        "the probabilities of a position do not sum to 1: divide by f_t(z), the sum over e",
     )
     expect_values(
         got,
@@ -64,12 +65,14 @@ def check_reverse_posterior(fn: Callable) -> None:
     masked = torch.cat([logits, torch.full((3, 3, 1), -torch.inf).double()], -1)
     xt = torch.tensor([[0, 4, 3], [4, 4, 0], [3, 1, 4]])  # id 4 is the mask
     got = run(masked, torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0]).double())
-    assert torch.allclose(got[xt != 4], torch.eye(5).double()[xt[xt != 4]]), (
-        "under a mask prior a visible token stays: q(z | e) is 0 for every other e"
+    require(
+        torch.allclose(got[xt != 4], torch.eye(5).double()[xt[xt != 4]]),
+        "under a mask prior a visible token stays: q(z | e) is 0 for every other e",
     )
     stays = ((1 - alpha_s) / (1 - alpha_t))[:, None].expand(3, 3)[xt == 4]
-    assert torch.allclose(got[xt == 4][:, 4], stays), (
-        "under a mask prior a mask stays with probability (1 - alpha_s) / (1 - alpha_t)"
+    require(
+        torch.allclose(got[xt == 4][:, 4], stays),
+        "under a mask prior a mask stays with probability (1 - alpha_s) / (1 - alpha_t)",
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, untouched
+from dlmlab.checks.expect import expect_tensor, require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -19,27 +19,28 @@ def check_stands_out(fn: Callable) -> None:
         return out.int().tolist()
 
     out = run([[4.6, 0.1, 0.1, 0.1, 0.1], [0.5, 0.5, 2.0, 1.0, 1.0]])
-    assert any(map(any, out)), (
+    require(
+        any(map(any, out)),
         "a position with 4.6 of 5 does not stand out: after division by L, or in units of the standard deviation, "
-        "nothing can exceed the others by 3; compare the sums themselves"
+        "nothing can exceed the others by 3; compare the sums themselves",
     )
-    assert out == [[1, 0, 0, 0, 0], [0] * 5], f"4.6 beside 0.1 stands out by 3, 2.0 beside 0.75 does not; got {out}"
+    require(out == [[1, 0, 0, 0, 0], [0] * 5], f"4.6 beside 0.1 stands out by 3, 2.0 beside 0.75 does not; got {out}")
     out = run([[0.45, 0.45, 3.2, 0.45, 0.45]])
-    assert out == [[0] * 5], "3.2 is 7 times 0.45 but only 2.75 more: eps is added to the mean, it is no factor"
+    require(out == [[0] * 5], "3.2 is 7 times 0.45 but only 2.75 more: eps is added to the mean, it is no factor")
     out = run([[0.325, 3.7, 0.325, 0.325, 0.325]])
-    assert out == [[0, 1, 0, 0, 0]], "3.7 is 3.375 more than the others: their mean leaves out the position itself"
+    require(out == [[0, 1, 0, 0, 0]], "3.7 is 3.375 more than the others: their mean leaves out the position itself")
     out = run([[0.4075, 0.4075, 0.4075, 0.4075, 3.37]])
-    assert out == [[0] * 5], "3.37 is 2.9625 more than the others: there are L - 1 others, not L"
-    out = run([[2.5, 0.5, 0.5, 0.5]], 2.0)
-    assert out == [[0] * 4], "2.5 is exactly 2.0 more than the others: the rule is > mean + eps, not >="
+    require(out == [[0] * 5], "3.37 is 2.9625 more than the others: there are L - 1 others, not L")
+    out = run([[2.5, 0.5, 0.5, 0.5, 0.5]], 2.0)
+    require(out == [[0] * 5], "2.5 is exactly 2.0 more than the others: the rule is > mean + eps, not >=")
     out = run([[2.5, 0.5, 0.5, 0.5]], 1.5)
-    assert out == [[1, 0, 0, 0]], f"eps = 1.5 must let 2.5 beside 0.5 stand out; is eps used? got {out}"
+    require(out == [[1, 0, 0, 0]], f"eps = 1.5 must let 2.5 beside 0.5 stand out; is eps used? got {out}")
     out = run([[7.0, 7.0, 7.0, 7.0], [0.0, 0.0, 3.5, 0.5]])
-    assert out == [[0] * 4, [0, 0, 1, 0]], (
-        f"compare a position with the others of its own row, not of all rows; got {out}"
+    require(
+        out == [[0] * 4, [0, 0, 1, 0]], f"compare a position with the others of its own row, not of all rows; got {out}"
     )
     out = run([[0.2] * 5 + [5.0, 5.0] + [0.2] * 5, [1.0] * 12])
-    assert out == [[0] * 5 + [1, 1] + [0] * 5, [0] * 12], f"two positions of one row may stand out; got {out}"
+    require(out == [[0] * 5 + [1, 1] + [0] * 5, [0] * 12], f"two positions of one row may stand out; got {out}")
 
 
 EXERCISE = Exercise(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.checks.expect import expect_tensor, untouched
+from dlmlab.checks.expect import expect_tensor, require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -20,34 +20,41 @@ def check_threshold_commit(fn: Callable) -> None:
 
     everywhere = [[1, 1, 1], [1, 1, 1]]
     take = run([[0.75, 0.5, 0.625], [0.5, 0.125, 1.0]], everywhere, 0.5)
-    assert take != [[1, 0, 1], [0, 0, 1]], "a score equal to tau must pass: the rule is >= tau, not > tau"
-    assert take == [[1, 1, 1], [1, 0, 1]], f"every score >= tau must be taken, and no other; got {take}"
+    require(take != [[1, 0, 1], [0, 0, 1]], "a score equal to tau must pass: the rule is >= tau, not > tau")
+    require(take == [[1, 1, 1], [1, 0, 1]], f"every score >= tau must be taken, and no other; got {take}")
 
     take = run([[0.1, 0.3, 0.2], [0.4, 0.1, 0.2]], everywhere, 0.5)
-    assert any(map(any, take)), "nothing passes and nothing is taken: the loop would not end; take the best of each row"
-    assert all(map(any, take)), "the best one is taken per batch, not per row: every row needs its own"
-    assert take == [[0, 1, 0], [1, 0, 0]], f"where nothing passes, the one best of each row must be taken; got {take}"
+    require(
+        any(map(any, take)), "nothing passes and nothing is taken: the loop would not end; take the best of each row"
+    )
+    require(all(map(any, take)), "the best one is taken per batch, not per row: every row needs its own")
+    require(take == [[0, 1, 0], [1, 0, 0]], f"where nothing passes, the one best of each row must be taken; got {take}")
     take = run([[0.1, 0.9, 0.2], [0.4, 0.1, 0.2]], everywhere, 0.5)
-    assert take == [[0, 1, 0], [1, 0, 0]], (
-        f"a row where nothing passes needs its best one per row, whatever passes in the rest of the batch; got {take}"
+    require(
+        take == [[0, 1, 0], [1, 0, 0]],
+        f"a row where nothing passes needs its best one per row, whatever passes in the rest of the batch; got {take}",
     )
 
     eligible = [[1, 1, 0, 1], [1, 0, 1, 1], [0, 0, 0, 0]]  # row 2 is finished
     take = run([[0.6, 0.1, 0.9, 0.7], [0.2, 0.9, 0.3, 0.1], [0.9, 0.1, 0.2, 0.3]], eligible, 0.5)
-    assert not any(t > e for row, free in zip(take, eligible, strict=True) for t, e in zip(row, free, strict=True)), (
-        "a position that is not eligible was taken: it holds a token already, or lies outside the block"
+    require(
+        not any(t > e for row, free in zip(take, eligible, strict=True) for t, e in zip(row, free, strict=True)),
+        "a position that is not eligible was taken: it holds a token already, or lies outside the block",
     )
     take = run([[0.1, 0.2, 0.9, 0.3], [0.2, 0.4, 0.3, 0.1], [0.9, 0.1, 0.2, 0.3]], eligible, 0.5)
-    assert take == [[0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]], (
-        f"nothing passes: the best one must be looked for among the eligible positions only; got {take}"
+    require(
+        take == [[0, 0, 0, 1], [0, 0, 1, 0], [0, 0, 0, 0]],
+        f"nothing passes: the best one must be looked for among the eligible positions only; got {take}",
     )
     take = run([[-0.7, -0.4, -0.1, -0.9], [-3.0, -0.1, -2.0, -2.5], [-1.0, -1.0, -1.0, -1.0]], eligible, -0.3)
-    assert take == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], (
-        f"scores may be negative (minus the entropy): positions that are not eligible need -inf, not 0; got {take}"
+    require(
+        take == [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]],
+        f"scores may be negative (minus the entropy): positions that are not eligible need -inf, not 0; got {take}",
     )
     take = run([[0.2, 0.3, 0.3], [0.1, 0.1, 0.1]], everywhere, 0.5)
-    assert take == [[0, 1, 0], [1, 0, 0]], (
-        f"a tie for the best goes to the lowest index, which is the only one taken; got {take}"
+    require(
+        take == [[0, 1, 0], [1, 0, 0]],
+        f"a tie for the best goes to the lowest index, which is the only one taken; got {take}",
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.checks.expect import untouched
+from dlmlab.checks.expect import require, untouched
 from dlmlab.exercises import Exercise
 
 
@@ -33,21 +33,24 @@ def check_write_at(fn: Callable) -> None:
         return stored, _expected(before, new, positions), stored != before
 
     stored, right, changed = run([[0, 1]])
-    assert changed.any(), "nothing was replaced: the keys must change in the tensor that is passed, in place"
-    assert torch.equal(stored[:1], right[:1]), (
-        "the first two positions of row 0 should hold the new keys, and no others"
+    require(changed.any(), "nothing was replaced: the keys must change in the tensor that is passed, in place")
+    require(
+        torch.equal(stored[:1], right[:1]), "the first two positions of row 0 should hold the new keys, and no others"
     )
-    assert torch.equal(stored, right), "one list of positions, (1, q), holds for all rows"
+    require(torch.equal(stored, right), "one list of positions, (1, q), holds for all rows")
     stored, right, changed = run([[3, 1]])
-    assert not changed[:, :, 0].any(), "position 0 was written: the keys belong at `positions`, not at the first places"
-    assert torch.equal(stored.sum((1, 3)), right.sum((1, 3))) and torch.equal(stored, right), (
-        "positions out of order: new[:, :, i] belongs at positions[i], do not sort"
+    require(
+        not changed[:, :, 0].any(), "position 0 was written: the keys belong at `positions`, not at the first places"
+    )
+    require(
+        torch.equal(stored.sum((1, 3)), right.sum((1, 3))) and torch.equal(stored, right),
+        "positions out of order: new[:, :, i] belongs at positions[i], do not sort",
     )
     stored, right, changed = run([[3, 1], [0, 4], [2, 3]])
-    assert torch.equal(stored[0], right[0]), "row 0 is wrong when rows have positions of their own"
-    assert torch.equal(stored, right), "each row has positions of its own; the ones of row 0 were used for all"
+    require(torch.equal(stored[0], right[0]), "row 0 is wrong when rows have positions of their own")
+    require(torch.equal(stored, right), "each row has positions of its own; the ones of row 0 were used for all")
     stored, right, changed = run([[3, 1], [4, 4], [2, 3]])
-    assert not changed[1, :, :4].any(), "a position that is named twice is one position; the others stay"
+    require(not changed[1, :, :4].any(), "a position that is named twice is one position; the others stay")
 
 
 EXERCISE = Exercise(

@@ -2,7 +2,8 @@
 
 A cell is charged its own execution; the first cell of a notebook pays for importing torch and transformers.
 A notebook is charged everything, the start of its kernel included. The budgets hold on two laptop cores; a slower
-machine sets DLMLAB_BUDGET_SCALE (default 1): DLMLAB_BUDGET_SCALE=3 allows 60 s a cell and 270 s a notebook.
+machine sets DLMLAB_BUDGET_SCALE (default 1): DLMLAB_BUDGET_SCALE=3 allows 60 s a cell and 270 s a notebook. A scale
+above 1 stretches nbval's own timeouts, too: a budget that is larger than them would never be reached.
 """
 
 import math
@@ -92,4 +93,7 @@ class Budget:
 
 
 def pytest_configure(config):
-    config.pluginmanager.register(Budget(budget_scale()), "notebook-budget")
+    scale = budget_scale()
+    config.option.nbval_cell_timeout *= max(scale, 1)
+    config.option.nbval_kernel_startup_timeout *= max(scale, 1)
+    config.pluginmanager.register(Budget(scale), "notebook-budget")

@@ -47,6 +47,15 @@ def test_a_senseless_scale_is_refused(text):
         budget_scale({"DLMLAB_BUDGET_SCALE": text})
 
 
+@pytest.mark.parametrize("scale, stretched", [("0.01", 1), ("1", 1), ("30", 30)])
+def test_scale_stretches_the_timeouts_of_nbval_and_never_shortens_them(pytester, monkeypatch, scale, stretched):
+    monkeypatch.setenv("DLMLAB_BUDGET_SCALE", scale)
+    given = ("--nbval-cell-timeout=120", "--nbval-kernel-startup-timeout=60")
+    option = pytester.parseconfigure("-p", "tests.notebooks.budget", *given).option
+    assert option.nbval_cell_timeout == 120 * stretched > Budget(float(scale)).cell_limit
+    assert option.nbval_kernel_startup_timeout == 60 * stretched
+
+
 @pytest.mark.parametrize("scale, expected", [("0.01", pytest.ExitCode.TESTS_FAILED), ("1", pytest.ExitCode.OK)])
 def test_run_of_green_cells_fails_exactly_when_over_budget(pytester, monkeypatch, scale, expected):
     monkeypatch.setenv("DLMLAB_BUDGET_SCALE", scale)
