@@ -85,7 +85,7 @@ class Switched:
                 part = model(ids[rows], valid, **options).logits
                 logits = part.new_empty(len(ids), *part.shape[1:]) if logits is None else logits
                 logits[rows] = part
-        return LLaDAOutput(logits)
+        return LLaDAOutput(logits=logits)
 
 
 def union_bytes(models: Sequence[LLaDAModelLM]) -> int:

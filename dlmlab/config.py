@@ -8,6 +8,12 @@ class LLaDAConfig(PretrainedConfig):
     `layer_heads` and `layer_mlp` give each layer of a pruned model its own width (None: all alike)."""
 
     model_type = "llada"
+    attribute_map = {
+        "hidden_size": "d_model",
+        "num_attention_heads": "n_heads",
+        "num_hidden_layers": "n_layers",
+        "max_position_embeddings": "max_sequence_length",
+    }
 
     def __init__(
         self,

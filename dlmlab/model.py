@@ -22,24 +22,33 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, DynamicCache
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from dlmlab.config import LLaDAConfig, attention_block
+from dlmlab.interface import Interface
 from dlmlab.kv import KV
+
+UNLABELLED = -100  # Transformers' label of a position that is not to be learned
 
 
 @dataclass
 class LLaDAOutput(ModelOutput):
     """Result of a forward pass.
 
-    `logits` (B, q, V) float32 · `kv` the cache when one was passed · `attentions` one (B, H, L, K) map a layer ·
-    `column_sums` one (B, H, K) tensor a layer: attention received by each key, summed over real queries.
+    `loss` when labels were passed · `logits` (B, q, V) float32 · `past_key_values`, `kv` the cache that was passed ·
+    `hidden_states` (B, L, D) each: the embeddings, then what each block gives, the last after the final norm ·
+    `attentions` one (B, H, L, K) map a layer · `column_sums` one (B, H, K) tensor a layer: attention received by each
+    key, summed over real queries.
     """
 
+    loss: Tensor | None = None  # first, as Transformers' tuples have it
     logits: Tensor | None = None
-    kv: KV | None = None
+    past_key_values: DynamicCache | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None
+    kv: KV | None = None
     column_sums: tuple[Tensor, ...] | None = None
 
 
@@ -76,8 +85,11 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (h * cos + partner * sin).to(x.dtype)
 
 
-class Block(nn.Module):
-    """Pre-norm attention and SwiGLU, without biases."""
+class Block(GradientCheckpointingLayer):
+    """Pre-norm attention and SwiGLU, without biases.
+
+    The base class is a plain `nn.Module` that can forget its activations and compute them again in the backward pass.
+    """
 
     def __init__(self, config: LLaDAConfig, layer: int = 0):
         super().__init__()
@@ -166,16 +178,12 @@ def attention_bias(
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, float("-inf"))
 
 
-class LLaDAModelLM(PreTrainedModel):
+class LLaDAModelLM(Interface):
     """LLaDA: a transformer that predicts every position from both sides.
 
-    `forward(input_ids)` takes ids (B, L) and returns `LLaDAOutput` with float32 logits (B, L, V).
+    `model(input_ids)` takes ids (B, L) and returns `LLaDAOutput` with float32 logits (B, L, V). `forward`, in
+    `dlmlab.interface`, translates what Transformers' tools say and calls `read`.
     """
-
-    config_class = LLaDAConfig
-    base_model_prefix = "model"
-    _supports_sdpa = True
-    _no_split_modules = ["Block"]
 
     def __init__(self, config: LLaDAConfig):
         super().__init__(config)
@@ -195,64 +203,104 @@ class LLaDAModelLM(PreTrainedModel):
         if isinstance(module, nn.Linear | nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.init_std)
 
-    def get_input_embeddings(self) -> nn.Embedding:
-        return self.model.transformer["wte"]
-
-    def get_output_embeddings(self) -> nn.Linear:
-        return self.model.transformer["ff_out"]
-
-    def forward(
+    def read(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None,
         attention_mask: Tensor | None = None,
         *,
         kv: KV | None = None,
         positions: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
         logits_to_keep: Tensor | slice | None = None,
         output_attentions: bool = False,
+        output_hidden_states: bool = False,
         output_column_sums: bool = False,
-        **unused,
     ) -> LLaDAOutput:
         """Predict every position.
 
         `attention_mask` (B, L), 1 = real token; padding belongs on the left. `kv`: a cache to which the new positions
         are appended; with it, `input_ids` are only the new tokens and `attention_mask` only theirs. `positions` (1 or
         B, L): the tokens are not new, their keys and values replace what `kv` holds there (a position may occur twice).
-        `logits_to_keep`: tokens of the input for which the head is computed, a slice, (n,) or (B, n). Raises
-        `ValueError` for an empty input or one longer than `max_sequence_length`.
+        `position_ids` (1 or B, L): other angles for the rotation; who sees whom goes by the column all the same.
+        `inputs_embeds` (B, L, D): instead of ids. `logits_to_keep`: tokens of the input for which the head is computed,
+        a slice, (n,) or (B, n). Raises `ValueError` for an empty input or one longer than `max_sequence_length`.
         """
-        frame = self.frame(input_ids, attention_mask, kv, positions)
-        parts, h, maps, sums = self.model.transformer, self.model.transformer["wte"](input_ids), [], []
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("pass either input_ids or inputs_embeds")
+        parts = self.model.transformer
+        h = parts["wte"](input_ids) if inputs_embeds is None else inputs_embeds
+        frame = self.frame(h, attention_mask, kv, positions, position_ids)
+        states, maps, sums = [h], [], []
         want = "maps" if output_attentions or output_column_sums else None
-        last = self.config.n_layers - 1 if want is None else -1
+        last = self.config.n_layers - 1 if want is None and not output_hidden_states else -1
+        if want is None and self.config._attn_implementation == "eager":
+            want = "explicit"
         for i, block in enumerate(parts["blocks"]):
             keep = logits_to_keep if i == last else None
             h, weights = block(h, frame.rope, frame.mask, frame.store(i), keep, want)
+            if output_hidden_states:
+                states.append(h)
             if output_attentions:
                 maps.append(weights)
             if output_column_sums:
                 sums.append(column_sums(weights, attention_mask))
-        if want is not None and logits_to_keep is not None:
+        h = parts["ln_f"](h)
+        if output_hidden_states:
+            states[-1] = h
+        if last < 0 and logits_to_keep is not None:
             h = pick(h, logits_to_keep)
-        logits = parts["ff_out"](parts["ln_f"](h)).float()
-        return LLaDAOutput(logits, kv, tuple(maps) or None, tuple(sums) or None)
+        return LLaDAOutput(
+            logits=parts["ff_out"](h).float(),
+            hidden_states=tuple(states) if output_hidden_states else None,
+            attentions=tuple(maps) or None,
+            kv=kv,
+            column_sums=tuple(sums) or None,
+        )
+
+    def loss(self, logits: Tensor, labels: Tensor, keep: Tensor | slice | None = None, count=None) -> Tensor:
+        """Average the cross-entropy over the labels that are not -100.
+
+        A label belongs to the same position; a causal model learns it one position earlier. For diffusion this is the
+        loss of LLaDA's supervised fine-tuning without the weight 1/t: the *caller* puts masks into a copy of the answer
+        and labels only there, and leaves the prompt as it is (LLaDA, algorithm 2). `keep` are the positions of the
+        logits; `count` replaces the number of labels when a batch comes in parts. Without a label the loss is 0.
+
+        Shapes: logits (B, q, V), labels (B, L).
+        """
+        if self.config.attention == "causal":
+            labels = F.pad(labels[:, 1:], (0, 1), value=UNLABELLED)
+        if keep is not None:
+            labels = pick(labels, keep)
+        if count is None:
+            count = (labels != UNLABELLED).sum().clamp(min=1)
+        total = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=UNLABELLED, reduction="sum")
+        return total / count
 
     def frame(
-        self, input_ids: Tensor, attention_mask: Tensor | None, kv: KV | None, positions: Tensor | None
+        self,
+        tokens: Tensor,
+        attention_mask: Tensor | None,
+        kv: KV | None,
+        positions: Tensor | None,
+        position_ids: Tensor | None = None,
     ) -> "Frame":
-        """Work out what all layers share: where the tokens stand, whom they may see, where keys go."""
-        B, L = input_ids.shape
+        """Work out what all layers share: where `tokens` (B, L) or (B, L, D) stand, whom they see, where keys go."""
+        B, L = tokens.shape[:2]
         past = 0 if kv is None else len(kv)
         length = past + L if positions is None else past
         if not (0 < L and 0 < length <= self.config.max_sequence_length):
             raise ValueError(f"length {length} is outside 1..{self.config.max_sequence_length} (max_sequence_length)")
+        if attention_mask is not None and attention_mask.shape != (B, L):
+            raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}, the tokens have {(B, L)}")
         if positions is None:
-            at = torch.arange(past, length, device=input_ids.device)[None]
+            at = torch.arange(past, length, device=tokens.device)[None]
             valid = _valid_keys(kv, attention_mask, B, past, L)
         else:
             at, valid = torch.atleast_2d(positions), kv.valid
-        cos, sin = rope_table(at, self.config.d_model // self.config.n_heads, self.config.rope_theta)
-        keys = torch.arange(length, device=input_ids.device)
+        angle = at if position_ids is None else torch.atleast_2d(position_ids)
+        cos, sin = rope_table(angle, self.config.d_model // self.config.n_heads, self.config.rope_theta)
+        keys = torch.arange(length, device=tokens.device)
         mask = attention_bias(
             at, keys, attention_block(self.config.attention), valid, self.model.transformer["wte"].weight.dtype
         )
@@ -305,3 +353,4 @@ def count_parameters(model: nn.Module) -> int:
 AutoConfig.register("llada", LLaDAConfig)
 AutoModel.register(LLaDAConfig, LLaDAModelLM)
 AutoModelForMaskedLM.register(LLaDAConfig, LLaDAModelLM)
+AutoModelForCausalLM.register(LLaDAConfig, LLaDAModelLM)
