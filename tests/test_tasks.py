@@ -1,6 +1,9 @@
 """mini-GSM: a question has one reading and one answer, the splits never meet, the verifier judges any text."""
 
+import hashlib
 import random
+import re
+import time
 from itertools import chain, islice
 
 import pytest
@@ -9,7 +12,7 @@ import torch
 from dlmlab import tasks
 from dlmlab.frames import DISTRACTORS, NAMES, SITUATIONS
 from dlmlab.tasks import QuestionError, load_split, make_problem, solve, split_of, stream, verify
-from dlmlab.tokenizer import ANSWER, BOS, EOS, MASK, UNKNOWN, words
+from dlmlab.tokenizer import ANSWER, BOS, EOS, MASK, UNKNOWN, build_tokenizer, encode_prompt, words
 
 APPLES = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
 TWO_STEPS = (
@@ -19,6 +22,7 @@ HALVES = (
     "ann buys 2 bags of 3 apples . ann adds 3 packs of 2 . how many apples does ann have now ?"  # 2 * 3 ; 3 * 2 ; 6 + 6
 )
 PARTS = "ann bakes 12 muffins . ann makes 3 equal parts and keeps one . how many muffins remain ?"  # 12 / 3 = 4
+MARBLES = "ann has 8 marbles . ben has 3 more than ann . cara has 4 fewer than ben ."  # 8 + 3 = 11 ; 11 - 4 = 7
 
 
 def filled(frame, thing=""):
@@ -109,6 +113,13 @@ def test_a_seed_fixes_the_problem():
     assert len({make_problem(s).question for s in range(500)}) > 490  # one-step problems may meet by chance
     first, again = (list(islice(stream(torch.Generator().manual_seed(1)), 5)) for _ in range(2))
     assert first == again
+
+
+def test_the_training_stream_is_the_one_the_shipped_models_saw():
+    text = "\n".join(f"{p.question} {p.solution}" for p in map(make_problem, range(300)))
+    assert (
+        hashlib.sha256(text.encode()).hexdigest()[:16] == "bab2322493cacb10"
+    )  # of the commit that trained data/llada-mini
 
 
 def test_there_are_more_than_a_billion_problems():
@@ -203,12 +214,140 @@ def test_a_wrong_argument_is_named(call, word):
         (PARTS.replace("3", "0"), "not a whole number"),
         (APPLES.replace("5", MASK), "sentence 2 cannot be read"),
         (TWO_STEPS.replace("3 bags of 4", "100"), "sentence 1 cannot be read"),
+        (APPLES.replace("5", "05"), "05"),
+        (APPLES.replace("12", "007"), "007"),
+        (APPLES.replace("5", "+5"), "[+] 5"),
+        (APPLES.replace("5", "5.0"), "sentence 2 cannot be read"),
+        (APPLES.replace("5", "9" * 900), "sentence 2 cannot be read"),
+        (APPLES.replace("then", "then " * 1000), "5,0.. characters are more than the 1,000"),
+        (
+            f"{MARBLES.replace('ben has 3 more than ann', 'ann has 3 more than ann')} how many marbles ?",
+            "ann is in the",
+        ),
+        (MARBLES.replace("cara", "ann") + " how many marbles does ann have ?", "ann is in the story already"),
+        (MARBLES.replace("fewer than ben", "fewer than ann") + " how many marbles does cara have ?", "ben, not ann"),
+        (MARBLES + " how many marbles do cara and cara have together ?", "ben, not cara"),
+        (MARBLES + " how many marbles do ann and cara have together ?", "ben, not ann"),
+        (MARBLES + " how many marbles does ben have ?", "cara, not ben"),
+        ("ann has 8 dollars . half of the money goes to ann . how much money is left ?", "ann is in the story already"),
     ],
 )
 def test_an_unreadable_question_says_why(question, reason):
     with pytest.raises(QuestionError, match=reason):
         solve(question)
     assert verify(question, "12 + 5 = 17 ; #### 17").problem
+
+
+def test_capitals_and_white_space_do_not_matter_to_the_reader():
+    assert solve(f" \n{APPLES.upper().replace(' ', '   ').replace('   .', '.')}\t") == solve(APPLES)
+
+
+def without_distractors(text):
+    """Sentences that matter, each a list of words."""
+    sentences = [s.strip() for s in re.findall(r"[^.?]+[.?]", text)]
+    return [s.split() for s in sentences if not readings(s, DISTRACTORS, SITUATIONS[0])]
+
+
+def mutant(question, rng):
+    """Change one word: a name into a name, a number into a number or nearly one, and any other into any word."""
+    text = question.split()
+    at = rng.choice([i for i, w in enumerate(text) if rng.random() < 0.1 or w.isdigit() or w in NAMES] or [0])
+    numbers = [*map(str, range(100)), "05", "007", "100", "+5", "5.0", "²"]
+    text[at] = rng.choice(NAMES if text[at] in NAMES else numbers if text[at].isdigit() else words())
+    return " ".join(text)
+
+
+def assert_one_meaning(text, solved):
+    sentences = without_distractors(text)
+    people = [[word for word in sentence if word in NAMES] for sentence in sentences]
+    if solved.situation in ("comparison", "ages"):  # each sentence: a new person, measured by the one before
+        told = [p[0] for p in people[:-1]]
+        assert len(set(told)) == len(told) and people[1:-1] == [list(p) for p in zip(told[1:], told[:-1], strict=True)]
+        assert people[-1] in (told[-1:], told[-2:])
+    else:
+        assert all(len(set(p)) == len(p) for p in people)
+    used = [str(n) for left, _, right, _ in solved.equations for n in (left, right)]
+    assert {word for sentence in sentences for word in sentence if word.isdigit()} <= set(used)
+    for left, op, right, result in solved.equations:
+        assert eval(f"{left} {op} {right}") == result and 0 <= result <= 99
+
+
+def test_a_text_with_one_word_changed_keeps_one_meaning_or_is_refused():
+    rng, tokenizer, read = random.Random(2), build_tokenizer(), 0
+    for problem in chain(*map(load_split, tasks.SPLIT_SIZES)):
+        text = mutant(problem.question, rng)
+        try:
+            solved = solve(text)
+        except QuestionError:
+            continue
+        assert_one_meaning(text, solved)
+        assert tokenizer.decode(encode_prompt(tokenizer, text)[1:-1]) == text  # the model can read it, too
+        read += 1
+    assert 300 < read < 1200  # both happen often
+
+
+def soups(rng, n):
+    """Texts of any characters at all, of pieces of the language, and of both."""
+    pieces = [
+        *words(),
+        *map(str, range(100)),
+        *APPLES.split(),
+        "05",
+        "####",
+        ";",
+        "=",
+        "\n",
+        "²",
+        "٣",
+        "İ",
+        "\ud800",
+        "\0",
+    ]
+    for _ in range(n):
+        soup = rng.choices(pieces, k=rng.randint(0, 30))
+        soup += [chr(rng.randrange(0x110000)) for _ in range(rng.choice((0, 0, 10)))]
+        rng.shuffle(soup)
+        yield rng.choice(("", " ")).join(soup)
+
+
+def test_any_text_at_all_is_refused_with_a_question_error_and_judged_without_one():
+    for soup in soups(random.Random(3), 1000):
+        for question in (soup, APPLES + soup, soup + APPLES):
+            if soup.strip():
+                with pytest.raises(QuestionError):
+                    solve(question)
+            assert isinstance(verify(question, soup).clean, bool)
+        verify(APPLES, soup), verify(APPLES, f"12 + 5 = 17 ; #### {soup}")
+
+
+LONG = 100_000
+LONG_TEXTS = {
+    "no full stop": "a" * LONG,
+    "full stops": ". " * (LONG // 2),
+    "digits": "9" * LONG,
+    "other digits": "٣²" * (LONG // 2),
+    "NUL": "\0" * LONG,
+    "half a character": "\ud800" * LONG,
+    "capital of two": "İ" * LONG,
+    "blanks": " " * LONG + "x",
+    "steps": "then ann takes 0 more . " * (LONG // 24),
+    "equations": "1 + 1 = 2 ; " * (LONG // 12),
+    "equations asked for": "12 + 5 = 17 ; " * (LONG // 14),
+    "marks": "#### " * (LONG // 5),
+    "answer of digits": "#### " + "9" * LONG,
+    "blanks behind the answer": "#### 17" + " " * LONG + "x",
+    "blanks in an equation": "12" + " " * LONG + "+",
+}
+
+
+@pytest.mark.parametrize("text", LONG_TEXTS.values(), ids=LONG_TEXTS)
+def test_a_very_long_text_takes_no_time(text):
+    start = time.process_time()  # quadratic: minutes; linear: tenths of a second, whatever else the machine does
+    with pytest.raises(QuestionError, match="characters") as error:
+        solve(text)
+    assert len(str(error.value)) < 200
+    assert not verify(APPLES, text).clean and not verify(text, text).correct
+    assert time.process_time() - start < 2
 
 
 # ------------------------------------------------------------------------------------------------ judging an answer
@@ -255,7 +394,35 @@ def test_every_gold_solution_is_clean():
         pytest.param(PARTS, "12 / 3 = 4 ; #### 4", [(True, True)], True, True, id="quotient"),
         pytest.param(PARTS, "3 / 12 = 4 ; #### 4", [(False, False)], True, False, id="swapped quotient"),
         pytest.param(PARTS, "12 / 0 = 4 ; #### 4", [(False, False)], True, False, id="division by zero"),
-        pytest.param(TWO_STEPS, "12 - 2 = 10 ; #### 10", [(True, True)], True, False, id="missing equation"),
+        pytest.param(TWO_STEPS, "3 * 4 = 12 ; #### 10", [(True, True)], True, False, id="missing equation"),
+        pytest.param(TWO_STEPS, "12 - 2 = 10 ; #### 10", [(True, False)], True, False, id="nobody knows the 12"),
+        pytest.param(
+            TWO_STEPS,
+            "12 - 2 = 10 ; 3 * 4 = 12 ; #### 10",
+            [(True, False), (True, True)],
+            True,
+            False,
+            id="the result before what it is made of",
+        ),
+        pytest.param(
+            "ann buys 3 bags of 4 apples . ann adds 5 packs of 6 . how many apples does ann have now ?",
+            "5 * 6 = 30 ; 3 * 4 = 12 ; 12 + 30 = 42 ; #### 42",
+            [(True, True)] * 3,
+            True,
+            True,
+            id="two calculations that need nothing of each other, in the other order",
+        ),
+        pytest.param(APPLES, "12  +\t5 =\n17;####17 ", [(True, True)], True, True, id="white space"),
+        pytest.param(APPLES, "12+5=17 ; #### 17", [(True, True)], True, True, id="no white space"),
+        pytest.param(APPLES, "1 2 + 5 = 17 ; #### 17", [(False, False)], True, False, id="a blank in a number"),
+        pytest.param(APPLES, "012 + 05 = 17 ; #### 17", [(False, False)], True, False, id="leading zeros"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### 17 18", [(True, True)], False, False, id="two answers"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### 17 17", [(True, True)], False, False, id="the answer twice"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### 17 #### 17", [(True, True)], False, False, id="two marks"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### 17 ;", [(True, True)], False, False, id="more after the answer"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### 017", [(True, True)], False, False, id="answer with a zero"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### +17", [(True, True)], False, False, id="answer with a sign"),
+        pytest.param(APPLES, "12 + 5 = 17 ; #### 17.0", [(True, True)], False, False, id="answer with a point"),
         pytest.param(TWO_STEPS, "#### 10", [], True, False, id="answer alone"),
         pytest.param(
             TWO_STEPS,
@@ -289,6 +456,26 @@ def test_every_gold_solution_is_clean():
 )
 def test_verdict(question, text, equations, correct, clean):
     assert judged(question, text) == (equations, correct, clean)
+
+
+def test_every_order_is_clean_in_which_each_equation_finds_what_it_uses():
+    for seed in range(300):
+        problem = make_problem(seed)
+        solved = solve(problem.question)
+        order = random.Random(seed).sample(range(problem.steps), problem.steps)
+        parts = [f"{a} {op} {b} = {c}" for a, op, b, c in solved.equations]
+        verdict = verify(problem.question, " ; ".join(parts[i] for i in order) + f" ; #### {problem.answer}")
+        in_order = all(set(solved.uses[i]) <= set(order[:k]) for k, i in enumerate(order))
+        if len(set(parts)) == len(parts):  # an equation that is asked for twice may stand for either
+            assert verdict.correct and verdict.clean == in_order
+
+
+def test_what_an_equation_uses_is_the_result_of_an_earlier_one():
+    for seed in range(300):
+        solved = solve(make_problem(seed).question)
+        for i, (uses, (left, _, right, _)) in enumerate(zip(solved.uses, solved.equations, strict=True)):
+            assert all(j < i and solved.equations[j][3] in (left, right) for j in uses)
+        assert set().union(*solved.uses) == set(range(len(solved.equations) - 1))  # nothing is calculated in vain
 
 
 def test_no_answer_is_right_for_an_unreadable_question():

@@ -1,5 +1,7 @@
 """The tokenizer: one token a word and a number, the same from disk, an honest error for what it cannot read."""
 
+import re
+
 import pytest
 from transformers import AutoTokenizer
 
@@ -97,6 +99,25 @@ def test_unknown_words_are_listed_once_with_examples(tokenizer):
         encode_prompt(tokenizer, "Ann buys 500 quokkas . then Ann takes 500 quokkas more .")
     assert "no token for '500', 'quokkas';" in str(error.value)
     assert all(example in str(error.value) for example in EXAMPLES)
+
+
+@pytest.mark.parametrize("question", ["", " \n\t", None, 5, ["ann"], b"ann", {"content": "ann"}])
+def test_what_is_no_question_is_refused_by_name(tokenizer, question):
+    with pytest.raises(ValueError, match=re.escape(f"got {question!r}")):
+        encode_prompt(tokenizer, question)
+
+
+@pytest.mark.parametrize("strange", ["\ud800", "\0", "٣", "²", "05", "007", "100", "İ", UNKNOWN])
+def test_a_strange_character_is_named(tokenizer, strange):
+    with pytest.raises(ValueError, match=re.escape(repr(strange))):
+        encode_prompt(tokenizer, QUESTION.replace("5", strange))
+
+
+def test_the_error_stays_short_whatever_the_question(tokenizer):
+    for question in ("x" * 100_000, " ".join(map(str, range(100, 9999))), "\ud800" * 1000):
+        with pytest.raises(ValueError) as error:
+            encode_prompt(tokenizer, question)
+        assert len(str(error.value)) < 700
 
 
 def test_the_examples_of_the_error_are_readable(tokenizer):
