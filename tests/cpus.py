@@ -41,7 +41,11 @@ def counted(output: str, outcome: str) -> int:
 
 
 def failures(output: str) -> Iterator[str]:
-    """Name what failed, what could not run, and what took too long."""
+    """Name what failed, what could not run, and what took too long.
+
+    >>> list(failures("FAILED a.py::test_x - assert 1 == 2\\nOVER BUDGET b.ipynb Cell 3 took 30.0 s, the budget"))
+    ['a.py::test_x', 'b.ipynb Cell 3']
+    """
     yield from (m[1] for m in re.finditer(r"(?m)^(?:FAILED|ERROR|OVER BUDGET) (.*?)(?: - .*| took .*)?$", output))
 
 

@@ -65,7 +65,7 @@ def test_a_smaller_model_is_saved_loaded_and_costs_less(tmp_path):
     small = structured.remove_layers(structured.remove_units(small, "heads", {1: [2]}), [0])
     small.save_pretrained(tmp_path)
     again = load_model(tmp_path)
-    assert torch.equal(logits(again), logits(small))
+    torch.testing.assert_close(logits(again), logits(small))
     assert again.config.layer_mlp == [47] and again.config.layer_heads == [3] and again.config.n_layers == 1
     assert cost.model_bytes(again) < cost.model_bytes(dense)
     assert cost.forward_flops(again.config, 10) < cost.forward_flops(dense.config, 10)
@@ -174,7 +174,8 @@ def test_the_switch_sends_each_row_to_its_model():
     ids[1, 11:] = 0
     both = adaptive.Switched(a, b, tau=0.5, answer_length=8)
     out = logits(both, ids)
-    assert torch.equal(out[0], logits(a, ids[:1])[0]) and torch.allclose(out[1:], logits(b, ids[1:]))
+    assert torch.allclose(out[:1], logits(a, ids[:1]), atol=1e-5)
+    assert torch.allclose(out[1:], logits(b, ids[1:]), atol=1e-5)
     with pytest.raises(ValueError, match="tau=1.5"):
         adaptive.Switched(a, b, tau=1.5)
 
@@ -205,7 +206,7 @@ def test_the_robust_statistic_is_the_largest_scaled_one():
     parts = [activations.collect(dense, half) for half in adaptive.halves(calib)]
     worst = adaptive.robust(parts)["blocks.0.ff_out"].sum_sq
     scaled = [p["blocks.0.ff_out"].sum_sq / p["blocks.0.ff_out"].sum_sq.mean() for p in parts]
-    assert torch.equal(worst, torch.maximum(*scaled))
+    assert torch.allclose(worst, torch.maximum(*scaled))
 
 
 # ------------------------------------------------------------------------------------------------ positions
@@ -231,9 +232,8 @@ def test_a_dropped_position_is_seen_by_no_other():
     other[0, 2] = (ids[0, 2] + 1) % 50
     a, b = logits(without, ids), logits(without, other)
     assert torch.allclose(a[0, [0, 1, 3, 7]], b[0, [0, 1, 3, 7]], atol=1e-5)
-    assert torch.equal(logits(positions.Without(dense, ~dropped & dropped), ids), logits(dense, ids)) or torch.allclose(
-        logits(positions.Without(dense, ~dropped & dropped), ids), logits(dense, ids), atol=1e-5
-    )
+    nothing = logits(positions.Without(dense, ~dropped & dropped), ids)
+    assert torch.allclose(nothing, logits(dense, ids), atol=1e-5)
     with pytest.raises(ValueError, match="the text has 4"):
         without(ids[:, :4])
 
