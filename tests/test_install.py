@@ -35,8 +35,9 @@ mkdir "$site/pip" && touch "$site/pip/__init__.py" && cp "{fake_pip}" "$site/pip
 echo "#!$(pwd -P)/$3/bin/python" > "$3/bin/pip"
 """
 FAKE_PIP = """import os, pathlib
-here = pathlib.Path(__file__).parents[1] / "course.pth"
-here.write_text(os.getcwd(), encoding="utf-8")
+site = pathlib.Path(__file__).parents[1]
+site.joinpath("course.pth").write_text("import course", encoding="utf-8")  # a path there must be in the locale's letters
+site.joinpath("course.py").write_text(f"import sys; sys.path.append({os.getcwd()!r})", encoding="utf-8")
 """
 needs_make = pytest.mark.skipif(os.name == "nt" or not shutil.which("make"), reason="there is no make here")
 
@@ -117,8 +118,8 @@ def test_make_notices_that_the_checkout_was_moved(course, name):
 def test_make_installs_again_when_the_environment_imports_another_checkout(course):
     make(course)
     other = shutil.copytree(course, course.parent / "other", ignore=shutil.ignore_patterns(".venv"))
-    [link] = (course / ".venv/lib").glob("python*/site-packages/course.pth")
-    link.write_text(str(other), encoding="utf-8")
+    [link] = (course / ".venv/lib").glob("python*/site-packages/course.py")
+    link.write_text(f"import sys; sys.path.append({str(other)!r})", encoding="utf-8")
     (course / ".venv/old").touch()
     assert "Installing" in make(course)
     assert (course / ".venv/old").exists(), "this environment can be used: nothing need be downloaded again"
