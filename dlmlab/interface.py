@@ -24,6 +24,10 @@ class UnknownKeyword(ValueError, TypeError):
     """A keyword that `forward` does not know: a `ValueError` as all refusals here, a `TypeError` as Python's own."""
 
 
+class NeverWritten(SuppressTokensLogitsProcessor):
+    """The ids that are no answer; a class of its own, because a user's `suppress_tokens` makes one of the parent."""
+
+
 class Borrowed(KV):
     """Transformers' cache in the words of ours, so that `generate` can reorder and crop what is its own."""
 
@@ -91,7 +95,7 @@ class Interface(PreTrainedModel, GenerationMixin):
             logits_to_keep = slice(-logits_to_keep, None)
         if past_key_values is not None or use_cache:
             kv, attention_mask = self._borrow(past_key_values, attention_mask, kv)
-        if kv is not None and self.training and self.is_gradient_checkpointing:
+        if kv is not None and self.training and any(b.gradient_checkpointing for b in self.model.transformer["blocks"]):
             raise ValueError(
                 "gradient checkpointing reads each layer twice and would fill the cache twice: call eval()"
             )
@@ -141,7 +145,7 @@ class Interface(PreTrainedModel, GenerationMixin):
                 "use dlmlab.sampling.sample(model, prompts)"
             )
         never = [self.config.mask_token_id, *range(self.config.vocab_size, self.config.embedding_size)]
-        processors = [*(logits_processor or []), SuppressTokensLogitsProcessor(never, device=self.device)]
+        processors = [*(logits_processor or []), NeverWritten(never, device=self.device)]
         return super().generate(inputs, generation_config, LogitsProcessorList(processors), *args, **options)
 
     def get_input_embeddings(self) -> nn.Embedding:

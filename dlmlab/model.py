@@ -286,6 +286,10 @@ class LLaDAModelLM(Interface):
         position_ids: Tensor | None = None,
     ) -> "Frame":
         """Work out what all layers share: where `tokens` (B, L) or (B, L, D) stand, whom they see, where keys go."""
+        if positions is not None and kv is None:
+            raise ValueError(
+                "positions say what is replaced in a cache: pass kv= too (position_ids only turn the keys)"
+            )
         B, L = tokens.shape[:2]
         past = 0 if kv is None else len(kv)
         length = past + L if positions is None else past
