@@ -4,12 +4,11 @@ checksum.
 `python -m dlmlab manifest` writes both after data has changed; a test compares the checksums with the files.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
 from dlmlab.batches import TrainConfig
-from dlmlab.checkpoint import load, shipped
+from dlmlab.checkpoint import load_model, sha256, shipped
 from dlmlab.evaluate import Proportion
 from dlmlab.model import count_parameters
 from dlmlab.paths import DATA, to_write
@@ -26,11 +25,6 @@ HOW = {
     "speedrun/": "written by hand",
 }
 LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json"}  # change by run: no checksum
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def how(name: str) -> str:
@@ -71,7 +65,7 @@ def model_card(name: str) -> str:
     notes = folder / "NOTES.md"
     return f"""# {name}
 
-{kind.capitalize()}, {count_parameters(load(name).model):,} parameters:
+{kind.capitalize()}, {count_parameters(load_model(folder)):,} parameters:
 width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads. The architecture and the tensor names are
 those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
 

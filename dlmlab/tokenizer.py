@@ -9,6 +9,7 @@ with the end mark as padding, as in LLaDA's fine-tuning (arXiv 2502.09992, secti
 an answer by predicting the padding.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -57,9 +58,23 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def save_tokenizer(folder: Path) -> None:
-    """Write the tokenizer where `AutoTokenizer.from_pretrained(folder)` finds it."""
-    build_tokenizer().save_pretrained(folder)
+def save_tokenizer(
+    folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None, *, max_length: int | None = None
+) -> None:
+    """Write a tokenizer (None: the course's own) where `AutoTokenizer.from_pretrained(folder)` finds it, whether of
+    Transformers 4 or 5. `max_length`: the longest text its model reads."""
+    tokenizer = build_tokenizer() if tokenizer is None else tokenizer
+    tokenizer.save_pretrained(folder)
+    file = Path(folder) / "tokenizer_config.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    if values.get("tokenizer_class") == "TokenizersBackend":  # Transformers 5's name of it, which 4 does not know
+        values["tokenizer_class"] = "PreTrainedTokenizerFast"
+        values.pop("backend", None)
+    if isinstance(values.get("extra_special_tokens"), list):  # 4 expects a mapping under this name; both read the other
+        values["additional_special_tokens"] = values.pop("extra_special_tokens")
+    if max_length is not None:
+        values["model_max_length"] = max_length
+    file.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 _READABLE = "it reads whole numbers 0-99 and the words of mini-GSM, for example:\n" + "\n".join(

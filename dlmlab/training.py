@@ -26,10 +26,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab.batches import Batches, TrainConfig
+from dlmlab.checkpoint import save
 from dlmlab.config import LLaDAConfig
 from dlmlab.model import LLaDAModelLM, count_parameters
 from dlmlab.muon import Muon
-from dlmlab.tokenizer import build_tokenizer, save_tokenizer
+from dlmlab.tokenizer import build_tokenizer
 
 # ------------------------------------------------------------------------------------------------ optimizer
 
@@ -253,8 +254,7 @@ class Run:
         if self.workers.rank:
             return
         folder = Path(folder)
-        self.model.save_pretrained(folder)
-        save_tokenizer(folder)
+        save(self.model, build_tokenizer(), folder)
         lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
         (folder / "log.jsonl").write_text(lines, encoding="utf-8", newline="\n")
         plot_log(self.log, self.config.name, folder / "loss.png")

@@ -20,7 +20,7 @@ NETWORK_MODULES = set("urllib http socket ssl ftplib smtplib requests httpx aioh
 NETWORK_CALLS = set("urlopen urlretrieve snapshot_download hf_hub_download load_dataset system popen".split())
 LOADERS = {"load", "from_pretrained"}
 SHOWS = {"print", "display", "HTML", "Markdown"}
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.\-]*/[\w.\-]+")
+HUB_ID = re.compile(r"(hub:)?[A-Za-z0-9][\w.\-]*/[\w.\-]+")
 ABSOLUTE = re.compile(
     r"(?<![\w./~:<])/(home|Users|root|tmp|private|var|opt|mnt|srv|usr|content|workspace)/\w|(?<!\w)[A-Za-z]:\\\w"
 )
