@@ -307,9 +307,9 @@ def test_agreement_counts_what_is_missing_as_different(model):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda model: DualCache(refresh=0), "refresh=0 must be >= 1"),
+        (lambda model: DualCache(refresh=0), "refresh=0 .*>= 1"),
         (lambda model: BlockCache(refresh=2), "refresh=2: BlockCache is exact"),
-        (lambda model: Focus(alpha=0.0), "alpha=0.0 must be > 0"),
+        (lambda model: Focus(alpha=0.0), "alpha=0.0 .*> 0"),
         (lambda model: Sampler(guidance=1.0, cache=DualCache()), "guidance=1.0 reads two texts"),
         (lambda model: run(RandomDenoiser(50), DualCache()), "mask_id is needed"),
         (lambda model: run(tiny_model(**SHAPE | {"n_layers": 2}), Focus()), "n_layers=2"),
