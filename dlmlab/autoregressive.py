@@ -6,15 +6,24 @@ at their end mark.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from dlmlab import limits
 from dlmlab.cost import forward_flops
 from dlmlab.kv import KV
 from dlmlab.model import LLaDAModelLM
-from dlmlab.sampling import check_request, gumbel_argmax, left_pad
+from dlmlab.sampling import (
+    check_logits,
+    check_request,
+    check_temperature,
+    gumbel_argmax,
+    left_pad,
+    read_for,
+    rule_out,
+)
 from dlmlab.tokenizer import cut_at_end
 from dlmlab.trace import Sample, Step, Trace
 
@@ -22,8 +31,9 @@ from dlmlab.trace import Sample, Step, Trace
 @torch.inference_mode()
 def sample(
     model: LLaDAModelLM,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Sequence[Sequence[int]] | Tensor | Mapping,
     *,
+    attention_mask: Tensor | Sequence[Sequence[int]] | None = None,
     gen_length: int = 40,
     temperature: float = 0.0,
     cache: bool = True,
@@ -31,33 +41,40 @@ def sample(
 ) -> Sample:
     """Generate up to `gen_length` tokens after each prompt, one a forward, left to right.
 
-    `cache=False` reads the whole text again at every step (the tokens are the same, the cost is not). Raises
-    `ValueError` when the model is not causal.
+    `prompts` and `attention_mask` are those of `dlmlab.sampling.sample`, but no prompt is empty. `cache=False` reads
+    the whole text again at every step (the tokens are the same, the cost is not). Raises `ValueError` when the model is
+    not causal, and as the other loop does.
     """
     if model.config.attention != "causal":
         raise ValueError(
             f"attention={model.config.attention!r}: this decoder needs a causal model; use dlmlab.sampling.sample"
         )
-    if not temperature >= 0:
-        raise ValueError(f"temperature={temperature} must be >= 0")
-    check_request(prompts, gen_length, temperature > 0, generator)
+    check_temperature(temperature)
+    limits.switch("cache", cache)
+    check_request(gen_length, temperature > 0, generator)
     mask_id, eos_id = model.config.mask_token_id, getattr(model.config, "eos_token_id", None)
     if eos_id is None:
         raise ValueError("the model has no config.eos_token_id: nothing would end a text")
-    prompt, valid = left_pad(prompts, eos_id, model.device)
+    more = max(gen_length - 1, 0)  # the last token is written and not read
+    texts = read_for(model, prompts, attention_mask, mask_id=mask_id, eos_id=eos_id, more=more, least=1)
+    prompt, valid = left_pad(texts, eos_id, model.device)
     B, P = prompt.shape
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=model.device)], 1)
     trace = Trace(x.clone().cpu(), eos_id)
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=model.device)], 1)
-    padded = not bool(valid.all())
+    padded, never = not bool(valid.all()), torch.tensor([mask_id], device=model.device)
+    length = valid[:, :P].sum(1)  # (B,), of each prompt
     kv = KV() if cache else None
     rows = torch.arange(B, device=model.device)
     for column in range(P, P + gen_length):
         start, past = time.perf_counter(), 0 if kv is None else len(kv)
         new = slice(past, column)  # what the cache has not seen
         mask = valid[rows, new] if padded else None
-        logits = model(x[rows, new], mask, kv=kv, logits_to_keep=slice(-1, None)).logits[:, -1]  # (R, V)
-        logits[:, mask_id] = float("-inf")
+        logits = model(x[rows, new], mask, kv=kv, logits_to_keep=slice(-1, None)).logits  # (R, 1, V)
+        logits = rule_out(logits, never, getattr(model.config, "vocab_size", None))
+        used, place = torch.ones_like(rows[:, None], dtype=torch.bool), (length[rows] + column - P)[:, None]  # (R, 1)
+        check_logits(logits, used, len(trace.steps) + 1, rows, place)
+        logits = logits[:, -1]  # (R, V)
         tokens = gumbel_argmax(logits, temperature, generator)  # (R,)
         confidence = logits.softmax(-1).gather(-1, tokens[:, None])[:, 0]
         x[rows, column] = tokens

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dlmlab import limits
 from dlmlab.config import attention_block
 from dlmlab.cost import forward_flops
 from dlmlab.kv import KV
@@ -29,20 +30,21 @@ from dlmlab.trace import Sample
 class Moment:
     """What a cache may look at before a forward.
 
-    `masked` (R, L) bool. `changed` (R, L) bool: the token is not the one whose keys are stored. `start`, `end`: the
-    columns of the current block, for a block-causal model rounded outwards to whole blocks of its attention.
+    `masked` (R, L) bool. `changed` (R, L) bool: the token is not the one whose keys are stored. `start`, `end` (R,):
+    the columns of the current block, from the first mask of each row on (its prompt may hold masks too), for a
+    block-causal model rounded outwards to whole blocks of its attention.
     """
 
     masked: Tensor
     changed: Tensor
-    start: int
-    end: int
+    start: Tensor
+    end: Tensor
 
-    def between(self, first: int, last: int) -> Tensor:
-        """Mark the columns `first` <= c < `last` of every row, (R, L) bool."""
-        marks = torch.zeros_like(self.masked)
-        marks[:, first:last] = True
-        return marks
+    def between(self, first: Tensor | int, last: Tensor | int) -> Tensor:
+        """Mark the columns `first` <= c < `last` of every row, (R, L) bool; bounds (R,), or one for all rows."""
+        column = torch.arange(self.masked.shape[1], device=self.masked.device)
+        first, last = (torch.as_tensor(bound, device=column.device).reshape(-1, 1) for bound in (first, last))
+        return ((first <= column) & (column < last)).expand_as(self.masked)
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,7 @@ class Cache:
     refresh: int | None = None
 
     def __post_init__(self) -> None:
-        if self.refresh is not None and self.refresh < 1:
-            raise ValueError(f"refresh={self.refresh} must be >= 1 or None")
+        limits.whole("refresh", self.refresh, 1, optional=True)
 
     def due(self, moment: Moment) -> Tensor:
         """Mark what is computed in a forward between two refreshes, (R, L) bool; it covers the masks of the block."""
@@ -146,13 +147,14 @@ class Session:
         self.kv, self.rows = None, None
         self.seen = torch.full_like(x, -1)  # the ids whose keys are stored
         self.unit = attention_block(model.config.attention) or 1
-        self.start = self.end = 0
+        self.pad = torch.zeros_like(x[:, 0]) if valid is None else valid.int().argmax(1)  # (B,) padding on the left
+        self.start = self.end = self.pad
         self.age: int | None = None  # forwards since everything was computed; None: never in this block
 
-    def enter(self, start: int, end: int) -> None:
-        """Go to the block of columns `start` to `end`."""
-        self.start = start // self.unit * self.unit
-        self.end = min(-(-end // self.unit) * self.unit, self.x.shape[1])
+    def enter(self, start: Tensor, end: int) -> None:
+        """Go to the block of columns `start` (B,) to `end`. Blocks of attention are counted without padding."""
+        self.start = (start - self.pad) // self.unit * self.unit + self.pad
+        self.end = (-((self.pad - end) // self.unit) * self.unit + self.pad).clamp(max=self.x.shape[1])
         self.age = None
 
     def __call__(self, rows: Tensor, columns: Tensor) -> Look:
@@ -163,7 +165,7 @@ class Session:
             return self.everything(ids, rows, columns)
         self.age += 1
         self._keep(rows)
-        moment = Moment(ids == self.mask_id, ids != self.seen[rows], self.start, self.end)
+        moment = Moment(ids == self.mask_id, ids != self.seen[rows], self.start[rows], self.end[rows])
         due = self.cache.due(moment)
         self.seen[rows] = torch.where(due, ids, self.seen[rows])
         return self.some(ids, due, columns)
@@ -199,27 +201,32 @@ class Session:
 
 
 class BlockSession(Session):
-    """Keys and values that grow block by block. `finished` holds those of all rows that have not stopped."""
+    """Keys and values that grow block by block. `finished` holds those of all rows that have not stopped.
+
+    Blocks of rows with different padding begin at different columns: what is final is what lies before all of them,
+    and the columns up to the last of their ends are computed.
+    """
 
     def __init__(self, *args):
         super().__init__(*args)
         self.finished, self.finished_rows = KV(), torch.arange(len(self.x), device=self.x.device)
         self.first = 0  # from here on the stored keys are not final
 
-    def enter(self, start: int, end: int) -> None:
-        self.first = self.start  # the block before: its keys still come from a text with masks
+    def enter(self, start: Tensor, end: int) -> None:
+        self.first = int(self.start.min())  # the block before: its keys still come from a text with masks
         super().enter(start, end)
         self.kv, self.rows = self.finished, self.finished_rows  # rows that were done early are back
 
     def everything(self, ids: Tensor, rows: Tensor, columns: Tensor) -> Look:
         """Run the block before, which is complete now, with the new one; the keys of earlier blocks stay."""
         self._keep(rows)
-        new = slice(self.first, self.end)
+        last = int(self.end[rows].max())
+        new = slice(self.first, last)
         valid = None if self.valid is None else self.valid[rows, new]
         kv = self.kv.copy().truncate(self.first)
         logits = self.model(ids[:, new], valid, kv=kv, logits_to_keep=columns - self.first).logits
         self.kv, self.finished, self.finished_rows = kv, kv.copy(), rows
-        return self._look(logits, self.end - self.first, self.end)
+        return self._look(logits, last - self.first, last)
 
 
 def replay(out: Sample, sampler, mask_id: int, row: int = 0) -> Tensor:
@@ -236,16 +243,16 @@ def replay(out: Sample, sampler, mask_id: int, row: int = 0) -> Tensor:
         return computed
     G = states.shape[1] - out.prompt_length
     length, masks = sampler.block_length or max(G, 1), states == mask_id  # (S, L)
-    seen, current, start, age = states[0], -1, 0, 0
+    seen, current, start, age = states[0], -1, states.new_zeros(1), 0
     for s, (ids, masked) in enumerate(zip(states, masks, strict=True)):
-        first = int(masked.int().argmax())
-        block = max(first - out.prompt_length, 0) // length
+        first = masked.int().argmax()[None]  # (1,)
+        block = max(int(first) - out.prompt_length, 0) // length
         if block != current or age == cache.refresh:
             start = first if block != current else start
             current, age, seen = block, 1, ids
             continue
         age += 1
-        stop = min(out.prompt_length + (block + 1) * length, states.shape[1])
+        stop = torch.tensor([min(out.prompt_length + (block + 1) * length, states.shape[1])])
         computed[s] = cache.due(Moment(masked[None], (ids != seen)[None], start, stop))[0]
         seen = torch.where(computed[s], ids, seen)
     return computed

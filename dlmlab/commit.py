@@ -8,11 +8,14 @@ Sources: LLaDA, arXiv 2502.09992 (low-confidence, random); Dream, arXiv 2508.154
 2505.22618 (threshold, factor); EB-Sampler, arXiv 2505.24857 (entropy bound).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from dlmlab import limits
 
 NEG_INF = float("-inf")
 
@@ -46,6 +49,9 @@ SCORES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]] = 
     "random": _random,
     "left_to_right": _left_to_right,
 }
+
+# name -> what a threshold is compared with lies in this range
+SCORE_RANGE = {"probability": (0.0, 1.0), "margin": (0.0, 1.0), "random": (0.0, 1.0), "neg_entropy": (-math.inf, 0.0)}
 
 
 @dataclass
@@ -110,6 +116,9 @@ class Fixed:
 
     steps: int | None = None
 
+    def __post_init__(self) -> None:
+        limits.whole("steps", self.steps, 1, optional=True)
+
     def __call__(self, c: Candidates) -> Tensor:
         return _best(c, c.quota)
 
@@ -117,10 +126,25 @@ class Fixed:
 @dataclass(frozen=True)
 class Threshold:
     """Commit every position whose score reaches `tau`, and always the best one. `strict` demands more than `tau`
-    (LLaDA2.x)."""
+    (LLaDA2.x).
+
+    A `tau` just above the largest score, 1, is how to say "one token per forward". Raises `ValueError` above 2: that
+    is no threshold but a percentage.
+    """
 
     tau: float
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        limits.number("tau", self.tau, most=2)
+
+    def check_score(self, score: str) -> None:
+        """Raise `ValueError` when `tau` cannot be compared with this score."""
+        if score == "left_to_right":
+            raise ValueError(f"tau={self.tau} has nothing to compare with: score='left_to_right' only orders")
+        low, high = SCORE_RANGE.get(score, (-math.inf, math.inf))
+        if self.tau < low or self.tau > 0 == high:
+            raise ValueError(f"tau={self.tau} is outside what score={score!r} can be: {low:g} to {high:g}")
 
     def __call__(self, c: Candidates) -> Tensor:
         return threshold_commit(c.score, c.eligible, self.tau, strict=self.strict)
@@ -132,6 +156,9 @@ class Factor:
     theorem 1)."""
 
     f: float
+
+    def __post_init__(self) -> None:
+        limits.number("f", self.f, 0)
 
     def __call__(self, c: Candidates) -> Tensor:
         order, rank = _order(c.score, c.eligible)
@@ -148,6 +175,9 @@ class EntropyBound:
     nats."""
 
     gamma: float
+
+    def __post_init__(self) -> None:
+        limits.number("gamma", self.gamma, 0)
 
     def __call__(self, c: Candidates) -> Tensor:
         entropy = -_negative_entropy(c.p, c.eligible.long(), None)  # (B, L); x0 is not looked at

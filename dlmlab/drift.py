@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlmlab import limits
 from dlmlab.kv import KV
 from dlmlab.model import LLaDAModelLM
 from dlmlab.trace import Sample
@@ -44,8 +45,10 @@ def drift(model: LLaDAModelLM, out: Sample, ages: Sequence[int] = (1,), rows: Se
     One dictionary for each layer, age and kind of token: `layer`, `age`, `kind`, `key`, `value` (means), `n`
     (positions averaged). Padding is left out. Raises `ValueError` for an age below 1.
     """
-    if min(ages) < 1:
-        raise ValueError(f"ages={list(ages)} must all be >= 1")
+    if not ages:
+        raise ValueError(f"ages={ages} holds no age to measure")
+    for age in ages:
+        limits.whole("age", age, 1)
     mask_id, sums = model.config.mask_token_id, {}
     for row in rows:
         states = torch.stack(out.trace.states(row))  # (S, L)

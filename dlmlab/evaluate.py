@@ -134,17 +134,19 @@ def decode(
     model,
     prompts,
     *,
+    attention_mask=None,
     sampler: sampling.Sampler | None = None,
     gen_length: int = 40,
     generator: torch.Generator | None = None,
 ) -> sampling.Sample:
-    """Decode with the loop that fits the model: diffusion, or left to right with a cache when it is causal."""
+    """Decode with the loop that fits the model: diffusion, or left to right with a cache when it is causal.
+
+    `prompts` and `attention_mask`: all forms that `dlmlab.sampling.sample` takes.
+    """
+    request = dict(attention_mask=attention_mask, gen_length=gen_length, generator=generator)
     if getattr(getattr(model, "config", None), "attention", None) == "causal":
-        temperature = sampler.temperature if sampler else 0.0
-        return autoregressive.sample(
-            model, prompts, gen_length=gen_length, temperature=temperature, generator=generator
-        )
-    return sampling.sample(model, prompts, gen_length=gen_length, sampler=sampler, generator=generator)
+        return autoregressive.sample(model, prompts, temperature=sampler.temperature if sampler else 0.0, **request)
+    return sampling.sample(model, prompts, sampler=sampler, **request)
 
 
 @torch.inference_mode()
@@ -162,7 +164,10 @@ def next_result(model, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Pr
         for at in range(4, 6 * problem.steps, 6):  # an equation is `a op b = c ;`
             hidden = [tokenizer.mask_token_id] * (len(answer) - at + 3)
             ids = prompt + answer[:at] + ([] if causal else hidden)
-            logits = model(torch.tensor([ids], device=model.device)).logits[0, len(prompt) + at - causal]
+            here = len(prompt) + at - causal
+            logits = model(torch.tensor([ids], device=model.device)).logits[:, here : here + 1]  # (1, 1, V)
+            place = torch.tensor([[len(prompt) + at]])
+            sampling.check_logits(logits, torch.ones_like(place, dtype=torch.bool), 1, place[0] * 0, place)
             operator = tokenizer.convert_ids_to_tokens(answer[at - 3])
             hits.setdefault(operator, []).append(int(logits.argmax()) == answer[at])
     return {operator: Proportion(sum(v), len(v)) for operator, v in sorted(hits.items())}

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlmlab import limits
 from dlmlab.cache import DualCache, Look, Moment, Session, pack
 from dlmlab.cost import block_flops, head_flops
 from dlmlab.model import pick
@@ -35,8 +36,7 @@ class Focus(DualCache):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.alpha > 0:
-            raise ValueError(f"alpha={self.alpha} must be > 0")
+        limits.number("alpha", self.alpha, 0, above=True)
 
     def due(self, moment: Moment) -> Tensor:
         right_is_masked = F.pad(moment.masked, (0, 1))[:, 1:]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dlmlab.commit import num_transfer_tokens
-from dlmlab.sampling import left_pad
+from dlmlab.sampling import check_logits, check_request, left_pad, read_for
 
 
 @torch.inference_mode()
@@ -31,6 +31,7 @@ def generate(
     `float64` softens the logits in double precision, as some versions do. Raises `ValueError` when blocks do not
     divide the answer, or the steps do not divide among the blocks.
     """
+    check_request(gen_length, False, None)
     steps, block_length = steps or gen_length, block_length or gen_length
     blocks = gen_length // block_length
     if gen_length % block_length or steps % blocks:
@@ -38,7 +39,9 @@ def generate(
             f"gen_length={gen_length}, block_length={block_length}, steps={steps}: each block must be whole"
         )
     mask_id = model.config.mask_token_id
-    prompt, valid = left_pad(prompts, model.config.eos_token_id, model.device)
+    eos_id = model.config.eos_token_id
+    rows = read_for(model, prompts, None, mask_id=mask_id, eos_id=eos_id, more=gen_length)
+    prompt, valid = left_pad(rows, eos_id, model.device)
     x = torch.cat([prompt, torch.full((len(prompt), gen_length), mask_id)], 1)  # (B, L)
     valid = torch.cat([valid, torch.ones(len(prompt), gen_length, dtype=torch.bool)], 1)
     for b in range(blocks):
@@ -48,6 +51,8 @@ def generate(
         for i in range(steps // blocks):
             masked = x == mask_id
             logits = model(x, valid).logits  # (B, L, V)
+            used = masked & (torch.arange(x.shape[1]) < end)
+            check_logits(logits, used, b * steps // blocks + i + 1, torch.arange(len(x)), valid.cumsum(1) - 1)
             x0 = logits.argmax(-1)
             p = (logits.double() if float64 else logits).softmax(-1)
             confidence = p.gather(-1, x0[..., None])[..., 0]

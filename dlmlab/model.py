@@ -166,13 +166,15 @@ def attention_bias(
     """Make the additive mask, broadcastable to (B, 1, L, K); None when every query may see every key.
 
     `query_pos` (1 or B, L), `key_pos` (K,). A query sees the keys of its own block and of earlier blocks
-    (`block=None`: all keys) that are `valid` (B, K). A key at the position of the query is always allowed, so a padded
-    query row never becomes empty (its result is never read).
+    (`block=None`: all keys) that are `valid` (B, K); blocks are counted from the first valid key, so padding on the
+    left moves no border. A key at the position of the query is always allowed, so a padded query row never becomes
+    empty (its result is never read).
     """
     if block is None and valid is None:
         return None
     query_pos = query_pos[:, None, :, None]  # (1 or B, 1, L, 1)
-    allowed = query_pos // (block or len(key_pos)) >= key_pos // (block or len(key_pos))
+    first = 0 if valid is None else valid.int().argmax(1)[:, None, None, None]  # (B, 1, 1, 1)
+    allowed = block is None or (query_pos - first) // block >= (key_pos - first) // block
     if valid is not None:
         allowed = (allowed & valid[:, None, None].bool()) | (query_pos == key_pos)
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, float("-inf"))

@@ -20,16 +20,19 @@ Source of the semantics: LLaDA's published sampler (arXiv 2502.09992, appendix B
 literal re-implementation of it.
 """
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from dlmlab import limits
 from dlmlab.cache import Cache, Look
-from dlmlab.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, num_transfer_tokens
+from dlmlab.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, Threshold, num_transfer_tokens
 from dlmlab.cost import forward_flops
+from dlmlab.prompts import read_prompts
 from dlmlab.tokenizer import cut_at_end
 from dlmlab.trace import Sample, Step, Trace
 
@@ -58,12 +61,21 @@ class Sampler:
     cache: Cache | None = None
 
     def __post_init__(self) -> None:
-        if self.score not in SCORES:
+        if not isinstance(self.score, str) or self.score not in SCORES:
             raise ValueError(f"score={self.score!r} is unknown; known: {', '.join(SCORES)}")
-        if not (self.temperature >= 0 and self.guidance >= 0):  # nan is refused too
-            raise ValueError(f"temperature={self.temperature} and guidance={self.guidance} must be >= 0")
-        if self.block_length is not None and self.block_length < 1:
-            raise ValueError(f"block_length={self.block_length} must be >= 1 or None")
+        if isinstance(self.commit, type) or not callable(self.commit):
+            raise ValueError(f"commit={self.commit!r} is no commit rule, such as Threshold(0.9)")
+        if isinstance(self.commit, Threshold):
+            self.commit.check_score(self.score)
+        check_temperature(self.temperature)
+        limits.number("guidance", self.guidance, 0)
+        limits.whole("block_length", self.block_length, 1, optional=True)
+        limits.switch("eos_last", self.eos_last)
+        limits.switch("stop_at_eos", self.stop_at_eos)
+        for id in self.forbid:
+            limits.whole("forbid", id, 0)
+        if not isinstance(self.cache, Cache | None):
+            raise ValueError(f"cache={self.cache!r} is no cache, such as DualCache(), nor None")
         if self.cache is not None and self.guidance > 0:
             raise ValueError(f"guidance={self.guidance} reads two texts, a cache holds the keys of one: choose")
 
@@ -88,15 +100,65 @@ def guided_logits(denoise: Denoiser, x: Tensor, valid: Tensor | None, given: Ten
     blind = torch.where(given, mask_id, x)
     cond, un = denoise(x, valid), denoise(blind, valid)
     blend = un + (w + 1) * (cond - un)
-    return torch.where(cond.isinf() | un.isinf(), cond, blend)  # a token that one pass rules out: no inf - inf
+    # A token that one pass rules out: no inf - inf. +inf or NaN stay what they are, for `check_logits` to find.
+    return torch.where(torch.minimum(cond, un).isneginf() & (un < torch.inf), cond, blend)
 
 
-def check_request(prompts: Sequence | Tensor, gen_length: int, random: bool, generator: torch.Generator | None) -> None:
-    """Raise `ValueError` for an empty batch, a negative length, or a random decoder without a generator."""
-    if len(prompts) == 0 or gen_length < 0:
-        raise ValueError(f"need at least one prompt and gen_length >= 0, got {len(prompts)} and {gen_length}")
-    if random and generator is None:
-        raise ValueError("a random sampler needs generator=torch.Generator().manual_seed(...)")
+def check_temperature(temperature: float) -> None:
+    """Raise `ValueError` unless the noise can be added: finite, so that a forbidden token, -inf, stays forbidden."""
+    limits.number("temperature", temperature, 0, 1e6)  # all tokens are alike long before
+
+
+def check_request(gen_length: int, random: bool, generator: torch.Generator | None) -> None:
+    """Raise `ValueError` for a length that is none, or a random decoder without a generator."""
+    limits.whole("gen_length", gen_length, 0)
+    if random and not isinstance(generator, torch.Generator):
+        raise ValueError(f"a random sampler needs generator=torch.Generator().manual_seed(...), got {generator!r}")
+
+
+def read_for(model, prompts, attention_mask, *, mask_id: int, eos_id: int | None, more: int, least: int = 0):
+    """Read prompts (`dlmlab.prompts`) for a model that reads them and `more` tokens; lists of ids.
+
+    What the model does not say, its vocabulary or its longest text, is not checked. Raises `ValueError`.
+    """
+    config = getattr(model, "config", None)
+    vocab_size, most = (getattr(config, name, None) for name in ("vocab_size", "max_sequence_length"))
+    padding = {eos_id, getattr(config, "pad_token_id", None)} - {None, mask_id}
+    rows = read_prompts(prompts, attention_mask, vocab_size=vocab_size, padding=padding, least=least)
+    length = max(map(len, rows)) + more
+    if most is not None and length > most:
+        raise ValueError(
+            f"length {length} is outside 1..{most} (max_sequence_length): the longest prompt has {length - more} "
+            f"tokens, the answer {more} to read"
+        )
+    return rows
+
+
+def rule_out(logits: Tensor, never: Tensor, vocab_size: int | None) -> Tensor:
+    """Give the ids `never`, and the places of a padded table that are no ids, the logit -inf, in place."""
+    logits.index_fill_(-1, never, NEG_INF)
+    if vocab_size is not None:
+        logits[..., vocab_size:] = NEG_INF
+    return logits
+
+
+def check_logits(logits: Tensor, used: Tensor, forward: int, rows: Tensor, positions: Tensor) -> None:
+    """Raise `ValueError` where a token should be chosen and cannot: NaN, +inf, or no token that is not ruled out.
+
+    -inf rules a token out. Shapes: logits (R, C, V), used (R, C) bool, rows (R,) of the batch, positions (R, C) in
+    the text of the row, without padding. `forward` is counted from 1.
+    """
+    best = logits.amax(-1)  # (R, C): a maximum keeps NaN and +inf, and is -inf only if everything is
+    wrong = used & ~best.isfinite()
+    if not bool(wrong.any()):
+        return
+    r, c = wrong.nonzero()[0].tolist()
+    name = {math.inf: "+inf", -math.inf: "-inf for every token"}.get(float(best[r, c]), "NaN")
+    raise ValueError(
+        f"forward {forward}, row {int(rows[r])}, position {int(positions[r, c])}: logits are {name} "
+        f"({int(wrong.sum())} of {int(used.sum())} positions); look for weights that are not finite, a dtype that is "
+        "too narrow for them, or forbidden ids that leave nothing"
+    )
 
 
 def left_pad(prompts: Sequence[Sequence[int]] | Tensor, pad_id: int, device) -> tuple[Tensor, Tensor]:
@@ -133,14 +195,17 @@ def _special_ids(model, mask_id: int | None, eos_id: int | None) -> tuple[int, i
     eos_id = getattr(config, "eos_token_id", None) if eos_id is None else eos_id
     if mask_id is None:
         raise ValueError("mask_id is needed: the model has no config.mask_token_id")
+    limits.whole("mask_id", mask_id, 0)
+    limits.whole("eos_id", eos_id, 0, optional=True)
     return mask_id, eos_id
 
 
 @torch.inference_mode()
 def sample(
     model,
-    prompts: Sequence[Sequence[int]] | Tensor,
+    prompts: Sequence[Sequence[int]] | Tensor | Mapping,
     *,
+    attention_mask: Tensor | Sequence[Sequence[int]] | None = None,
     gen_length: int = 40,
     sampler: Sampler | None = None,
     generator: torch.Generator | None = None,
@@ -150,17 +215,22 @@ def sample(
     """Generate `gen_length` tokens after each prompt, and fill the masks inside the prompts.
 
     `model`: a `LLaDAModelLM`, or any function (ids (B, L), mask) -> logits (B, L, V), then with `mask_id` (and
-    `eos_id`). `prompts`: B lists of ids, of any lengths. `generator` is needed where chance decides (temperature > 0,
-    random order). Raises `ValueError` for an empty batch, a negative length, more blocks than steps.
+    `eos_id`). `prompts`: B lists of ids, of any lengths, also none; or a tensor (B, P), padded on either side, with
+    its `attention_mask`; or what a tokenizer returns (`dlmlab.prompts` says what is refused). `generator` is needed
+    where chance decides (temperature > 0, random order). Raises `ValueError` for prompts that cannot be meant, prompt
+    and answer longer than the model reads, more blocks than steps, and for logits from which no token can be chosen.
     """
-    sampler = sampler or Sampler()
+    sampler = Sampler() if sampler is None else sampler
+    if not isinstance(sampler, Sampler):
+        raise ValueError(f"sampler={sampler!r} must be a Sampler(...) or None")
     mask_id, eos_id = _special_ids(model, mask_id, eos_id)
-    check_request(prompts, gen_length, sampler.temperature > 0 or sampler.score == "random", generator)
+    check_request(gen_length, sampler.temperature > 0 or sampler.score == "random", generator)
     if eos_id is None and (sampler.eos_last or sampler.stop_at_eos):
         raise ValueError("eos_last and stop_at_eos need eos_id: the model has no config.eos_token_id")
     _check_model(model, sampler)
     device = getattr(model, "device", "cpu")
-    prompt, valid = left_pad(prompts, 0 if eos_id is None else eos_id, device)
+    rows = read_for(model, prompts, attention_mask, mask_id=mask_id, eos_id=eos_id, more=gen_length)
+    prompt, valid = left_pad(rows, 0 if eos_id is None else eos_id, device)
     B, P = prompt.shape
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=device)], 1)
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=device)], 1)
@@ -189,6 +259,7 @@ class _Loop:
         self.given = valid & (x != mask_id)
         self.stopped = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self.never = torch.tensor([mask_id, *sampler.forbid], device=x.device)
+        self.vocab_size = getattr(getattr(model, "config", None), "vocab_size", None)
         self.trace = Trace(x.clone().cpu(), eos_id)
         self.cache = sampler.cache and sampler.cache.begin(model, mask_id, x, self.valid)
 
@@ -201,7 +272,8 @@ class _Loop:
             steps = max(int(masks.max()), 1) if steps is None else steps
             plan = torch.tensor([num_transfer_tokens(int(m), steps) for m in masks], device=self.x.device)  # (B, steps)
         if self.cache and bool(eligible.any()):
-            self.cache.enter(int(eligible.any(0).int().argmax()), end)
+            start = torch.where(eligible.any(1), eligible.int().argmax(1), end)  # (B,), each row's first mask
+            self.cache.enter(start, end)
         for i in range(steps if plan is not None else int(masks.max())):
             eligible = self.eligible(end)
             rows = (eligible.any(1) & ~self.stopped).nonzero()[:, 0]
@@ -238,7 +310,9 @@ class _Loop:
         columns = wanted.nonzero()[:, 0]  # (C,)
         eligible, look = eligible[:, columns], self.look(rows, columns)
         eligible = eligible if look.open is None else eligible & look.open  # (R, C)
-        logits = look.logits.float().index_fill_(-1, self.never, NEG_INF)  # (R, C, V)
+        logits = rule_out(look.logits.float(), self.never, self.vocab_size)  # (R, C, V)
+        positions = self.real[rows].cumsum(1)[:, columns] - 1  # (R, C), counted without padding
+        check_logits(logits, eligible, len(self.trace.steps) + 1, rows, positions)
         x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
         p = logits.softmax(-1)
         confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, C)

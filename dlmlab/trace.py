@@ -60,7 +60,11 @@ class Trace:
         return sum(s.seconds for s in self.steps)
 
     def states(self, row: int = 0) -> list[Tensor]:
-        """Replay a row: its ids (L,) before the first step and after every step it took part in."""
+        """Replay a row: its ids (L,) before the first step and after every step it took part in.
+
+        Raises `ValueError` for a row that is not in the batch.
+        """
+        self._check_row(row)
         x, states = self.start[row].clone(), [self.start[row].clone()]
         for step in self.steps:
             if row in step.rows:
@@ -72,8 +76,13 @@ class Trace:
         return states
 
     def order(self, row: int = 0) -> list[list[int]]:
-        """List the columns committed at each step of a row."""
+        """List the columns committed at each step of a row. Raises `ValueError` for a row not in the batch."""
+        self._check_row(row)
         return [s.at[s.at[:, 0] == row, 1].tolist() for s in self.steps if row in s.rows]
+
+    def _check_row(self, row: int) -> None:
+        if not 0 <= row < len(self.start):  # -1 would start as the last row and never change
+            raise ValueError(f"row={row} is not in the batch: 0..{len(self.start) - 1}")
 
     def table(self) -> list[dict]:
         """One plain dictionary a step, ready for JSON or a data frame."""

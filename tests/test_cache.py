@@ -61,11 +61,9 @@ def test_a_refresh_at_every_step_equals_no_cache(model, kind, commit):
 @pytest.mark.parametrize("cache", [BlockCache(), PrefixCache()], ids=str)
 @pytest.mark.parametrize("prompts", [PROMPTS, [p[:1] for p in PROMPTS], [[1, MASK, 5, MASK, 6, 2, 2], [1, 2, MASK]]])
 def test_a_cache_is_exact_on_a_block_causal_model(cache, commit, prompts):
-    """Invariant 8; blocks of the sampler need not be those of the attention for `BlockCache`."""
+    """Invariant 8; blocks of the sampler need not be those of the attention."""
     model = tiny_model("block:4", **SHAPE)
-    for length in (4, 3, None) if isinstance(cache, BlockCache) else (4,):
-        if isinstance(cache, PrefixCache) and max(map(len, prompts)) % 4:
-            continue  # a block of the sampler would lie in two of the attention
+    for length in (4, 3, None):
         cached = run(model, cache, commit, length, prompts)
         plain = run(model, None, commit, length, prompts)
         assert torch.equal(cached.ids, plain.ids) and cached.trace.nfe == plain.trace.nfe
@@ -307,13 +305,13 @@ def test_agreement_counts_what_is_missing_as_different(model):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda model: DualCache(refresh=0), "refresh=0 must be >= 1"),
+        (lambda model: DualCache(refresh=0), "refresh=0 .*>= 1"),
         (lambda model: BlockCache(refresh=2), "refresh=2: BlockCache is exact"),
-        (lambda model: Focus(alpha=0.0), "alpha=0.0 must be > 0"),
+        (lambda model: Focus(alpha=0.0), "alpha=0.0 .*> 0"),
         (lambda model: Sampler(guidance=1.0, cache=DualCache()), "guidance=1.0 reads two texts"),
         (lambda model: run(RandomDenoiser(50), DualCache()), "mask_id is needed"),
         (lambda model: run(tiny_model(**SHAPE | {"n_layers": 2}), Focus()), "n_layers=2"),
-        (lambda model: drift(model, run(model), ages=(0,)), r"ages=\[0\]"),
+        (lambda model: drift(model, run(model), ages=(0,)), "age=0"),
         (lambda model: token_agreement(run(model), run(model, prompts=[[1]])), "4 and 1 answers"),
     ],
 )

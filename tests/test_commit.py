@@ -120,7 +120,7 @@ def test_every_row_with_a_candidate_commits_at_least_one_and_only_candidates(rul
     assert torch.equal(take.any(1), c.eligible.any(1))
 
 
-@pytest.mark.parametrize("rule", [Fixed(), Threshold(2.0), Factor(0.0), EntropyBound(-1.0)], ids=str)
+@pytest.mark.parametrize("rule", [Fixed(), Threshold(2.0), Factor(0.0), EntropyBound(0.0)], ids=str)
 def test_ties_go_to_the_lowest_eligible_index(rule):
     eligible = torch.tensor([[False, True, True, True], [False, False, True, True]])
     c = candidates(torch.full((2, 4, 3), 1 / 3), eligible)

@@ -269,7 +269,7 @@ def test_a_rule_that_everything_passes_needs_one_forward_a_block(loose):
         assert run(Sampler(commit=loose, block_length=block_length), 10, 0).trace.nfe == [blocks] * 4
 
 
-@pytest.mark.parametrize("tight", [Factor(1e-6), EntropyBound(-1.0)], ids=str)
+@pytest.mark.parametrize("tight", [Factor(1e-6), EntropyBound(0.0)], ids=str)
 def test_a_rule_that_nothing_passes_commits_one_token_a_forward(tight):
     """[11]"""
     out = run(Sampler(commit=tight), 10, 0)
@@ -284,7 +284,7 @@ def test_a_block_causal_model_gives_the_same_logits_from_its_cache():
     model = LLaDAModelLM(LLaDAConfig(**sizes, attention=f"block:{K}")).eval()
     ids = torch.randint(20, (2, 3 * K), generator=seeded(0))
     valid = torch.ones_like(ids, dtype=torch.bool)
-    valid[1, :3] = False  # left padding inside the first block
+    valid[1, :K] = False  # left padding; by a whole block, as the blocks of a row begin at its first token
     with torch.no_grad():
         whole = model(ids, valid).logits
         for past in (K, 2 * K):
@@ -573,9 +573,9 @@ def test_the_tensor_of_the_denoiser_is_left_alone():
     "options, message",
     [
         (dict(score="luck"), "score='luck' is unknown; known: probability, margin, neg_entropy, random, left_to_right"),
-        (dict(temperature=-0.5), r"temperature=-0.5 .* must be >= 0"),
-        (dict(guidance=-2.0), r"guidance=-2.0 must be >= 0"),
-        (dict(block_length=0), r"block_length=0 must be >= 1 or None"),
+        (dict(temperature=-0.5), "temperature=-0.5 .*>= 0"),
+        (dict(guidance=-2.0), "guidance=-2.0 .*>= 0"),
+        (dict(block_length=0), "block_length=0 .*>= 1 or None"),
     ],
 )
 def test_a_wrong_sampler_is_refused_with_the_value_and_what_is_allowed(options, message):
@@ -586,13 +586,12 @@ def test_a_wrong_sampler_is_refused_with_the_value_and_what_is_allowed(options, 
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(prompts=[]), "at least one prompt and gen_length >= 0, got 0 and 8"),
-        (dict(gen_length=-1), "at least one prompt and gen_length >= 0, got 1 and -1"),
+        (dict(prompts=[]), r"at least one prompt, got prompts=\[\]"),
+        (dict(gen_length=-1), "gen_length=-1 .*>= 0"),
         (dict(mask_id=None), "mask_id is needed: the model has no config.mask_token_id"),
         (dict(sampler=Sampler(temperature=1.0)), "needs generator=torch.Generator"),
         (dict(sampler=Sampler(score="random")), "needs generator=torch.Generator"),
         (dict(sampler=Sampler(commit=Fixed(3), block_length=2)), "steps=3 is less than the 4 blocks of length 2"),
-        (dict(sampler=Sampler(commit=Fixed(0))), "steps=0 is less than the 1 blocks"),
         (dict(model=ModelOf(UniformDenoiser(V), 10, attention="causal")), "causal .* dlmlab.autoregressive.sample"),
     ]
     + [
