@@ -9,7 +9,7 @@ import importlib
 _MODULES = (
     "activations adaptive autoregressive batches bayes bench bottle cache calibration checkpoint commit config cost "
     "doctor drift evaluate exercises experiments focus frames interventions kv ledger literal manifest methods "
-    "model noise plotting positions priors pruning refresh sampling selection sinks sparse sparsegpt speedrun "
+    "model moments noise plotting positions priors pruning refresh sampling selection sinks sparse sparsegpt speedrun "
     "structured tables tasks tokenizer trace training trajectories widgets"
 ).split()
 _NAMES = {
