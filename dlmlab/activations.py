@@ -89,9 +89,16 @@ class Statistics:
         """Raise `ValueError` when nothing was seen or a sum is not finite."""
         if self.tokens == 0:
             raise ValueError(f"statistics of {name}: no token has a weight other than 0")
-        if not bool(torch.isfinite(self.sum_sq).all()) or not bool(torch.isfinite(self.abs_max).all()):
+        sums = (self.sum_sq, self.sum_norm, self.abs_max, self.sum_sq if self.gram is None else self.gram)
+        if not all(bool(torch.isfinite(s).all()) for s in sums):
             raise ValueError(f"statistics of {name} are not finite: the activations hold nan or inf")
         return self
+
+    def second_moments(self, name: str) -> Tensor:
+        """Return the second moments, (C, C). Raises `ValueError` as `check`, and when they were not collected."""
+        if self.gram is None:
+            raise ValueError(f"{name}: this method needs second moments, collect with gram=True")
+        return self.check(name).gram
 
 
 @torch.no_grad()
@@ -170,8 +177,10 @@ def _checked_weights(model: LLaDAModelLM, calib: CalibrationSet, weights: Tensor
         raise ValueError("a causal model never sees masks: calibrate it on mode 'clean'")
     if weights is None:
         return calib.real.float()
-    if weights.shape != calib.ids.shape or not bool((weights >= 0).all()):
-        raise ValueError(f"weights must be >= 0 and of shape {tuple(calib.ids.shape)}, got {tuple(weights.shape)}")
+    if weights.shape != calib.ids.shape:
+        raise ValueError(f"weights must be of shape {tuple(calib.ids.shape)}, got {tuple(weights.shape)}")
+    if not bool(((weights >= 0) & (weights < torch.inf)).all()):
+        raise ValueError(f"weights must be finite and >= 0, got {float(weights.min())}..{float(weights.max())}")
     return weights.float() * calib.real
 
 

@@ -47,10 +47,14 @@ def halves(calib: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
 
 
 def robust(statistics: Sequence[dict[str, Statistics]]) -> dict[str, Statistics]:
-    """Take the largest squared norm of each feature over levels, every level scaled to a mean of 1 per matrix."""
+    """Take the largest squared norm of each feature over levels, every level scaled to a mean of 1 per matrix.
+
+    A level at which a matrix reads only zeros has no say.
+    """
 
     def worst(name: str) -> Statistics:
-        scaled = [s[name].sum_sq / s[name].sum_sq.mean() for s in statistics]
+        sums = [s[name].sum_sq for s in statistics]
+        scaled = [s / s.mean() if bool(s.any()) else s for s in sums]
         first = statistics[0][name]
         return Statistics(torch.stack(scaled).amax(0), first.sum_norm, first.abs_sum, first.abs_max, None, 1, 1)
 

@@ -64,27 +64,49 @@ class Texts:
         return torch.Generator().manual_seed(self.seed)
 
 
-def apply(model: LLaDAModelLM, name: str, sparsity: float, *, texts: Texts, pattern: str = "row") -> LLaDAModelLM:
+def apply(
+    model: LLaDAModelLM,
+    name: str,
+    sparsity: float,
+    *,
+    texts: Texts,
+    pattern: str = "row",
+    block: int | None = None,
+) -> LLaDAModelLM:
     """Prune a copy of the model by a named method.
 
-    `sparsity` is the share of weights in the blocks, for `heads`, `neurons` and `layers` the share of units. Raises
-    `ValueError` for an unknown name and whatever the method cannot do.
+    `sparsity` is the share of weights in the blocks, for `heads`, `neurons` and `layers` the share of units. `block`:
+    columns of SparseGPT whose mask is chosen together. Raises `ValueError` for an unknown name and whatever the method
+    cannot do.
     """
     if name in PLAIN:
-        recipe = Recipe(PLAIN[name], sparsity, pattern)
+        recipe = Recipe(PLAIN[name], sparsity, pattern, block=block)
         calib = texts.states(model) if recipe.needs_texts else None
         return prune(model, recipe, calib=calib, generator=texts.generator())
     if name in SINK:
-        return sink_aware(model, name, sparsity, texts=texts, pattern=pattern)
+        return sink_aware(model, name, sparsity, texts=texts, pattern=pattern, block=block)
     if name in STRUCTURED:
-        if pattern != "row":
-            raise ValueError(f"method {name!r} removes whole units: pattern={pattern!r} has no meaning")
+        for option, value, default in (("pattern", pattern, "row"), ("block", block, None)):
+            if value != default:
+                raise ValueError(f"method {name!r} removes whole units: {option}={value!r} has no meaning")
         return shrink(model, name, sparsity, texts=texts)
     raise ValueError(f"method {name!r} is unknown; known: {', '.join(NAMES)}")
 
 
-def sink_aware(model: LLaDAModelLM, name: str, sparsity: float, *, texts: Texts, pattern: str = "row") -> LLaDAModelLM:
+def sink_aware(
+    model: LLaDAModelLM,
+    name: str,
+    sparsity: float,
+    *,
+    texts: Texts,
+    pattern: str = "row",
+    block: int | None = None,
+) -> LLaDAModelLM:
     """Prune with the token weights of Sink-Aware Pruning, in one of the five variants above."""
+    if name in ("sink-wanda", "sink-wanda-paper"):
+        recipe = Recipe("wanda", sparsity, pattern, statistic="norms", sequential=False, block=block)
+    else:
+        recipe = Recipe("sparsegpt" if "sparsegpt" in name else "wanda", sparsity, pattern, block=block)
     grid = texts.states(model, "grid")
     phi, calib = sink_scores(model, grid), grid
     if name in ("sink-wanda-paper", "sink-sparsegpt"):
@@ -93,10 +115,6 @@ def sink_aware(model: LLaDAModelLM, name: str, sparsity: float, *, texts: Texts,
         calib = texts.states(model, "clean")
         phi = phi[: len(calib)]  # the first level holds every text once, in order
     weights = token_weights("sink", calib, phi=phi)
-    if name in ("sink-wanda", "sink-wanda-paper"):
-        recipe = Recipe("wanda", sparsity, pattern, statistic="norms", sequential=False)
-    else:
-        recipe = Recipe("sparsegpt" if "sparsegpt" in name else "wanda", sparsity, pattern)
     return prune(model, recipe, calib=calib, weights=weights)
 
 

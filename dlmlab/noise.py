@@ -64,7 +64,7 @@ def diffusion_loss(logits: Tensor, x0: Tensor, masked: Tensor, t: Tensor) -> Ten
     Shapes: logits (B, L, V), x0 (B, L), masked (B, L) bool, t (B,) -> scalar. A row without masks adds 0, whatever
     its t. Source: LLaDA, equation 3.
     """
-    ce = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none")  # (B, L)
+    ce = F.cross_entropy(logits.transpose(1, 2), x0, reduction="none").masked_fill(~masked, 0.0)  # (B, L), no 0 * inf
     weight = torch.where(masked, 1 / t[:, None], 0.0)  # not where(masked, ce / t, 0): its gradient is nan at t = 0
     return (weight * ce).sum() / x0.numel()
 

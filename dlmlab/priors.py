@@ -56,12 +56,15 @@ def nelbo_weight(x0: Tensor, xt: Tensor, *, alpha: Tensor, dalpha: Tensor, prior
         w = -alpha' / alpha * r(z) / q_t(z | x),    q_t(z | x) = alpha 1[z = x] + (1 - alpha) r(z)
 
     Shapes: x0 and xt (B, L), alpha and dalpha (B,), prior (V,) -> (B, L). Under a mask prior it is 0 where the token
-    is visible and -alpha' / (alpha (1 - alpha)) where it is masked. Raises `ValueError` unless 0 < alpha < 1.
+    is visible and -alpha' / (alpha (1 - alpha)) where it is masked; it is 0 for a token that the noise cannot make of
+    x0. Raises `ValueError` unless 0 < alpha < 1 and alpha' <= 0.
     """
     _check(alpha, prior, x0)
+    if not bool((dalpha <= 0).all()):
+        raise ValueError(f"dalpha={dalpha.tolist()} must be <= 0: noise grows with time")
     a, r = alpha[:, None], prior[xt]  # (B, 1), (B, L)
     q = a * (xt == x0) + (1 - a) * r
-    return -dalpha[:, None] / a * r / q
+    return -dalpha[:, None] / a * r / torch.where(q > 0, q, 1.0)  # q is 0 only where r is
 
 
 def interpolating_nelbo(
@@ -72,18 +75,30 @@ def interpolating_nelbo(
         w (KL(q_t || p_t) + q/p - log(q/p) - 1),    p_t = alpha xhat + (1 - alpha) r,  q/p at the noised token
 
     Shapes: logits (B, L, V) with -inf where no clean token is, x0 and xt (B, L), alpha and dalpha (B,), prior (V,) ->
-    (B, L) float64. For the mask prior: -log xhat(x) * -alpha' / (1 - alpha) at masks, 0 elsewhere. Raises `ValueError`
-    unless 0 < alpha < 1. Source: GIDD; equal to the closed forms of MDLM, UDLM and XDLM (tests).
+    (B, L) float64. For the mask prior: -log xhat(x) * -alpha' / (1 - alpha) at masks, 0 elsewhere. The value is inf
+    where the model rules the clean token out and nothing else explains z; its gradient is finite even there. Raises
+    `ValueError` as `nelbo_weight`. Source: GIDD; equal to the closed forms of MDLM, UDLM and XDLM (tests).
     """
     w = nelbo_weight(x0, xt, alpha=alpha, dalpha=dalpha, prior=prior)
     a = alpha[:, None, None].double()
     noise = (1 - a) * prior.double()  # (B, 1, V)
     q = a * F.one_hot(x0, len(prior)) + noise  # (B, L, V)
-    p = a * logits.double().softmax(-1) + noise
-    log_ratio = torch.where(q > 0, q.log() - p.log(), 0.0)
+    counts = (q > 0) & (w > 0)[..., None]  # a weight of 0 beats a KL of inf, and a q of 0 a p of 0
+    log_ratio = torch.where(counts, torch.where(counts, q, 1.0).log() - _log_p(logits, a, noise), 0.0)
     kl = (q * log_ratio).sum(-1)  # (B, L)
     at_z = log_ratio.gather(-1, xt[..., None])[..., 0]
-    return torch.where(w > 0, w * (kl + at_z.exp() - at_z - 1), 0.0)  # a weight of 0 beats a KL of inf
+    return w * (kl + at_z.exp() - at_z - 1)
+
+
+def _log_p(logits: Tensor, a: Tensor, noise: Tensor) -> Tensor:
+    """Compute log(a xhat + noise), (B, L, V); -inf where both are 0.
+
+    The gradient of log at 0 is inf, and 0 times inf is nan, also behind a `where` that leaves it out. So log never
+    sees a 0: without noise the logarithm is that of the softmax itself.
+    """
+    log_xhat = logits.double().log_softmax(-1)
+    noisy = (a * log_xhat.exp() + torch.where(noise > 0, noise, 1.0)).log()
+    return torch.where(noise > 0, noisy, a.log() + log_xhat)
 
 
 def belief(logits: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> Tensor:
@@ -92,13 +107,12 @@ def belief(logits: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> Tenso
         p(x_i = v | z) ∝ xhat_i(v) q_t(z_i | v)
 
     Shapes: logits (B, L, V), xt (B, L), alpha (B,), prior (V,). This is how sure one may be of a visible token under
-    uniform or mixed noise.
+    uniform or mixed noise. A visible token that xhat rules out stays.
     """
     _check(alpha, prior, xt)
     a = alpha[:, None, None].double()
     likelihood = a * F.one_hot(xt, len(prior)) + (1 - a) * prior[xt].double()[..., None]  # q_t(z | v), (B, L, V)
-    joint = logits.double().softmax(-1) * likelihood
-    return joint / joint.sum(-1, keepdim=True)
+    return _share(logits.double().softmax(-1) * likelihood, xt)
 
 
 def reverse_posterior(logits: Tensor, xt: Tensor, *, alpha_t: Tensor, alpha_s: Tensor, prior: Tensor) -> Tensor:
@@ -117,9 +131,17 @@ def reverse_posterior(logits: Tensor, xt: Tensor, *, alpha_t: Tensor, alpha_s: T
     s, ratio = alpha_s[:, None, None].double(), (alpha_t / alpha_s)[:, None, None].double()
     f_s = s * logits.double().softmax(-1) + (1 - s) * prior.double()  # (B, L, V)
     step = ratio * F.one_hot(xt, len(prior)) + (1 - ratio) * prior[xt].double()[..., None]  # q_{t|s}(z | e)
-    joint = f_s * step
-    total = joint.sum(-1, keepdim=True)  # f_t(z)
-    return torch.where(total > 0, joint / total, F.one_hot(xt, len(prior)))  # a visible token that xhat rules out stays
+    return _share(f_s * step, xt)  # divided by f_t(z)
+
+
+def _share(joint: Tensor, xt: Tensor) -> Tensor:
+    """Divide by the sum over ids, (B, L, V); where all is 0, a visible token that xhat rules out, it stays.
+
+    The 0 is replaced before the division: the gradient of 0 / 0 would be nan.
+    """
+    total = joint.sum(-1, keepdim=True)
+    stays = F.one_hot(xt, joint.shape[-1]).to(joint.dtype)
+    return torch.where(total > 0, joint / torch.where(total > 0, total, 1.0), stays)
 
 
 def _check(alpha: Tensor, prior: Tensor, ids: Tensor, *, closed: bool = False) -> None:

@@ -13,13 +13,14 @@ Sources: Sun et al., Wanda, arXiv 2306.11695; Frantar and Alistarh, SparseGPT, a
 """
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from dlmlab import activations, sparsegpt
+from dlmlab import activations, moments, sparsegpt
 from dlmlab.activations import Statistics
 from dlmlab.calibration import CalibrationSet
 from dlmlab.model import LLaDAModelLM
@@ -55,9 +56,10 @@ def least_squares_refit(W: Tensor, removed: Tensor, gram: Tensor, *, damp: float
         w_K <- argmin |X_K w_K - X w|^2 + ridge = (G_KK + ridge I)^-1 (G w + ridge w)_K,  G = X^T X
 
     with ridge = damp * mean(diag G), pulling towards the old weights. Exact for a fixed mask: the upper baseline of
-    what any weight update can reach. Shapes: W, removed (R, C), gram (C, C).
+    what any weight update can reach. Weights of a dead feature stay as they are. Shapes: W, removed (R, C), gram
+    (C, C). Raises `ValueError` when the kept weights are not determined, and as `moments.damped`.
     """
-    G = gram.double() + damp * gram.diagonal().mean().double() * torch.eye(len(gram), dtype=torch.float64)
+    G, _ = moments.damped(gram, damp)
     target = W.double() @ G  # (R, C)
     most = int((~removed).sum(1).max())
     order = removed.to(torch.int8).argsort(dim=1, stable=True)[:, :most]  # kept columns first, (R, most)
@@ -67,6 +69,7 @@ def least_squares_refit(W: Tensor, removed: Tensor, gram: Tensor, *, damp: float
         K, p = order[rows], pad[rows]
         A = G[K[:, :, None], K[:, None, :]]  # (r, most, most)
         A = A.masked_fill(p[:, :, None] | p[:, None, :], 0.0) + torch.diag_embed(p.double())
+        moments.cholesky(A, damp)  # refuses what is singular
         b = target[rows].gather(1, K).masked_fill(p, 0.0)
         out[rows] = out[rows].scatter(1, K, torch.linalg.solve(A, b[..., None])[..., 0])
     return out.to(W.dtype)
@@ -91,6 +94,8 @@ def layer_sparsities(sparsity: float, importance: list[float], *, width: float =
     if sparsity > MAX_SPARSITY:
         raise ValueError(f"a mean sparsity of {sparsity} needs a layer above {MAX_SPARSITY}")
     values = torch.tensor(list(importance), dtype=torch.float64)
+    if not len(values) or not bool(torch.isfinite(values).all()) or not math.isfinite(width):
+        raise ValueError(f"importance={values.tolist()} and width={width} must be finite, one importance a layer")
     spread = values.max() - values.min()
     scaled = (values - values.min()) / spread if spread > 0 else torch.full_like(values, 0.5)
     s = sparsity + width * (1 - 2 * scaled)
@@ -123,13 +128,15 @@ def outlier_ratios(model: LLaDAModelLM, statistics: dict[str, Statistics]) -> li
 @dataclass(frozen=True)
 class Recipe:
     """How to prune: `method` of `METHODS`; mean `sparsity`; `pattern` row, layer, global or n:m; `statistic` of Wanda,
-    `rms` or the sum of `norms`; `sequential`, each layer seeing the errors of those before it."""
+    `rms` or the sum of `norms`; `sequential`, each layer seeing the errors of those before it; `block` of SparseGPT,
+    the columns whose mask is chosen together (128 as published; None: `sparsegpt.default_block`)."""
 
     method: str
     sparsity: float
     pattern: str = "row"
     statistic: str = "rms"
     sequential: bool = True
+    block: int | None = None
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -139,6 +146,11 @@ class Recipe:
             raise ValueError(f"statistic={self.statistic!r} is unknown; known: rms, norms")
         if self.method == "sparsegpt" and self.pattern in ("layer", "global"):
             raise ValueError(f"sparsegpt selects inside blocks of columns: pattern={self.pattern!r} is not possible")
+        if self.block is not None and self.method != "sparsegpt":
+            raise ValueError(
+                f"block={self.block} is of sparsegpt alone: method {self.method!r} has no blocks of columns"
+            )
+        sparsegpt.check_block(self.block, self.pattern)
         if self.pattern == "global" and (self.method == "wanda_refit" or self.sequential):
             raise ValueError("pattern='global' needs all scores at once: take sequential=False and no refit")
 
@@ -157,18 +169,22 @@ def prune_matrix(
 ) -> Tensor:
     """Prune one matrix and return the new one, (R, C). `sparsity` replaces the recipe's (for a schedule).
 
-    Raises `ValueError` for a method without its statistics or generator, and for statistics that are not finite.
+    Raises `ValueError` for a method without its statistics or generator, and for weights or statistics that are not
+    finite.
     """
     sparsity = recipe.sparsity if sparsity is None else sparsity
     if sparsity == 0:
         return W.clone()
+    if not bool(torch.isfinite(W).all()):
+        raise ValueError("the weights hold nan or inf")
     if recipe.needs_texts and statistics is None:
         raise ValueError(f"method {recipe.method!r} needs statistics of a calibration set")
     if recipe.method == "sparsegpt":
-        return sparsegpt.sparsegpt(W, _gram(statistics), sparsity, pattern=recipe.pattern, damp=DAMP)
+        gram = statistics.second_moments("the matrix")
+        return sparsegpt.sparsegpt(W, gram, sparsity, pattern=recipe.pattern, block=recipe.block, damp=DAMP)
     removed = select(matrix_scores(W, recipe, statistics, generator), sparsity, recipe.pattern)
     if recipe.method == "wanda_refit":
-        return least_squares_refit(W, removed, _gram(statistics))
+        return least_squares_refit(W, removed, statistics.second_moments("the matrix"))
     return W.masked_fill(removed, 0.0)
 
 
@@ -184,14 +200,6 @@ def matrix_scores(
         return W.abs()
     statistics.check("the matrix")
     return wanda_scores(W, statistics.rms if recipe.statistic == "rms" else statistics.sum_norm)
-
-
-def _gram(statistics: Statistics) -> Tensor:
-    if statistics.gram is None:
-        raise ValueError("this method needs second moments: collect with gram=True")
-    if not bool(torch.isfinite(statistics.gram).all()):
-        raise ValueError("the second moments are not finite: the activations hold nan or inf")
-    return statistics.gram
 
 
 @torch.no_grad()
@@ -229,7 +237,10 @@ def prune(
     for layer, found in _visits(model, recipe, calib, weights, statistics):
         for name in MATRICES:
             W = getattr(blocks[layer], name).weight
-            W.copy_(prune_matrix(W, recipe, found.get(name), sparsity=plan[layer], generator=generator))
+            try:
+                W.copy_(prune_matrix(W, recipe, found.get(name), sparsity=plan[layer], generator=generator))
+            except ValueError as error:
+                raise ValueError(f"blocks.{layer}.{name}: {error}") from error
     return model
 
 

@@ -52,7 +52,9 @@ def select(scores: Tensor, sparsity: float, pattern: str = "row") -> Tensor:
 
 
 def lowest(scores: Tensor, sparsity: float) -> Tensor:
-    """Mark the int(C s) lowest of each row, (R, C) bool."""
+    """Mark the int(C s) lowest of each row, (R, C) bool. Raises `ValueError` for scores that are nan."""
+    if bool(scores.isnan().any()):
+        raise ValueError(f"{int(scores.isnan().sum())} of {scores.numel()} scores are nan: they have no order")
     k = int(scores.shape[-1] * sparsity + 1e-9)
     removed = torch.zeros(scores.shape, dtype=torch.bool)
     return removed.scatter_(-1, scores.argsort(dim=-1, stable=True)[..., :k], True)

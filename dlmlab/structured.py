@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dlmlab.activations import Statistics
 from dlmlab.calibration import CalibrationSet
 from dlmlab.model import LLaDAModelLM
+from dlmlab.moments import cholesky, damped
 from dlmlab.pruning import wanda_scores
 from dlmlab.selection import lowest
 
@@ -92,8 +93,8 @@ def remove_units(
         width = block.width if units == "heads" else 1
         kept = _kept(getattr(block, site.out).in_features // width, indices, f"{units} of layer {layer}")
         rows = (kept[:, None] * width + torch.arange(width)).flatten()
-        found = statistics[f"blocks.{layer}.{site.out}"] if statistics else None
-        _shrink(block, site, rows, found)
+        name = f"blocks.{layer}.{site.out}"
+        _shrink(block, site, rows, statistics[name].second_moments(name) if statistics else None)
         if units == "heads":
             block.heads = block.kv_heads = len(kept)
     return _described(small)
@@ -106,9 +107,9 @@ def _kept(n: int, indices: Sequence[int], what: str) -> Tensor:
     return torch.tensor([i for i in range(n) if i not in gone])
 
 
-def _shrink(block: nn.Module, site: Site, rows: Tensor, statistics: Statistics | None) -> None:
+def _shrink(block: nn.Module, site: Site, rows: Tensor, gram: Tensor | None) -> None:
     out = getattr(block, site.out).weight
-    new = out[:, rows] if statistics is None else compensate(out, rows, statistics.gram)
+    new = out[:, rows] if gram is None else compensate(out, rows, gram)
     setattr(block, site.out, _linear(new))
     for name in site.into:
         setattr(block, name, _linear(getattr(block, name).weight[rows]))
@@ -117,11 +118,12 @@ def _shrink(block: nn.Module, site: Site, rows: Tensor, statistics: Statistics |
 def compensate(W: Tensor, kept: Tensor, gram: Tensor, *, ridge: float = RIDGE) -> Tensor:
     """Refit the kept columns so that they repeat the output of all: W G_:K (G_KK + ridge mean(diag G) I)^-1.
 
-    Shapes: W (R, C), kept (n,) column indices, gram (C, C) -> (R, n).
+    Weights of a dead feature become 0. Shapes: W (R, C), kept (n,) column indices, gram (C, C) -> (R, n). Raises
+    `ValueError` when the kept weights are not determined, and as `moments.damped`.
     """
-    G = gram.double()
-    A = G[kept][:, kept] + ridge * G.diagonal().mean() * torch.eye(len(kept), dtype=torch.float64)
-    return torch.linalg.solve(A, (W.double() @ G[:, kept]).T).T.to(W.dtype)
+    A = damped(gram, ridge)[0][kept][:, kept]
+    cholesky(A, ridge)  # refuses what is singular
+    return torch.linalg.solve(A, (W.double() @ gram.double()[:, kept]).T).T.to(W.dtype)
 
 
 def _linear(weight: Tensor) -> nn.Linear:
@@ -193,7 +195,7 @@ def block_influence(model: LLaDAModelLM, calib: CalibrationSet, *, batch_size: i
     """Measure what each layer changes: 1 - mean cosine between its input and its output, over real tokens.
 
     Source: ShortGPT, arXiv 2403.03853, equation 1. In diffusion models similar is not the same as dispensable (Conzel
-    et al., arXiv 2605.06366).
+    et al., arXiv 2605.06366). Raises `ValueError` when that is not a finite number.
     """
     states: list[Tensor] = []
     hooks = [
@@ -211,4 +213,7 @@ def block_influence(model: LLaDAModelLM, calib: CalibrationSet, *, batch_size: i
         count += int(real.sum())
     for hook in hooks:
         hook.remove()
-    return (1 - total / count).tolist()
+    influence = 1 - total / count
+    if not bool(torch.isfinite(influence).all()):
+        raise ValueError(f"the influence of the layers is not finite over {count} tokens: {influence.tolist()}")
+    return influence.tolist()

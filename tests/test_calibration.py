@@ -263,6 +263,18 @@ def test_the_released_sparsegpt_variant_scores_noised_and_prunes_on_clean_texts(
     assert len(seen["calib"]) == 60 and seen["recipe"].statistic == "norms" and not seen["recipe"].sequential
 
 
+@pytest.mark.parametrize("name", methods.NAMES)
+def test_a_block_is_used_by_sparsegpt_and_refused_by_the_others(name, monkeypatch):
+    texts, seen = methods.Texts(TOKENIZER, PROBLEMS[:3]), {}
+    monkeypatch.setattr(methods, "prune", lambda model, recipe, **kw: seen.update(block=recipe.block))
+    if "sparsegpt" in name:
+        methods.apply(model(), name, 0.5, texts=texts, block=128)
+        assert seen["block"] == 128
+    else:
+        with pytest.raises(ValueError, match="block=128"):
+            methods.apply(model(), name, 0.5, texts=texts, block=128)
+
+
 @pytest.mark.parametrize(
     "name, pattern, text", [("dllm_unstruct", "row", "is unknown; known: random"), ("heads", "2:4", "has no meaning")]
 )

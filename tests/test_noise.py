@@ -69,6 +69,20 @@ def test_masked_says_where_the_mask_token_was_written_and_the_rest_is_clean():
     assert torch.equal(x0, before)
 
 
+@pytest.mark.parametrize("ruled_out", [[MASK], [MASK, 1, 2]])
+def test_the_loss_has_finite_gradients_when_a_visible_token_is_ruled_out(ruled_out):
+    x0 = torch.randint(3, V, (3, 5), generator=generator())
+    x0[1], x0[2, 0] = 1, MASK  # a row of tokens that may be ruled out, and one token that no model may predict
+    masked = torch.tensor([[1, 0, 1, 0, 0], [0] * 5, [0, 1, 1, 1, 1]], dtype=torch.bool)
+    logits = torch.randn(3, 5, V, generator=generator(1))
+    logits[..., ruled_out] = -math.inf
+    logits.requires_grad_()
+    loss = diffusion_loss(logits, x0, masked, torch.tensor([EPS, 0.0, 1.0]))
+    loss.backward()
+    assert bool(loss.isfinite()) and bool(logits.grad.isfinite().all())
+    assert not logits.grad[~masked].any() and logits.grad[masked].any()
+
+
 def test_protected_positions_are_never_masked():
     maskable = torch.arange(50).expand(4, 50) % 3 == 0
     x0 = torch.ones(4, 50, dtype=torch.long)

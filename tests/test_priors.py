@@ -100,6 +100,72 @@ def test_a_perfect_prediction_costs_nothing_and_any_other_something(kind):
     assert bool((other[:, prior > 0] > 0).all()) and bool((other >= 0).all())
 
 
+PRIORS = {  # on five ids, the last of them the mask
+    "uniform over all": uniform_prior(5),
+    "mask": mask_prior(5, M),
+    "mixed": mixed_prior(5, M, 0.3),
+    "uniform without the mask": torch.tensor([0.25, 0.25, 0.25, 0.25, 0.0]),
+    "two ids": torch.tensor([0.5, 0.0, 0.0, 0.5, 0.0]),
+    "one clean id": torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0]),
+}
+EVERY_PAIR = torch.cartesian_prod(torch.arange(5), torch.arange(5)).T.view(2, 1, 25)  # x0, xt
+
+
+def gradient(fn, logits, **options):
+    """Value and gradient of a sum, taken over the finite entries."""
+    leaf = logits.clone().requires_grad_()
+    value = fn(leaf, **options)
+    value[value.isfinite()].sum().backward()
+    return value.detach(), leaf.grad
+
+
+@pytest.mark.parametrize("t", [1e-12, 1e-3, 0.5, 0.999, 1 - 1e-12])
+@pytest.mark.parametrize("ruled_out", [[], [M], [M, 2], [0, 1, 2, M]])
+@pytest.mark.parametrize("prior", PRIORS)
+def test_every_prior_has_finite_gradients(prior, ruled_out, t):
+    """Ids with logit -inf and prior 0, clean tokens that the model rules out, tokens that the noise cannot make."""
+    (x0, xt), logits = EVERY_PAIR, random_logits(1, 25, 5, forbidden=ruled_out)
+    options = {"alpha": at(1 - t), "prior": PRIORS[prior].double()}
+    loss, grad = gradient(interpolating_nelbo, logits, x0=x0, xt=xt, dalpha=-torch.ones(1), **options)
+    assert not bool(loss.isnan().any()) and bool(grad.isfinite().all())
+    possible = (xt == x0) | (PRIORS[prior][xt] > 0)
+    assert not loss[~possible].any() and not grad[..., ruled_out].any()
+    for fn, times in ((belief, options), (reverse_posterior, None)):
+        times = times or {"alpha_t": at(1 - t) * 0.9, "alpha_s": at(1 - t), "prior": options["prior"]}
+        out, grad = gradient(fn, logits, xt=xt, **times)
+        assert bool(out.isfinite().all()) and bool(grad.isfinite().all())
+        torch.testing.assert_close(out.sum(-1), torch.ones(1, 25, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_a_gradient_step_on_an_infinite_loss_is_finite(prior):
+    """Where the clean token is ruled out and nothing else explains the mask, the loss is inf as in cross-entropy."""
+    (x0, xt), logits = EVERY_PAIR, random_logits(1, 25, 5, forbidden=[0, 1]).requires_grad_()
+    options = {"alpha": at(0.4), "dalpha": -torch.ones(1), "prior": PRIORS[prior].double()}
+    interpolating_nelbo(logits, x0, xt, **options).sum().backward()
+    assert bool(logits.grad.isfinite().all())
+
+
+def test_logits_far_below_the_best_do_not_underflow_to_an_infinite_loss():
+    logits = torch.tensor([[[-2000.0, 0, 0, 0, -torch.inf]]], dtype=torch.float64)
+    x0, xt = torch.tensor([[0]]), torch.tensor([[M]])
+    options = {"alpha": at(0.5), "dalpha": -torch.ones(1), "prior": mask_prior(5, M)}
+    loss, grad = gradient(interpolating_nelbo, logits, x0=x0, xt=xt, **options)
+    assert loss.item() == pytest.approx(2 * (2000 + torch.tensor(3.0).log().item())) and grad[0, 0, 0] == -2
+
+
+def test_gradients_are_those_of_finite_differences():
+    (x0, xt), logits = EVERY_PAIR, random_logits(1, 25, 5, forbidden=[M])
+    prior = PRIORS["uniform without the mask"].double()
+    options = {"x0": x0, "xt": xt, "alpha": at(0.4), "dalpha": -torch.ones(1), "prior": prior}
+    possible, step = (x0 == xt) | (prior[xt] > 0), 1e-6
+    possible &= x0 != M
+    _, grad = gradient(lambda leaf, **o: interpolating_nelbo(leaf, **o)[possible], logits, **options)
+    for v in range(4):
+        up, down = (interpolating_nelbo(logits + s * step * torch.eye(5)[v], **options) for s in (1, -1))
+        torch.testing.assert_close(grad[possible][:, v], ((up - down) / (2 * step))[possible], atol=1e-6, rtol=1e-5)
+
+
 def test_the_mixture_ends_at_mask_and_uniform():  # invariant 13, the priors
     assert torch.equal(mixed_prior(5, M, 0.0), mask_prior(5, M))
     assert torch.equal(mixed_prior(5, M, 1.0), uniform_prior(5))
@@ -197,6 +263,8 @@ def test_wrong_requests_say_what_is_wrong():
             interpolating_nelbo(logits[None, None], x, x, alpha=at(alpha), **options)
     with pytest.raises(ValueError, match="one alpha for each row"):
         interpolating_nelbo(logits[None, None], x, x, alpha=at(0.5, 2), **options)
+    with pytest.raises(ValueError, match=r"dalpha=\[0.5\] must be <= 0"):
+        nelbo_weight(x, x, alpha=at(0.5), dalpha=at(0.5), prior=prior)
     with pytest.raises(ValueError, match="prior must be"):
         nelbo_weight(x, x, alpha=at(0.5), dalpha=-torch.ones(1), prior=prior / 2)
     with pytest.raises(ValueError, match="less noisy"):

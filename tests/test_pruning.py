@@ -117,6 +117,29 @@ def test_sparsegpt_n_of_m_does_not_depend_on_the_block():
     assert ((small == 0).view(24, -1, 4).sum(-1) == 2).all()
 
 
+@pytest.mark.parametrize("C", [12, 192])
+def test_n_of_m_of_every_width_that_divides_the_columns_works(C):
+    """The default block holds whole groups, also of patterns as coarse as 8:16 or half of all columns."""
+    W, X = torch.randn(2, C, generator=seeded()), torch.randn(2 * C, C, generator=seeded(1))
+    gram = (X.T @ X).double()
+    for m in [m for m in range(2, C + 1) if C % m == 0]:
+        out = sparsegpt.sparsegpt(W, gram, (m // 2) / m, pattern=f"{m // 2}:{m}")
+        assert ((out == 0).view(2, -1, m).sum(-1) == m // 2).all()
+    with pytest.raises(ValueError, match=f"{C} columns are not a multiple of 5"):
+        sparsegpt.sparsegpt(W, gram, 0.2, pattern="1:5")
+
+
+def test_the_block_of_a_recipe_is_the_one_sparsegpt_uses():
+    W, X = toy()
+    for block in (None, 16, 128):
+        ours = pruning.prune_matrix(W, Recipe("sparsegpt", 0.5, block=block), statistics(X))
+        assert torch.equal(ours, sparsegpt.sparsegpt(W, statistics(X).gram, 0.5, block=block))
+    whole = sparsegpt.sparsegpt(W, statistics(X).gram, 0.5, block=64)
+    assert torch.equal(ours, whole)  # 128 columns hold all 64: one shot
+    calls = [pruning.prune(tiny_model(), Recipe("sparsegpt", 0.5, block=b), calib=tiny_calibration()) for b in (8, 128)]
+    assert any(not torch.equal(a, b) for (_, a), (_, b) in zip(*map(pruning.prunable, calls), strict=True))
+
+
 def test_sparsegpt_removes_the_share_of_every_block_and_what_never_was_active():
     W, X = toy()
     X[:, 5] = 0
@@ -253,6 +276,14 @@ def test_the_global_pattern_removes_the_share_over_all_matrices():
         (lambda m: pruning.prune(m, Recipe("magnitude", 0.5, "2:4"), layers=[0.5, 0.5]), "other than n:m"),
         (lambda m: Recipe("sparsegpt", 0.5, "layer"), "not possible"),
         (lambda m: Recipe("wanda", 0.5, "global"), "sequential=False"),
+        (lambda m: Recipe("wanda", 0.5, block=128), "block=128 is of sparsegpt alone: method 'wanda'"),
+        (lambda m: Recipe("sparsegpt", 0.5, block=0), "block=0 must be"),
+        (lambda m: Recipe("sparsegpt", 0.5, block=2.5), "block=2.5 must be"),
+        (lambda m: Recipe("sparsegpt", 0.5, "8:16", block=24), "block=24 .* multiple of 16"),
+        (lambda m: pruning.prune(m, Recipe("magnitude", 9 / 27, "9:27")), r"q_proj: .*27: 32 columns"),
+        (lambda m: selection.select(torch.tensor([[1.0, math.nan]]), 0.5), "1 of 2 scores are nan"),
+        (lambda m: pruning.layer_sparsities(0.5, [0, math.nan]), "nan"),
+        (lambda m: pruning.layer_sparsities(0.5, []), "one importance a layer"),
     ],
 )
 def test_what_a_method_cannot_do_is_refused(call, text):
@@ -267,6 +298,8 @@ def test_activations_that_are_not_finite_are_refused():
     for method in ("wanda", "sparsegpt", "wanda_refit"):
         with pytest.raises(ValueError, match=r"blocks\.0\.ff_out are not finite"):
             pruning.prune(model, Recipe(method, 0.5), calib=tiny_calibration())
+    with pytest.raises(ValueError, match=r"blocks\.0\.up_proj: the weights hold nan or inf"):
+        pruning.prune(model, Recipe("magnitude", 0.5))
     found = Statistics.empty(4).add(torch.full((1, 2, 4), float("nan")))
     with pytest.raises(ValueError, match="not finite"):
         pruning.prune_matrix(torch.ones(2, 4), Recipe("wanda", 0.5), found)

@@ -1,5 +1,6 @@
 """Removing heads, neurons and layers: the same as zeros, really smaller, saved and loaded; masks that know the time."""
 
+import dataclasses
 import json
 
 import pytest
@@ -21,6 +22,11 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def model(**changes):
     return tiny_model(**{"n_kv_heads": 4} | changes)
+
+
+def no_tokens():
+    calib = tiny_calibration()
+    return dataclasses.replace(calib, real=torch.zeros_like(calib.real))
 
 
 def logits(m, ids=None):
@@ -113,6 +119,13 @@ def test_a_layer_shape_that_cannot_be_is_refused(values, text):
         (lambda m: structured.remove_layers(m, [0, 1]), "at least one"),
         (lambda m: structured.choose_units(m, "heads", 1.0, "magnitude"), "outside"),
         (lambda m: structured.choose_units(m, "heads", 0.5, "wanda"), "lacks norms"),
+        (lambda m: structured.block_influence(m, no_tokens()), "over 0 tokens"),
+        (
+            lambda m: structured.remove_units(
+                m, "heads", {1: [0]}, statistics=activations.collect(m, tiny_calibration())
+            ),
+            "blocks.1.attn_out: .*gram=True",
+        ),
     ],
 )
 def test_what_cannot_be_removed_is_refused(call, text):
@@ -207,6 +220,8 @@ def test_the_robust_statistic_is_the_largest_scaled_one():
     worst = adaptive.robust(parts)["blocks.0.ff_out"].sum_sq
     scaled = [p["blocks.0.ff_out"].sum_sq / p["blocks.0.ff_out"].sum_sq.mean() for p in parts]
     assert torch.allclose(worst, torch.maximum(*scaled))
+    parts[1]["blocks.0.ff_out"].sum_sq.zero_()  # nothing but zeros at this level: it has no say
+    assert torch.allclose(adaptive.robust(parts)["blocks.0.ff_out"].sum_sq, scaled[0])
 
 
 # ------------------------------------------------------------------------------------------------ positions
