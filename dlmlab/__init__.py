@@ -8,7 +8,7 @@ import importlib
 
 _MODULES = (
     "activations adaptive autoregressive batches bayes bench bottle cache calibration checkpoint commit config cost "
-    "doctor drift evaluate exercises experiments focus frames interventions kv ledger literal manifest methods "
+    "doctor drift evaluate exercises experiments focus frames guard interventions kv ledger literal manifest methods "
     "model muon noise plotting positions priors pruning refresh sampling selection sinks sparse sparsegpt speedrun "
     "structured tables tasks tokenizer trace training trajectories widgets"
 ).split()
