@@ -8,10 +8,10 @@ import importlib
 
 _MODULES = (
     "activations adaptive autoregressive batches bayes bench bottle cache calibration checkpoint commit config cost "
-    "doctor drift evaluate exercises experiments focus frames interface interventions kv ledger limits literal "
-    "manifest methods model moments muon noise paths plotting positions priors prompts pruning refresh sampling "
-    "selection sinks sparse sparsegpt speedrun structured tables tasks tokenizer trace training trajectories "
-    "widgets"
+    "doctor drift evaluate exercises experiments focus frames guard interface interventions kv ledger limits "
+    "literal manifest methods model moments muon noise paths plotting positions priors prompts pruning refresh "
+    "sampling selection sinks sparse sparsegpt speedrun structured tables tasks tokenizer trace training "
+    "trajectories widgets"
 ).split()
 _NAMES = {
     "load": "checkpoint",

@@ -11,6 +11,7 @@ Decisions
 
 import itertools
 import math
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from dlmlab.tokenizer import ANSWER, build_tokenizer
 
 POOL = 8
 Plan = tuple[tuple[int, float], ...]
+OPTIMIZERS = ("muon", "adamw")
 PLANS = ("answer_only", "suffix", "salient", "lr_plan", "max_equations")
 
 
@@ -67,9 +69,19 @@ class TrainConfig:
     eval_every: int = 2_000
 
     def __post_init__(self) -> None:
+        check_name(self.name)
         for name in ("tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 1")
+        for name in ("lr", "lr_rest", "weight_decay", "save_every"):
+            if not 0 <= getattr(self, name) < math.inf:  # nan is refused too
+                raise ValueError(f"{name}={getattr(self, name)} must be >= 0 and finite")
+        if not self.clip > 0:
+            raise ValueError(f"clip={self.clip} must be > 0")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie in 0..{2**31 - 1}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={self.optimizer!r} is unknown; known: {', '.join(OPTIMIZERS)}")
         if not 0 <= self.context <= self.max_sequence_length:
             raise ValueError(f"context={self.context} must lie in 0..{self.max_sequence_length} (max_sequence_length)")
         check_plan("answer_only", self.answer_only, most=1.0)
@@ -97,7 +109,10 @@ class TrainConfig:
     @classmethod
     def read(cls, path: str | Path) -> "TrainConfig":
         """Read a TOML file. Raises `ValueError` naming the file and the unknown key, wrong type or bad value."""
-        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:  # not TOML, or not text
+            raise ValueError(f"{path}: {error}") from error
         types = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(values.keys() - types.keys()):
             raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(types))}")
@@ -121,6 +136,13 @@ def _typed(name: str, value, kind):
     if type(value) is not kind:
         raise ValueError(f"{name} = {value!r} must be of type {kind.__name__}")
     return value
+
+
+def check_name(name: str) -> None:
+    """Raise `ValueError` unless a run's name is a file name on every system: it names the folder of the run."""
+    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    if reserved or not re.fullmatch(r"\w([\w.+ -]*[\w+-])?", name) or len(name.encode()) > 100:
+        raise ValueError(f"name={name!r} must be a file name: letters, digits, '-', '_' and '.', no folders, up to 100")
 
 
 def check_plan(name: str, plan: Plan, *, least: float = 0.0, most: float = float("inf")) -> None:

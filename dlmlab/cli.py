@@ -1,14 +1,100 @@
 """`python -m dlmlab COMMAND`: what a notebook does not do.
 
-Modules are imported inside the commands, so that `--help` and a mistyped option answer at once.
+Decisions
+* Modules are imported inside the commands, so that `--help` and a mistyped option answer at once.
+* A mistake is found before the work: ranges and names when the line is read, places and devices before a model is
+  loaded. What a model or a rule would ignore is refused.
 """
 
 import argparse
 import functools
+import importlib
 import json
+import math
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+SEEDS = 2**31 - 1
+DIFFUSION = ("score", "steps", "threshold", "factor", "entropy_bound", "guidance", "block_length")
+
+
+class Mistake(ValueError):
+    """A command line that cannot be read; the message begins with the command."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> None:
+        raise Mistake(f"{self.prog.removeprefix('python -m ')}: {message}")
+
+
+class Known:
+    """The names of a registry as choices of an option, looked up when they are needed: imports take seconds."""
+
+    def __init__(self, module: str, name: str):
+        self.module, self.name = module, name
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(getattr(importlib.import_module(f"dlmlab.{self.module}"), self.name))
+
+    def __contains__(self, value: str) -> bool:
+        return value in list(self)
+
+
+def number(kind: type, least: float, most: float = math.inf, *, open: str = "") -> Callable[[str], float]:
+    """Make the type of an option: a finite number in least..most; `open` names the ends that are left out, `<` or `>`.
+
+    >>> number(float, 0, 1, open="<")("0.5")
+    0.5
+    """
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        inside = least <= value <= most and math.isfinite(value)  # nan is in no range
+        if not inside or ("<" in open and value == least) or (">" in open and value == most):
+            whole = "a whole number" if kind is int else "a number"
+            low = f"> {least:g}" if "<" in open else f">= {least:g}"
+            high = "" if most == math.inf else f" and {'<' if '>' in open else '<='} {most:.0f}"
+            raise argparse.ArgumentTypeError(f"{text!r} must be {whole} {low}{high}")
+        return value
+
+    return read
+
+
+def some(text: str) -> str:
+    """Read text that says something."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is empty")
+    return text
+
+
+def place(text: str) -> Path:
+    """Read a path. An empty one would be the current folder."""
+    return Path(some(text))
+
+
+def states(text: str) -> str:
+    """Read how calibration texts are noised: a name, or `t:` and a level."""
+    kind, _, level = text.partition(":")
+    if kind == "t" and level:
+        number(float, 0, 1, open="<")(level)
+        return text
+    known = (*Known("calibration", "MODES"), "trajectory")
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"{text!r} is unknown; known: {', '.join(known)}")
+    return text
+
+
+def refuse(args, options: Sequence[str], why: str) -> None:
+    """Raise `ValueError` naming the options that were given and would do nothing."""
+    if given := [f"--{name.replace('_', '-')}" for name in options if getattr(args, name) is not None]:
+        raise ValueError(f"{', '.join(given)}: {why}")
 
 
 def doctor(args) -> None:
@@ -17,19 +103,34 @@ def doctor(args) -> None:
     print(report())
 
 
-def train(args) -> None:
+def train(args) -> int:
+    from dlmlab import guard
     from dlmlab.tokenizer import build_tokenizer
     from dlmlab.training import Run, TrainConfig, describe
 
     config = TrainConfig.read(args.config)
     out = args.out or Path("runs") / config.name
+    export = args.export or out
+    guard.folder(out, "--out", holds=("state.pt", "state.part", "config.json"))
+    guard.folder(export, "--export", holds=("state.pt", "state.part", "config.json", "training.toml"))
     run, say = Run(config, out), functools.partial(print, flush=True)
-    if run.workers.rank == 0:
+    chief = run.workers.rank == 0
+    if chief:
         say(describe(config))
-    if run.resume():
+    if run.resume() and chief:
         say(f"going on from step {run.step} in {out}")
-    run.run(evaluate=functools.partial(_validate, tokenizer=build_tokenizer()), say=say, stop_after=args.stop_after)
-    run.export(args.export or out)
+    judge = functools.partial(_validate, tokenizer=build_tokenizer())
+    with guard.Interruption(patient=run.workers.size > 1) as stop:
+        run.run(evaluate=judge, say=say, stop_after=args.stop_after, stop=lambda: stop.signal)
+    if stop.signal and run.tokens < config.tokens:
+        if chief:
+            say(f"interrupted after step {run.step}, saved in {out}: the same command goes on from there")
+        return 128 + stop.signal
+    try:
+        run.export(export)
+    except OSError as error:
+        raise OSError(f"{export} could not be written ({error}); the trained state is kept in {out}") from error
+    return 0
 
 
 def _validate(model, tokenizer) -> dict:
@@ -42,35 +143,62 @@ def _validate(model, tokenizer) -> dict:
     return {"exact_match": round(result.exact_match.value, 4)}
 
 
-def _sampler(args):
+def _rule(args):
+    """Make the commit rule that the options ask for, and refuse those it does not use."""
     from dlmlab.commit import EntropyBound, Factor, Fixed, Threshold
-    from dlmlab.sampling import Sampler
 
     rules = {"threshold": Threshold, "factor": Factor, "entropy_bound": EntropyBound}
-    given = [(rules[name], getattr(args, name)) for name in rules if getattr(args, name) is not None]
+    given = [name for name in rules if getattr(args, name) is not None]
     if len(given) > 1:
         raise ValueError("give at most one of --threshold, --factor, --entropy-bound")
-    commit = given[0][0](given[0][1]) if given else Fixed(args.steps)
-    return Sampler(args.score, commit, args.temperature, args.guidance, args.block_length)
+    if not given:
+        return Fixed(args.steps)
+    refuse(args, ["steps"], f"--{given[0].replace('_', '-')} decides itself how many forwards there are")
+    if given == ["entropy_bound"]:
+        refuse(args, ["score"], "--entropy-bound ranks by entropy")
+    return rules[given[0]](getattr(args, given[0]))
+
+
+def _decoder(args) -> tuple:
+    """Load the model and make its sampler, after all that can be refused without it."""
+    import torch
+
+    from dlmlab import checkpoint, guard
+    from dlmlab.sampling import Sampler
+
+    guard.device(args.device, "--device")
+    given = {k: v for k in ("score", "temperature", "guidance", "block_length") if (v := getattr(args, k)) is not None}
+    sampler = Sampler(commit=_rule(args), **given)
+    if not sampler.temperature and sampler.score != "random":
+        refuse(args, ["seed"], "nothing is random without --temperature or --score random")
+    config = checkpoint.read_config(checkpoint.find(args.model))
+    if config.attention == "causal":
+        refuse(args, DIFFUSION, f"{args.model} writes left to right, one token a forward")
+    model, tokenizer = checkpoint.load(args.model, device=args.device)
+    return model, tokenizer, sampler, torch.Generator(args.device).manual_seed(args.seed or 0)
+
+
+def _encode(tokenizer, questions: Sequence[str], model, gen_length: int) -> list[list[int]]:
+    """Encode questions. Raises `ValueError` when one and its answer are longer than the model reads."""
+    from dlmlab.tokenizer import encode_prompt
+
+    prompts, most = [encode_prompt(tokenizer, question) for question in questions], model.config.max_sequence_length
+    if (longest := max(map(len, prompts))) + gen_length > most:
+        raise ValueError(
+            f"a question of {longest} tokens and --gen-length {gen_length} are more than the {most} the model reads"
+        )
+    return prompts
 
 
 def generate(args) -> None:
-    import torch
-
-    from dlmlab import autoregressive, sampling
-    from dlmlab.checkpoint import load
+    from dlmlab import evaluate as ev
     from dlmlab.plotting import text_grid
     from dlmlab.tasks import verify
-    from dlmlab.tokenizer import decode_answer, encode_prompt
+    from dlmlab.tokenizer import decode_answer
 
-    model, tokenizer = load(args.model, device=args.device)
-    prompt, generator = encode_prompt(tokenizer, args.question), torch.Generator(args.device).manual_seed(args.seed)
-    if model.config.attention == "causal":
-        out = autoregressive.sample(
-            model, [prompt], gen_length=args.gen_length, temperature=args.temperature, generator=generator
-        )
-    else:
-        out = sampling.sample(model, [prompt], gen_length=args.gen_length, sampler=_sampler(args), generator=generator)
+    model, tokenizer, sampler, generator = _decoder(args)
+    prompts = _encode(tokenizer, [args.question], model, args.gen_length)
+    out = ev.decode(model, prompts, sampler=sampler, gen_length=args.gen_length, generator=generator)
     if args.grid:
         print(text_grid(out, tokenizer))
     answer = decode_answer(tokenizer, out.answers[0])
@@ -83,18 +211,15 @@ def generate(args) -> None:
 
 
 def evaluate(args) -> None:
-    import torch
-
     from dlmlab import evaluate as ev
-    from dlmlab import tasks
-    from dlmlab.checkpoint import load
+    from dlmlab import guard, tasks
 
-    model, tokenizer = load(args.model, device=args.device)
+    if args.json:
+        guard.file(args.json, "--json")
+    model, tokenizer, sampler, generator = _decoder(args)
     problems = tasks.load_split(args.split)[: args.limit]
-    generator = torch.Generator(args.device).manual_seed(args.seed)
-    result = ev.accuracy(
-        model, tokenizer, problems, sampler=_sampler(args), gen_length=args.gen_length, generator=generator
-    )
+    _encode(tokenizer, [p.question for p in problems], model, args.gen_length)
+    result = ev.accuracy(model, tokenizer, problems, sampler=sampler, gen_length=args.gen_length, generator=generator)
     print(f"{args.model} on {len(problems)} problems of {args.split}")
     print(f"exact match  {result.exact_match}")
     print(f"clean        {result.clean}  (every equation right, asked for and present)")
@@ -109,19 +234,14 @@ def evaluate(args) -> None:
             "interval": result.exact_match.interval,
         }
         steps = {str(k): [v.hits, v.n] for k, v in result.by_steps().items()}
-        Path(args.json).write_text(
-            json.dumps(numbers | {"by_steps": steps, "mean_nfe": result.mean_nfe}, indent=2) + "\n",
-            encoding="utf-8",
-            newline="\n",
-        )
+        lines = json.dumps(numbers | {"by_steps": steps, "mean_nfe": result.mean_nfe}, indent=2) + "\n"
+        args.json.write_text(lines, encoding="utf-8", newline="\n")
 
 
 def measure(args) -> None:
     from dlmlab.experiments import EXPERIMENTS, RESULTS
     from dlmlab.paths import to_write
 
-    if args.name not in EXPERIMENTS:
-        raise ValueError(f"experiment {args.name!r} is unknown; known: {', '.join(EXPERIMENTS)}")
     to_write(RESULTS)
     EXPERIMENTS[args.name](functools.partial(print, flush=True))
 
@@ -146,24 +266,47 @@ def speedrun(args) -> None:
     from dlmlab.paths import to_write
 
     say = functools.partial(print, flush=True)
-    if args.recipe:
-        config = sr.recipe(args.recipe, args.seed)
+    if args.recipe is None:
+        refuse(args, ("seed", "minutes"), "without --recipe nothing is trained")
+    else:
+        config = sr.recipe(args.recipe, args.seed or 0)
         to_write(sr.BOARD)
         with tempfile.TemporaryDirectory() as folder:
-            sr.enter(sr.race(config, Path(folder), minutes=args.minutes, say=say))
+            sr.enter(sr.race(config, Path(folder), minutes=args.minutes or 60.0, say=say))
         tables.write()
     say(sr.table(sr.read()))
+
+
+def _check_prune(args) -> None:
+    """Refuse what the method of a pruning does not look at, and a place that cannot be written."""
+    from dlmlab import checkpoint, guard, methods
+
+    blind = {"random": (), "magnitude": ("seed",)}  # these read no text
+    if args.method in blind:
+        refuse(args, ("calibration", "region", "texts", "split", *blind[args.method]), f"{args.method} reads no texts")
+    if args.method in methods.SINK:
+        refuse(args, ["calibration"], f"{args.method} has its own calibration states")
+    if args.method in methods.STRUCTURED:
+        refuse(args, ["pattern"], f"{args.method} removes whole units")
+    if args.calibration in ("clean", "trajectory"):
+        refuse(args, ["region"], f"--calibration {args.calibration} adds no noise")
+    if args.out.resolve() in [checkpoint.find(name).resolve() for name in (args.model, *checkpoint.shipped())]:
+        raise ValueError(f"--out {args.out} is a shipped model or the one to be pruned: give another folder")
+    guard.folder(args.out, "--out", holds=("config.json",))
 
 
 def prune(args) -> None:
     from dlmlab import calibration, methods, pruning, sparse
     from dlmlab.checkpoint import load, save
 
+    _check_prune(args)
+    seed = args.seed or 0
+    problems = calibration.calibration_problems(64 if args.texts is None else args.texts, seed=seed)
     model, tokenizer = load(args.model)
     mode = args.calibration or ("clean" if model.config.attention == "causal" else "uniform")
-    problems = calibration.calibration_problems(args.texts, seed=args.seed, split=args.split)
-    texts = methods.Texts(tokenizer, problems, mode, args.region, args.seed)
-    small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=args.pattern, block=args.block)
+    texts = methods.Texts(tokenizer, problems, mode, args.region or "all", seed)
+    pattern = args.pattern or "row"
+    small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=pattern, block=args.block)
     save(small, tokenizer, args.out)
     print(f"{args.method} of {args.model}, calibrated on {len(problems)} problems ({mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
@@ -191,24 +334,25 @@ def data(args) -> None:
 
 
 def _sampler_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--score", default="probability", help="how masked positions are ranked")
-    parser.add_argument("--steps", type=int, help="forwards in all (default: one token per forward)")
-    parser.add_argument("--threshold", type=float, help="commit every token at least this sure")
-    parser.add_argument("--factor", type=float, help="Fast-dLLM's factor rule")
-    parser.add_argument("--entropy-bound", type=float, help="EB-Sampler's bound in nats")
-    parser.add_argument("--temperature", type=float, default=0.0)
-    parser.add_argument("--guidance", type=float, default=0.0, help="weight of classifier-free guidance")
-    parser.add_argument("--block-length", type=int, help="semi-autoregressive blocks of this length")
-    parser.add_argument("--gen-length", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--device", default="cpu")
+    """Options without a default: whether one was given decides whether it can be refused."""
+    add = parser.add_argument
+    add("--score", metavar="NAME", choices=Known("commit", "SCORES"),
+        help="how masked positions are ranked: %(choices)s (default probability)")  # fmt: skip
+    add("--steps", type=number(int, 1), help="forwards in all (default: one token per forward)")
+    add("--threshold", type=number(float, 0, 1), help="commit every token at least this sure")
+    add("--factor", type=number(float, 0), help="Fast-dLLM's factor rule")
+    add("--entropy-bound", type=number(float, 0), help="EB-Sampler's bound in nats")
+    add("--temperature", type=number(float, 0), help="0, the default, takes the most likely token")
+    add("--guidance", type=number(float, 0), help="weight of classifier-free guidance")
+    add("--block-length", type=number(int, 1), help="semi-autoregressive blocks of this length")
+    add("--gen-length", type=number(int, 1), default=40, help="tokens of the answer (default 40)")
+    add("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
+    add("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe every command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m dlmlab", description="Efficient diffusion language models, small enough to read."
-    )
+    parser = Parser(prog="python -m dlmlab", description="Efficient diffusion language models, small enough to read.")
     commands = parser.add_subparsers(dest="command", required=True)
 
     def command(function, help: str) -> argparse.ArgumentParser:
@@ -219,45 +363,54 @@ def build_parser() -> argparse.ArgumentParser:
     command(doctor, "describe this machine and project the time of each notebook")
     sub = command(train, "train a model; run it again to go on after an interruption")
     sub.add_argument(
-        "--config", required=True, type=Path, help="a TOML file, for example data/llada-mini/training.toml"
+        "--config", required=True, type=place, help="a TOML file, for example data/llada-mini/training.toml"
     )
-    sub.add_argument("--out", type=Path, help="folder of the run's state (default runs/NAME)")
-    sub.add_argument("--export", type=Path, help="folder for the finished model (default: --out)")
-    sub.add_argument("--stop-after", type=int, help="stop at this step; a later run goes on")
+    sub.add_argument("--out", type=place, help="folder of the run's state (default runs/NAME)")
+    sub.add_argument("--export", type=place, help="folder for the finished model (default: --out)")
+    sub.add_argument("--stop-after", type=number(int, 1), help="stop at this step; a later run goes on")
     sub = command(generate, "answer one question")
-    sub.add_argument("question")
+    sub.add_argument("question", type=some)
     sub.add_argument("--model", default="llada-mini")
     sub.add_argument("--grid", action="store_true", help="show every step")
     _sampler_options(sub)
     sub = command(evaluate, "exact match on a split, with interval and by number of steps")
     sub.add_argument("model", nargs="?", default="llada-mini")
-    sub.add_argument("--split", default="test")
-    sub.add_argument("--limit", type=int)
-    sub.add_argument("--json", help="also write the numbers to this file")
+    sub.add_argument(
+        "--split", default="test", metavar="NAME", choices=Known("tasks", "SPLIT_SIZES"), help="%(choices)s"
+    )
+    sub.add_argument("--limit", type=number(int, 1), help="the first so many problems only")
+    sub.add_argument("--json", type=place, help="also write the numbers to this file")
     _sampler_options(sub)
     sub = command(prune, "prune a model and write it where load() finds it")
     sub.add_argument("--model", default="llada-mini")
-    sub.add_argument("--method", required=True, help="for example magnitude, wanda, sparsegpt, sink-wanda, neurons")
-    sub.add_argument("--sparsity", required=True, type=float, help="share of the weights (or units) to remove")
-    sub.add_argument("--pattern", default="row", help="row, layer, or n:m such as 2:4")
-    sub.add_argument("--block", type=int, help="sparsegpt: columns whose mask is chosen together (published: 128)")
-    sub.add_argument("--calibration", help="clean, t:0.5, uniform, grid, prefix or trajectory")
-    sub.add_argument("--region", default="all", help="what noise may hide: all or answer")
-    sub.add_argument("--texts", type=int, default=64, help="number of calibration problems")
-    sub.add_argument("--split", default="calibration", help="only the calibration split is allowed")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--out", required=True, type=Path, help="folder of the pruned model")
+    sub.add_argument("--method", required=True, metavar="NAME", choices=Known("methods", "NAMES"), help="%(choices)s")
+    sub.add_argument(
+        "--sparsity",
+        required=True,
+        type=number(float, 0, 1, open=">"),
+        help="share of the weights (or units) to remove",
+    )
+    sub.add_argument("--pattern", help="row (default), layer, or n:m such as 2:4")
+    block = "sparsegpt: columns whose mask is chosen together (published: 128)"
+    sub.add_argument("--block", type=number(int, 1), help=block)
+    sub.add_argument("--calibration", type=states, help="clean, t:0.5, uniform, grid, prefix or trajectory")
+    sub.add_argument("--region", choices=("all", "answer"), help="what noise may hide (default all)")
+    sub.add_argument("--texts", type=number(int, 1), help="number of calibration problems (default 64)")
+    sub.add_argument("--split", choices=("calibration",), help="the others are for measuring")
+    sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
+    sub.add_argument("--out", required=True, type=place, help="folder of the pruned model")
     sub = command(measure, "run a long experiment and store its table under data/results")
-    sub.add_argument("name")
+    sub.add_argument("name", metavar="NAME", choices=Known("experiments", "EXPERIMENTS"), help="%(choices)s")
     sub = command(bench, "measure what costs time, as ratios, and store them in data/bench.json")
-    sub.add_argument("--only", nargs="+", metavar="SECTION", help="machine, decode, twin, growth, precision, train")
+    sub.add_argument("--only", nargs="+", metavar="SECTION", choices=Known("bench", "SECTIONS"), help="%(choices)s")
     sub.add_argument("--quick", action="store_true", help="a few problems, three rounds, nothing stored")
     sub.add_argument("--again", action="store_true", help="measure again what is stored already")
-    sub.add_argument("--threads", type=int, default=os.cpu_count())
+    cores = os.cpu_count() or 1
+    sub.add_argument("--threads", type=number(int, 1, max(cores, 64)), default=cores)
     sub = command(speedrun, "train a recipe until the goal and enter the leaderboard; without --recipe, show it")
     sub.add_argument("--recipe", help="a file of data/speedrun, without .toml")
-    sub.add_argument("--seed", type=int, default=0)
-    sub.add_argument("--minutes", type=float, default=60.0)
+    sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of the run (default 0)")
+    sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
     sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of README")
     sub.add_argument("notebooks", nargs="*")
     command(manifest, "write data/MANIFEST.json and the model cards")
@@ -266,13 +419,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; a mistake of the user is one line on stderr and exit status 2."""
-    args = build_parser().parse_args(argv)
+    """Run a command; a mistake of the user, or a file that cannot be read or written, is one line on stderr and exit
+    status 2; an interruption is one line and 130."""
     if hasattr(sys.stdout, "reconfigure"):  # a redirected Windows console writes cp1252, which has no box for a mask
         sys.stdout.reconfigure(errors="replace")
     try:
-        args.function(args)
-    except (ValueError, FileNotFoundError) as error:
+        args = build_parser().parse_args(argv)
+    except Mistake as error:
+        print(error, file=sys.stderr)
+        return 2
+    try:
+        return args.function(args) or 0
+    except (ValueError, OSError) as error:
         print(f"dlmlab {args.command}: {error}", file=sys.stderr)
         return 2
-    return 0
+    except KeyboardInterrupt:
+        print(f"dlmlab {args.command}: interrupted; what was written before is kept", file=sys.stderr)
+        return 130

@@ -63,6 +63,7 @@ def model_card(name: str) -> str:
     steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
     kind = "masked diffusion (full attention)" if config.attention == "full" else "autoregressive (causal attention)"
     notes = folder / "NOTES.md"
+    precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
     return f"""# {name}
 
 {kind.capitalize()}, {count_parameters(load_model(folder)):,} parameters:
@@ -74,7 +75,7 @@ those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and noth
 | made by | `{HOW[name + "/"]}` |
 | data | fresh mini-GSM problems every step, seed {config.seed}; no skeleton of a held-out split |
 | tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
-| training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work |
+| training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work{precision} |
 | exact match, test split, one token per step | {share} of {share.n} problems |
 | sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |
 | licence | CC BY 4.0 |

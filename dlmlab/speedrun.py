@@ -85,6 +85,7 @@ def race(
         "seconds": round(seconds, 3),
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "history": [[t, round(s, 1), round(a, 4)] for t, s, a in history],
+        "precision": run.precision,
         "machine": fingerprint(torch.get_num_threads()),
     }
 
@@ -119,6 +120,7 @@ def table(rows: list[dict]) -> str:
     for r in rows:
         mark = "" if r["reached"] else "  (goal missed)"
         machine = f"{r['machine']['processor']}, {r['machine']['threads']} threads"
+        machine += f", {r['precision']}" if "precision" in r else ""  # rows from before it was written down
         lines.append(
             f"{r['recipe']:22} {r['seed']:>4}  {r['exact_match']:>11.1%}  {r['tokens'] / 1e6:>8.2f}  "
             f"{r['seconds'] / 60:>7.1f}  {r['tokens_per_second']:>8,}  {machine}{mark}"

@@ -16,6 +16,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlmlab import guard
 from dlmlab.batches import Batches, TrainConfig
 from dlmlab.checkpoint import save
 from dlmlab.config import LLaDAConfig
@@ -64,8 +66,6 @@ def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.opt
     if config.optimizer == "adamw":
         groups = [{"params": blocks, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
         return [torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))]
-    if config.optimizer != "muon":
-        raise ValueError(f"optimizer={config.optimizer!r} is unknown; known: muon, adamw")
     return [
         Muon(blocks, lr=config.lr, weight_decay=config.weight_decay),
         torch.optim.AdamW(rest, lr=config.lr_rest, betas=(0.9, 0.95), weight_decay=0.0),
@@ -114,8 +114,14 @@ class Workers:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+            )  # counts are on the CPU
         return cls(dist.get_rank(), dist.get_world_size())
+
+
+class OtherRecipe(ValueError):
+    """A saved state belongs to another recipe; the message names the keys."""
 
 
 class Run:
@@ -125,6 +131,7 @@ class Run:
         self.config, self.out = config, Path(out)
         if config.rows % int(os.environ.get("WORLD_SIZE", "1")):
             raise ValueError(f"rows={config.rows} does not divide among {os.environ['WORLD_SIZE']} processes")
+        guard.device(config.device)
         torch.set_num_threads(config.threads)
         self.workers = Workers.join(config.device)
         self.model = build_model(config).to(config.device).train()
@@ -132,6 +139,7 @@ class Run:
         self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
         self.batches, self.precision = Batches(config), precision(config)
         self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
+        self.sums = torch.zeros(2)  # loss and count since the last entry of the log
         forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
         self.forward = forward
         if self.workers.size > 1:
@@ -142,40 +150,63 @@ class Run:
         return self.out / "state.pt"
 
     def save(self) -> None:
-        """Write the whole state; a kill while writing leaves the previous one."""
+        """Write the whole state; a kill or a full disk while writing leaves the previous one. Raises `OSError`."""
         if self.workers.rank:
             return
-        self.out.mkdir(parents=True, exist_ok=True)
         state = {
             "config": asdict(self.config),
             "model": self.model.state_dict(),
             "optimizers": [o.state_dict() for o in self.optimizers],
             "counters": {"step": self.step, "tokens": self.tokens, "seconds": self.seconds},
+            "sums": self.sums,
             "log": self.log,
         }
         part = self.state_path.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.state_path)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            torch.save(state, part)
+            os.replace(part, self.state_path)
+        except (OSError, RuntimeError) as error:  # torch.save has its own class for a full disk
+            with suppress(OSError):
+                part.unlink()
+            kept = "the state saved before is kept" if self.state_path.exists() else "nothing was saved before"
+            reason = str(error).splitlines()[0]
+            raise OSError(f"step {self.step} could not be saved in {self.out} ({reason}); {kept}") from error
 
     def resume(self) -> bool:
-        """Go on from the saved state, if there is one. Raises `ValueError` when it belongs to another recipe."""
+        """Go on from the saved state, if there is one. Raises `ValueError` when it is damaged or belongs to another
+        recipe."""
         if not self.state_path.exists():
             return False
-        state = torch.load(self.state_path, map_location=self.config.device, weights_only=True)
+        try:
+            state = torch.load(self.state_path, map_location=self.config.device, weights_only=True)
+            counters = [state["counters"][k] for k in ("step", "tokens", "seconds")]
+            self._check_recipe(state["config"])
+            self.model.load_state_dict(state["model"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.log = state["log"]
+        except OtherRecipe:
+            raise
+        except Exception as error:  # cut short, overwritten, of another program: torch.load has a class for each
+            raise ValueError(
+                f"{self.state_path} is damaged or no state of a run ({type(error).__name__}); "
+                "delete it to begin again, or give another --out"
+            ) from error
+        self.step, self.tokens, self.seconds = counters
+        if self.workers.rank == 0:  # the other processes have handed theirs over
+            self.sums = state.get("sums", self.sums).cpu()  # an older state was saved where they are 0
+        return True
+
+    def _check_recipe(self, saved: dict) -> None:
         free = {"save_every", "eval_every", "log_every", "threads", "device"}  # these change no weight on purpose
-        saved = asdict(TrainConfig(name="")) | state["config"]  # an older state lacks options that were added since
+        saved = asdict(TrainConfig(name="default")) | saved  # an older state lacks options that were added since
         other = {k for k, v in asdict(self.config).items() if saved[k] != v} - free
         if other:
-            raise ValueError(
+            raise OtherRecipe(
                 f"{self.state_path} was made with other values of {', '.join(sorted(other))}; "
                 "give another --out or delete it"
             )
-        self.model.load_state_dict(state["model"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step, self.tokens, self.seconds = (state["counters"][k] for k in ("step", "tokens", "seconds"))
-        self.log = state["log"]
-        return True
 
     def train_step(self) -> Tensor:
         """Take one optimizer step and return the summed loss and count of this process, (2,)."""
@@ -203,51 +234,73 @@ class Run:
         return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
 
     def run(
-        self, *, stop_after: int | None = None, evaluate: Callable[[LLaDAModelLM], dict] | None = None, say=print
+        self,
+        *,
+        stop_after: int | None = None,
+        evaluate: Callable[[LLaDAModelLM], dict] | None = None,
+        say=print,
+        stop: Callable[[], bool] = lambda: False,
     ) -> LLaDAModelLM:
         """Train until the token budget is spent (or `stop_after` steps), saving as it goes; returns the model.
 
         `evaluate(model) -> dict` is called every `eval_every` steps and at the end; its numbers go into the log.
+        `stop()` is asked after every step; when it says so, the state is saved and the run can go on later.
         """
-        config, chief = self.config, self.workers.rank == 0
-        sums, since, saved = torch.zeros(2), time.perf_counter(), time.perf_counter()
-        first_tokens = self.tokens
+        config, saved = self.config, time.perf_counter()
+        self.since = self.tokens, self.seconds  # for the speed
         while self.tokens < config.tokens and (stop_after is None or self.step < stop_after):
-            sums += self.train_step()
+            start = time.perf_counter()
+            self.sums += self.train_step()
+            self.seconds += time.perf_counter() - start  # neither judging nor saving is training time
             done = self.tokens >= config.tokens
+            stopped = self._any(stop()) and not done
             if self.step % config.log_every == 0 or done:
-                now = time.perf_counter()
-                self.seconds, speed = self.seconds + now - since, (self.tokens - first_tokens) / (now - since)
-                since, first_tokens = now, self.tokens
-                if self.workers.size > 1:
-                    dist.all_reduce(sums)
-                entry = {
-                    "step": self.step,
-                    "tokens": self.tokens,
-                    "seconds": round(self.seconds, 1),
-                    "loss": round(float(sums[0] / sums[1]), 5),
-                    "precision": self.precision,
-                }
-                sums = torch.zeros(2)
-                extra = ""
-                if evaluate and chief and (self.step % config.eval_every == 0 or done):
-                    self.model.eval()
-                    scores = evaluate(self.model)
-                    entry, extra = entry | scores, "".join(f" · {k} {v:.3f}" for k, v in scores.items())
-                    self.model.train()
-                    since = time.perf_counter()  # evaluation is not training time
-                self.log.append(entry)
-                if chief:
-                    left = (config.tokens - self.tokens) / speed / 60
-                    say(
-                        f"{config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · "
-                        f"loss {entry['loss']:.4f} · {speed:,.0f} tokens/s · {left:.1f} min left{extra}"
-                    )
-                if time.perf_counter() - saved > config.save_every:
+                due = not stopped and (self.step % config.eval_every == 0 or done)
+                self._write_down(evaluate if due else None, say)
+                if not stopped and time.perf_counter() - saved > config.save_every:
                     self.save()
                     saved = time.perf_counter()
+            if stopped:
+                break
+        self._gather()
         self.save()
         return self.model.eval()
+
+    def _any(self, wish: bool) -> bool:
+        """Whether any process wishes: one that stopped alone would leave the others waiting."""
+        if self.workers.size == 1:
+            return wish
+        wishes = torch.tensor(float(wish))
+        dist.all_reduce(wishes)
+        return bool(wishes)
+
+    def _gather(self) -> None:
+        """Bring the sums of all processes to the first one."""
+        if self.workers.size > 1:
+            dist.all_reduce(self.sums)
+            self.sums *= self.workers.rank == 0
+
+    def _write_down(self, evaluate: Callable[[LLaDAModelLM], dict] | None, say: Callable[[str], None]) -> None:
+        """Add an entry to the log, with what `evaluate` finds, and say it."""
+        self._gather()
+        if self.workers.rank:
+            return
+        loss, scores = round(float(self.sums[0] / self.sums[1]), 5), {}
+        entry = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": loss}
+        self.sums = torch.zeros(2)
+        if evaluate:
+            self.model.eval()
+            scores = evaluate(self.model)
+            self.model.train()
+        self.log.append(entry | {"precision": self.precision} | scores)
+        speed = (self.tokens - self.since[0]) / (self.seconds - self.since[1])
+        self.since = self.tokens, self.seconds
+        left = (self.config.tokens - self.tokens) / speed / 60
+        say(
+            f"{self.config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · "
+            f"loss {loss:.4f} · {speed:,.0f} tokens/s · {left:.1f} min left"
+            + "".join(f" · {k} {v:.3f}" for k, v in scores.items())
+        )
 
     def export(self, folder: str | Path) -> None:
         """Write the model as safetensors with its tokenizer, the log as JSON lines and the loss curve."""

@@ -1,5 +1,7 @@
 """A recipe with a mistake is refused, and the message names the file, the key and what is allowed."""
 
+import re
+
 import pytest
 import torch
 
@@ -23,6 +25,13 @@ from dlmlab.batches import Batches, TrainConfig, at, check_plan
         ("max_equations = [[0, 6]]", r"max_equations=\(\(0, 6\.0\),\): every value must lie in 1\.\.5"),
         ("warmup = 0", r"a\.toml: warmup=0 must be >= 1"),
         ("rows = 0", r"rows=0 must be >= 1"),
+        ("lr = nan", r"lr=nan must be >= 0 and finite"),
+        ("lr_rest = -1", r"lr_rest=-1"),
+        ("save_every = inf", r"save_every=inf"),
+        ("clip = 0", r"clip=0"),
+        ("seed = -1", r"seed=-1 must lie in 0"),
+        ("optimizer = 'sgd'", r"optimizer='sgd' is unknown; known: muon, adamw"),
+        ("rows = = 3", r"a\.toml: .*line 2"),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named(tmp_path, line, message):
@@ -30,6 +39,27 @@ def test_a_mistake_in_a_recipe_is_named(tmp_path, line, message):
     path.write_text(f'name = "a"\n{line}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         TrainConfig.read(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../../x", "/tmp/x", "a/b", "a\\b", "C:x", "a\n", "a\0", " a", "a ", "a.", "-a", "nul", "COM1.txt"]
+    + ["a" * 101, "a*", "~"],
+)
+def test_a_name_that_is_no_file_name_is_refused(name):
+    with pytest.raises(ValueError, match=re.escape(f"name={name!r} must be a file name")):
+        TrainConfig(name=name)
+
+
+def test_plain_names_are_names():
+    for name in ("a", "llada-mini", "v1.2_b", "Übung 3", "salient-0", "console"):
+        assert TrainConfig(name=name).name == name
+
+
+def test_a_recipe_that_is_no_text_is_named(tmp_path):
+    (tmp_path / "d.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"d\.toml: "):
+        TrainConfig.read(tmp_path / "d.toml")
 
 
 def test_a_recipe_without_a_name_is_refused_with_its_file(tmp_path):

@@ -1,10 +1,14 @@
 """The command line: every command is reachable, a mistake is one line and exit status 2."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from dlmlab import cli, doctor
+from dlmlab import cli, doctor, evaluate, guard, methods, training
+from dlmlab.bench import SECTIONS
 
 TINY = """
 name = "tiny"
@@ -27,14 +31,168 @@ def test_a_mistake_is_one_line_and_status_2(capsys):
     assert error.startswith("dlmlab evaluate: no checkpoint 'no-such-model'") and error.count("\n") == 1
 
 
-def test_two_commit_rules_at_once_are_refused(capsys):
-    assert cli.main(["evaluate", "--threshold", "0.9", "--factor", "1"]) == 2
-    assert "at most one of" in capsys.readouterr().err
+TRAIN, PRUNE = "train --config {tmp}/tiny.toml", "prune --sparsity 0.5 --out {tmp}/new --method"
+MISTAKES = [  # a command line, and words of the one line that answers it
+    ("", "required: command"),
+    ("evaluat", "'evaluat'"),
+    ("evaluate --treshold 1", "--treshold"),
+    # out of range
+    ("evaluate --threshold 2", "--threshold '2' <= 1"),
+    ("evaluate --threshold nan", "--threshold 'nan'"),
+    ("evaluate --factor -3", "--factor '-3' >= 0"),
+    ("evaluate --entropy-bound nan", "--entropy-bound 'nan'"),
+    ("evaluate --temperature inf", "--temperature 'inf'"),
+    ("evaluate --temperature -1", "--temperature '-1'"),
+    ("evaluate --guidance 1e999", "--guidance '1e999'"),
+    ("evaluate --limit -499", "--limit '-499' >= 1"),
+    ("evaluate --limit 0", "--limit '0'"),
+    ("evaluate --limit 2.5", "--limit '2.5' whole"),
+    ("evaluate --steps 0", "--steps '0'"),
+    ("evaluate --block-length 0", "--block-length '0'"),
+    ("evaluate --gen-length 0", "--gen-length '0'"),
+    ("evaluate --seed -1", "--seed '-1' >= 0"),
+    ("evaluate --temperature 1 --seed 99999999999999999999", "--seed 99999999999999999999"),
+    ("prune --sparsity 1 --method wanda --out {tmp}/new", "--sparsity '1' < 1"),
+    ("prune --sparsity nan --method wanda --out {tmp}/new", "--sparsity 'nan'"),
+    (f"{PRUNE} wanda --texts 0", "--texts '0'"),
+    (f"{PRUNE} wanda --texts 100000", "n=100000"),
+    ("speedrun --recipe salient --minutes nan", "--minutes 'nan' > 0"),
+    ("speedrun --recipe salient --minutes 0", "--minutes '0'"),
+    (f"{TRAIN} --stop-after 0", "--stop-after '0'"),
+    ("bench --threads 0", "--threads '0'"),
+    ("evaluate --limit 2 --gen-length 400", "--gen-length 400 96"),
+    # names
+    ("evaluate --score sure", "--score 'sure' probability margin"),
+    ("evaluate --split train", "--split 'train' validation"),
+    (f"{PRUNE} dllm_unstruct", "--method 'dllm_unstruct' sink-wanda neurons"),
+    (f"{PRUNE} wanda --split test", "--split 'test' calibration"),
+    (f"{PRUNE} wanda --calibration noisy", "--calibration 'noisy' clean trajectory"),
+    (f"{PRUNE} wanda --calibration t:2", "--calibration '2'"),
+    (f"{PRUNE} wanda --region prompt", "--region 'prompt' answer"),
+    ("measure nothing", "'nothing' 01_sampling"),
+    ("bench --only decode speed", "--only 'speed' exact"),
+    ("speedrun --recipe luck", "'luck' baseline"),
+    ("evaluate --device tpu", "--device 'tpu'"),
+    ("evaluate --device cuda:99", "--device 'cuda:99'"),
+    ("evaluate --device meta", "--device 'meta'"),
+    ("evaluate no-such-model", "'no-such-model' llada-mini"),
+    # options that would do nothing
+    ("evaluate --threshold 0.9 --factor 1", "at most one"),
+    ("evaluate --threshold 0.9 --steps 4", "--steps --threshold"),
+    ("evaluate --entropy-bound 0.1 --score margin", "--score --entropy-bound"),
+    ("evaluate --seed 3", "--seed --temperature"),
+    ("evaluate llama-mini --threshold 0.9", "--threshold llama-mini left to right"),
+    ("evaluate llama-mini --score margin --steps 2", "--score, --steps left to right"),
+    ("evaluate llama-mini --guidance 0", "--guidance"),
+    ("generate Ben? --model llama-mini --block-length 8", "--block-length"),
+    (f"{PRUNE} magnitude --texts 3 --calibration clean", "--calibration, --texts magnitude"),
+    (f"{PRUNE} sink-wanda --calibration grid", "--calibration sink-wanda"),
+    (f"{PRUNE} neurons --pattern row", "--pattern neurons"),
+    (f"{PRUNE} wanda --calibration clean --region answer", "--region clean"),
+    ("speedrun --minutes 5", "--minutes --recipe"),
+    # questions
+    ("generate {nothing}", "question ''"),
+    ("generate {long}", "tokens 96"),
+    # places, before the work
+    (f"{TRAIN} --out {{nothing}}", "--out ''"),
+    (f"{TRAIN} --out {{tmp}}", "--out other files state.pt"),
+    (f"{TRAIN} --out {{tmp}}/tiny.toml", "--out tiny.toml file"),
+    (f"{TRAIN} --out {{tmp}}/tiny.toml/run", "--out tiny.toml file"),
+    (f"{TRAIN} --export {{tmp}}/tiny.toml", "--export tiny.toml file"),
+    ("train --config {tmp}", "directory"),
+    ("train --config {tmp}/none.toml", "none.toml"),
+    ("prune --sparsity 0.5 --method wanda --out {nothing}", "--out ''"),
+    ("prune --sparsity 0.5 --method wanda --out {tmp}", "--out config.json"),
+    ("prune --sparsity 0.5 --method wanda --out data/llama-mini", "--out llama-mini shipped"),
+    ("evaluate --json {tmp}", "--json folder"),
+    ("evaluate --json {tmp}/none/a.json", "--json none"),
+    ("evaluate --json {tmp}/tiny.toml", "--json tiny.toml overwritten"),
+    ("evaluate --json {nothing}", "--json ''"),
+]
 
 
-def test_an_unknown_experiment_lists_the_known_ones(capsys):
-    assert cli.main(["measure", "nothing"]) == 2
-    assert "01_sampling" in capsys.readouterr().err
+@pytest.mark.parametrize("line, words", MISTAKES)
+def test_a_mistake_is_one_line_before_any_work(line, words, tmp_path, monkeypatch, capsys):
+    def work(*_, **__):
+        raise AssertionError("the work has begun")
+
+    monkeypatch.setattr(evaluate, "decode", work)
+    monkeypatch.setattr(methods, "apply", work)
+    monkeypatch.setattr(training.Run, "run", work)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    values = {"tmp": tmp_path, "nothing": "", "long": "Ben has 8 marbles. " * 30}
+    assert cli.main([part.format(**values) for part in line.split()]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("dlmlab") and error.count("\n") == 1
+    assert not [word for word in words.split() if word not in error], error
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"] and (tmp_path / "tiny.toml").read_text() == TINY
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="2026-11-28: nothing is read-only for root")
+def test_a_read_only_place_is_found_before_the_work(tmp_path, capsys):
+    tmp_path.chmod(0o555)
+    assert cli.main(["evaluate", "--json", str(tmp_path / "a.json")]) == 2
+    assert cli.main(["prune", "--method", "wanda", "--sparsity", "0.5", "--out", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err.count("no permission") == 2
+
+
+def test_a_place_without_permission_is_refused(tmp_path, monkeypatch):
+    """As above, for those who may write everywhere."""
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    for check in (
+        lambda: guard.file(tmp_path / "a", "--json"),
+        lambda: guard.folder(tmp_path / "b" / "c", "--out", holds=()),
+    ):
+        with pytest.raises(ValueError, match="no permission"):
+            check()
+
+
+def test_options_that_are_used_are_not_refused():
+    parse = cli.build_parser().parse_args
+    for line in ("", "--threshold 0.9 --score margin", "--steps 3 --score random --seed 1", "--temperature 1 --seed 1"):
+        cli._rule(parse(["evaluate", *line.split()]))
+    for line in ("magnitude --pattern 2:4", "random --seed 3", "wanda --calibration t:0.5 --region answer --texts 3"):
+        cli._check_prune(parse(["prune", "--sparsity", "0.5", "--out", "none-such", "--method", *line.split()]))
+
+
+def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
+    (tmp_path / "state.pt").touch()
+    (tmp_path / "notes.txt").touch()
+    guard.folder(tmp_path, "--out", holds=("state.pt",))
+    (tmp_path / "a.json").write_text("{}")
+    guard.file(tmp_path / "a.json", "--json")
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_help_of_one_command_lists_names_from_their_registry(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["bench", "--help"])
+    out = capsys.readouterr().out
+    assert all(name in out for name in SECTIONS)
+
+
+def test_a_line_is_read_without_heavy_imports():
+    program = (
+        "import sys; from dlmlab import cli; cli.main(['evaluate', '--limit', '0']); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("error, status", [(OSError(28, "No space left on device"), 2), (KeyboardInterrupt(), 130)])
+def test_what_happens_to_a_command_is_one_line(error, status, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(doctor, "report", fail)
+    assert cli.main(["doctor"]) == status
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(doctor, "report", lambda: {}["no such key"])
+    with pytest.raises(KeyError):
+        cli.main(["doctor"])
 
 
 def test_generate_answers_and_judges(capsys):
@@ -114,9 +272,7 @@ def test_prune_writes_a_model_that_loads(tmp_path, capsys):
 @pytest.mark.parametrize(
     "arguments, text",
     [
-        (["--method", "dllm_unstruct"], "method 'dllm_unstruct' is unknown"),
         (["--method", "wanda", "--pattern", "2:4", "--sparsity", "0.4"], "not sparsity=0.4"),
-        (["--method", "wanda", "--split", "test"], "only 'calibration' is allowed"),
         (["--method", "wanda", "--model", "llama-mini", "--calibration", "grid"], "never sees masks"),
     ],
 )

@@ -22,7 +22,8 @@ def test_a_run_stops_at_the_goal(tmp_path):
     row = race(tmp_path, [0.1, 0.5, 0.92, 1.0])
     assert row["reached"] and row["exact_match"] == 0.92 and len(row["history"]) == 3
     assert row["tokens"] == row["history"][-1][0] > row["history"][0][0] and row["seconds"] > 0
-    assert (row["recipe"], row["seed"]) == ("tiny", 3)
+    assert (row["recipe"], row["seed"], row["precision"]) == ("tiny", 3, "float32")
+    assert ", float32" in speedrun.table([row])
 
 
 def test_a_run_stops_at_its_token_budget_or_when_its_time_is_over(tmp_path):

@@ -1,9 +1,11 @@
 """Training: a run is a function of its recipe, however often it is killed and on however many processes it runs."""
 
+import io
 import json
 import math
 import os
 import platform
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -13,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dlmlab import cli, tokenizer, training
+from dlmlab import checkpoint, cli, guard, tokenizer, training
 from dlmlab.batches import Batches, TrainConfig
 from dlmlab.checkpoint import load
 from dlmlab.model import LLaDAModelLM
@@ -297,7 +299,7 @@ def test_every_parameter_is_optimized_once(optimizer):
 
 def test_an_unknown_optimizer_is_named():
     with pytest.raises(ValueError, match="'sgd' is unknown; known: muon, adamw"):
-        build_optimizers(build_model(TINY), replace(TINY, optimizer="sgd"))
+        replace(TINY, optimizer="sgd")
 
 
 @pytest.mark.parametrize(
@@ -380,6 +382,104 @@ def test_a_kill_while_the_state_is_written_leaves_the_one_before(tmp_path, monke
     assert same_weights(whole, trained(TINY, tmp_path / "killed", 6))
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_finishes_its_step_saves_and_goes_on_to_the_same_weights_and_log(number, tmp_path):
+    config = replace(TINY, log_every=5, optimizer="muon")
+    whole, run = trained(config, tmp_path / "whole", 10), Run(config, tmp_path / "stopped")
+    step = run.train_step
+
+    def interrupted():
+        if run.step == 6:  # between two entries of the log
+            os.kill(os.getpid(), number)
+        return step()
+
+    run.train_step = interrupted
+    before = signal.getsignal(number)
+    with guard.Interruption() as stop:
+        run.run(stop=lambda: stop.signal, say=lambda line: None)
+    assert stop.signal == number and run.step == 7 and signal.getsignal(number) is before
+    resumed = trained(config, tmp_path / "stopped", 10)
+    assert same_weights(whole, resumed)
+    assert [(e["step"], e["loss"]) for e in resumed.log] == [(e["step"], e["loss"]) for e in whole.log]
+
+
+def test_a_second_interruption_acts_at_once_unless_a_launcher_repeats_it():
+    with pytest.raises(KeyboardInterrupt), guard.Interruption():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+    with guard.Interruption(patient=True) as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert stop.signal == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_says_that_it_goes_on(number, tmp_path, monkeypatch, capsys):
+    config, step = write_toml(tmp_path / "tiny.toml", TINY), Run.train_step
+
+    def interrupted(run):
+        if run.step == 2:
+            os.kill(os.getpid(), number)
+        return step(run)
+
+    monkeypatch.setattr(Run, "train_step", interrupted)
+    command = ["train", "--config", str(config), "--out", str(tmp_path / "run")]
+    assert cli.main(command) == 128 + number
+    out = capsys.readouterr()
+    assert "interrupted after step 3" in out.out and "the same command goes on" in out.out and not out.err
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["state.pt"]  # no half-trained model is exported
+    assert cli.main([*command, "--stop-after", "5"]) == 0
+    assert "going on from step 3" in capsys.readouterr().out
+
+
+def spoiled(whole: bytes) -> dict[str, bytes]:
+    """Break the bytes of a state."""
+    pickled = io.BytesIO()
+    torch.save({"config": {}}, pickled)
+    listed = io.BytesIO()
+    torch.save([1, 2], listed)
+    return {"cut": whole[: len(whole) // 2], "short": whole[:-10], "empty": b"", "text": b"not a state"} | {
+        "keys": pickled.getvalue(), "list": listed.getvalue()}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["cut", "short", "empty", "text", "keys", "list"])
+def test_a_damaged_state_is_one_line_with_its_file_and_what_to_do(kind, tmp_path):
+    run = Run(TINY, tmp_path)
+    run.save()
+    run.state_path.write_bytes(spoiled(run.state_path.read_bytes())[kind])
+    with pytest.raises(ValueError, match=r"state\.pt is damaged.*delete it.*--out") as error:
+        Run(TINY, tmp_path).resume()
+    assert "\n" not in str(error.value)
+
+
+def test_a_state_of_another_size_is_refused_in_one_line(tmp_path):
+    run = Run(TINY, tmp_path)
+    run.save()
+    state = torch.load(run.state_path, weights_only=True)
+    state["model"].popitem()
+    torch.save(state, run.state_path)
+    with pytest.raises(ValueError, match="damaged"):
+        Run(TINY, tmp_path).resume()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="2026-11-28: a full disk is played by Linux' /dev/full")
+def test_a_full_disk_is_one_line_and_keeps_the_state_before(tmp_path):
+    run = Run(TINY, tmp_path)
+    part = run.state_path.with_suffix(".part")
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="step 0 could not be saved .*nothing was saved before"):
+        run.save()
+    assert not part.is_symlink()
+    run = trained(TINY, tmp_path, 3)
+    run.train_step()
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="step 4 could not be saved .*saved before is kept") as error:
+        run.save()
+    assert "\n" not in str(error.value)
+    again = Run(TINY, tmp_path)
+    assert again.resume() and again.step == 3
+
+
 def test_a_run_without_a_state_starts_at_step_0(tmp_path):
     run = Run(TINY, tmp_path)
     assert run.resume() is False and run.step == 0
@@ -438,6 +538,10 @@ def test_an_exported_run_is_a_checkpoint_with_log_and_curve(tmp_path):
     run = trained(TINY, tmp_path / "run", 3)
     run.export(tmp_path / "model")
     loaded = load(tmp_path / "model").model.state_dict()
+    checkpoint.save(run.model, build_tokenizer(), tmp_path / "saved")
+    for file in (tmp_path / "saved").iterdir():  # one saver for all models
+        assert (tmp_path / "model" / file.name).read_bytes() == file.read_bytes()
+        assert (tmp_path / "model" / file.name).stat().st_mode == file.stat().st_mode
     assert all(torch.equal(loaded[k], v) for k, v in run.model.state_dict().items())
     assert stored_log(tmp_path / "model") == run.log
     assert (tmp_path / "model" / "loss.png").exists()

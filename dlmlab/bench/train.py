@@ -79,7 +79,7 @@ def measure(*, quick: bool, say) -> dict:
         found[name] = {"tokens_per_second": spread(rates), "share_of_peak": share}
     for name, speed in ratios(seconds, BASE).items():
         found[name]["speed"] = speed
-    return {"variants": found, "padding": padding(TrainConfig(name="bench", seed=7))}
+    return {"precision": runs[BASE].precision, "variants": found, "padding": padding(TrainConfig(name="bench", seed=7))}
 
 
 def padding(config: TrainConfig) -> float:
@@ -100,4 +100,6 @@ def lines(section: dict) -> list[str]:
     found = [f"  {'':22}{'tokens a second, times ' + BASE:>40}{'share of the float32 peak':>28}"]
     for name, row in section["variants"].items():
         found.append(f"  {name:22}{times(row['speed']):>40}{row['share_of_peak'][0]:>28.0%}")
+    if section.get("precision") == "float32":
+        found.append("  this machine has no instructions for bfloat16: every line was computed in float32")
     return [*found, f"  with one problem a row, {section['padding']:.0%} of the tokens are padding"]
