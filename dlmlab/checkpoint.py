@@ -84,7 +84,8 @@ def find(name: str | Path) -> Path:
         return found[0]
     raise ValueError(
         f"no checkpoint {name[:300]!r}: no readable config.json in {Path(name[:300]).absolute()} "
-        f"(the working directory is {Path.cwd()}); shipped: {', '.join(shipped()) or 'none'}; a model of the hub is asked for with hub:, "
+        f"(the working directory is {Path.cwd()}); shipped: {', '.join(shipped()) or 'none'}; "
+        "a model of the hub is asked for with hub:, "
         f"such as {', '.join(f'hub:{known}' for known in HUB_IDS)}"
     )
 
