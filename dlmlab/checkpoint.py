@@ -2,9 +2,9 @@
 
 `load("llada-mini")` finds a shipped model, `load("some/folder")` a folder, `load("hub:GSAI-ML/LLaDA-8B-Instruct")` a
 model of the hub: `hub:` is how a reader asks for the network, and nothing else asks it. Safetensors only: no pickle and
-no code of the checkpoint is ever run. Nothing is guessed, re-initialised or let through: an odd config value, a missing,
-unexpected, misshapen or non-finite tensor (also after the cast to another type), a tokenizer with other ids than the
-model's and a shipped file that is not the one of `data/MANIFEST.json` are each a `CheckpointError`.
+no code of the checkpoint is ever run. Nothing is guessed, re-initialised or let through: an odd config value, a
+missing, unexpected, misshapen or non-finite tensor (also after the cast to another type), a tokenizer with other ids
+than the model's and a shipped file that is not the one of `data/MANIFEST.json` are each a `CheckpointError`.
 """
 
 import hashlib
@@ -83,8 +83,9 @@ def find(name: str | Path) -> Path:
     if found:
         return found[0]
     raise ValueError(
-        f"no checkpoint {name[:300]!r}: no readable config.json in {Path(name[:300]).absolute()} (the working directory "
-        f"is {Path.cwd()}); shipped: {', '.join(shipped()) or 'none'}; a model of the hub is asked for with hub:, "
+        f"no checkpoint {name[:300]!r}: no readable config.json in {Path(name[:300]).absolute()} "
+        f"(the working directory is {Path.cwd()}); shipped: {', '.join(shipped()) or 'none'}; "
+        "a model of the hub is asked for with hub:, "
         f"such as {', '.join(f'hub:{known}' for known in HUB_IDS)}"
     )
 
@@ -165,6 +166,7 @@ def load_tokenizer(folder: Path, config: LLaDAConfig) -> PreTrainedTokenizerBase
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         if tokenizer.mask_token_id is None:
             tokenizer.mask_token = LLADA_MASK
+        tokenizer.model_max_length = config.max_sequence_length
         ids = {key: getattr(tokenizer, key) for key in TOKEN_IDS}
         vocabulary = tokenizer.get_vocab()
     except Exception as error:  # each tokenizer library raises its own classes
@@ -195,6 +197,8 @@ def vocabulary_problems(tokenizer: PreTrainedTokenizerBase, vocabulary: dict[str
             problems = [f"tokens with other ids than the course builds: {', '.join(map(repr, other[:5]))}"]
         elif tokenizer.backend_tokenizer.to_str() != own.backend_tokenizer.to_str():
             problems = ["tokenizer.json splits texts in another way than the course's"]
+        elif tokenizer.chat_template not in (None, own.chat_template):
+            problems = ["chat_template is another than the course's: prompts would be others than in training"]
     return problems
 
 

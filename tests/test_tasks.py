@@ -117,9 +117,8 @@ def test_a_seed_fixes_the_problem():
 
 def test_the_training_stream_is_the_one_the_shipped_models_saw():
     text = "\n".join(f"{p.question} {p.solution}" for p in map(make_problem, range(300)))
-    assert (
-        hashlib.sha256(text.encode()).hexdigest()[:16] == "bab2322493cacb10"
-    )  # of the commit that trained data/llada-mini
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert digest == "bab2322493cacb10"  # of the commit that trained data/llada-mini
 
 
 def test_there_are_more_than_a_billion_problems():
