@@ -280,7 +280,7 @@ def test_a_name_that_is_no_hub_id_never_reaches_the_network(name, knocks):
 
 
 def test_a_folder_that_is_not_there_is_named_with_the_working_directory(knocks, monkeypatch, tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError) as error:
         load("runs/half")
@@ -408,7 +408,10 @@ def test_a_config_value_that_cannot_be_is_named_before_anything_is_made(folder, 
 @pytest.mark.parametrize("key", [*REQUIRED, "attention"])
 def test_a_missing_key_that_changes_results_is_not_guessed(folder, key):
     file = folder / "config.json"
-    file.write_text(json.dumps({k: v for k, v in json.loads(file.read_text()).items() if k != key}))
+    file.write_text(
+        json.dumps({k: v for k, v in json.loads(file.read_text(encoding="utf-8")).items() if k != key}),
+        encoding="utf-8",
+    )
     assert f"not guessed: {key}" in complaint(folder)
 
 
@@ -429,7 +432,7 @@ def test_a_type_that_holds_no_weights_cannot_be_asked_for(folder):
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_flipped_bit_in_a_shipped_model_is_found(folder, name, monkeypatch):
     sums = {f"{folder.name}/{f.name}": {"sha256": checkpoint.sha256(f)} for f in folder.iterdir()}
-    (folder.parent / "MANIFEST.json").write_text(json.dumps(sums))
+    (folder.parent / "MANIFEST.json").write_text(json.dumps(sums), encoding="utf-8")
     monkeypatch.setattr(checkpoint, "DATA", folder.parent)
     load(folder.name)
     content = bytearray((folder / name).read_bytes())
@@ -456,7 +459,7 @@ EIGHT_B = {k: LLADA_8B_STYLE[k] for k in CONSTANTS}
 @pytest.mark.parametrize("name", [*shipped(), "exported"])
 def test_published_code_reads_the_architecture_of_the_8b_from_our_config(name, sound):
     folder = sound if name == "exported" else checkpoint.DATA / name
-    values = json.loads((folder / "config.json").read_text())
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert {k: (PUBLISHED | values)[k] for k in EIGHT_B} == EIGHT_B
     assert {
         "d_model",
@@ -472,10 +475,10 @@ def test_published_code_reads_the_architecture_of_the_8b_from_our_config(name, s
 @pytest.mark.parametrize("name", [*shipped(), "exported"])
 def test_transformers_4_and_5_find_the_tokenizer_and_the_length_of_the_model(name, sound):
     folder = sound if name == "exported" else checkpoint.DATA / name
-    values = json.loads((folder / "tokenizer_config.json").read_text())
+    values = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     assert values["tokenizer_class"] == "PreTrainedTokenizerFast" and "extra_special_tokens" not in values
     assert values["additional_special_tokens"] == ["<|answer|>"]
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert values["model_max_length"] == config["max_sequence_length"] == load(folder).tokenizer.model_max_length
 
 

@@ -119,13 +119,15 @@ def test_a_mistake_is_one_line_before_any_work(line, words, tmp_path, monkeypatc
     monkeypatch.setattr(evaluate, "decode", work)
     monkeypatch.setattr(methods, "apply", work)
     monkeypatch.setattr(training.Run, "run", work)
-    (tmp_path / "tiny.toml").write_text(TINY)
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     values = {"tmp": tmp_path, "nothing": "", "long": "Ben has 8 marbles. " * 30}
     assert cli.main([part.format(**values) for part in line.split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith("dlmlab") and error.count("\n") == 1
     assert not [word for word in words.split() if word not in error], error
-    assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"] and (tmp_path / "tiny.toml").read_text() == TINY
+    assert [p.name for p in tmp_path.iterdir()] == ["tiny.toml"] and (tmp_path / "tiny.toml").read_text(
+        encoding="utf-8"
+    ) == TINY
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="2026-11-28: nothing is read-only for root")
@@ -159,7 +161,7 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     (tmp_path / "state.pt").touch()
     (tmp_path / "notes.txt").touch()
     guard.folder(tmp_path, "--out", holds=("state.pt",))
-    (tmp_path / "a.json").write_text("{}")
+    (tmp_path / "a.json").write_text("{}", encoding="utf-8")
     guard.file(tmp_path / "a.json", "--json")
     assert len(list(tmp_path.iterdir())) == 3
 

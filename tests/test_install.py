@@ -36,7 +36,7 @@ echo "#!$(pwd -P)/$3/bin/python" > "$3/bin/pip"
 """
 FAKE_PIP = """import os, pathlib
 site = pathlib.Path(__file__).parents[1]
-site.joinpath("course.pth").write_text("import course", encoding="utf-8")  # a path there must be in the locale's letters
+site.joinpath("course.pth").write_text("import course", encoding="utf-8")  # no path: it may not be ASCII
 site.joinpath("course.py").write_text(f"import sys; sys.path.append({os.getcwd()!r})", encoding="utf-8")
 """
 needs_make = pytest.mark.skipif(os.name == "nt" or not shutil.which("make"), reason="there is no make here")

@@ -320,7 +320,7 @@ def test_bfloat16_is_used_where_it_is_asked_for_and_the_machine_has_it(asked, ca
     platform.machine() != "x86_64" or not Path("/proc/cpuinfo").exists(), reason="2026-11-28: x86 Linux"
 )
 def test_a_processor_multiplies_bfloat16_when_its_flags_say_so():
-    flags = set(Path("/proc/cpuinfo").read_text().split())
+    flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     assert multiplies_bf16("cpu") == bool(flags & {"avx512_bf16", "amx_bf16"})
     assert not multiplies_bf16("mps")
 
