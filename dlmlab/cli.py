@@ -18,11 +18,12 @@ def doctor(args) -> None:
 
 
 def train(args) -> None:
+    from dlmlab.paths import to_write
     from dlmlab.tokenizer import build_tokenizer
     from dlmlab.training import Run, TrainConfig, describe
 
     config = TrainConfig.read(args.config)
-    out = args.out or Path("runs") / config.name
+    out = to_write(args.out or Path("runs") / config.name)
     run, say = Run(config, out), functools.partial(print, flush=True)
     if run.workers.rank == 0:
         say(describe(config))
