@@ -6,6 +6,8 @@ model, tokenizer = dl.load("llada-mini")
 
 import importlib
 
+from dlmlab.paths import give_matplotlib_a_folder
+
 _MODULES = (
     "activations adaptive autoregressive batches bayes bench bottle cache calibration checkpoint commit config cost "
     "doctor drift evaluate exercises experiments focus frames guard interface interventions kv ledger limits "
@@ -22,6 +24,9 @@ _NAMES = {
     "EntropyBound": "commit",
 }
 __all__ = [*_MODULES, *_NAMES]
+
+
+give_matplotlib_a_folder()
 
 
 def __getattr__(name: str):

@@ -4,11 +4,12 @@ Each check raises `ValueError` with the option, the value and what to do, and le
 """
 
 import json
-import os
 import signal
 from pathlib import Path
 
 import torch
+
+from dlmlab.paths import to_write
 
 
 def device(name: str, option: str = "device") -> None:
@@ -54,8 +55,10 @@ def _writable(path: Path, option: str) -> None:
     at = next(p for p in (path, *path.absolute().parents) if p.exists())  # what is there already
     if at != path and not at.is_dir():
         raise ValueError(f"{option} {path}: {at} is a file, not a folder")
-    if not os.access(at, os.W_OK | (os.X_OK if at.is_dir() else 0)):
-        raise ValueError(f"{option} {path} cannot be written: no permission for {at}")
+    try:
+        to_write(path)
+    except ValueError as error:
+        raise ValueError(f"{option} {error}") from None
 
 
 class Interruption:

@@ -4,8 +4,11 @@ No other module asks where it is. An installed copy reads everything and writes 
 site-packages is lost with the next install, and nobody would find it.
 """
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -37,3 +40,13 @@ def to_write(path: Path) -> Path:
 def notebooks(root: Path) -> list[Path]:
     """List the notebooks of the course, by number; `Untitled.ipynb` and `01_sampling-Copy1.ipynb` are the learner's."""
     return sorted(p for p in (root / "notebooks").glob("*.ipynb") if COURSE_NOTEBOOK.fullmatch(p.name))
+
+
+def give_matplotlib_a_folder() -> None:
+    """Let matplotlib keep its files in a temporary folder when there is no home folder to write to.
+
+    It would choose one itself, but say so on stderr: in a notebook, that is an output nobody asked for.
+    """
+    if not os.access(os.path.expanduser("~"), os.W_OK) and "MPLCONFIGDIR" not in os.environ:
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
+        atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)

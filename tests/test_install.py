@@ -25,7 +25,8 @@ def run(*command: object, cwd: Path, **environ: str) -> subprocess.CompletedProc
 
 # ------------------------------------------------------------------------------------------------ make
 
-# A Python whose venv costs nothing: its pip writes down where it was called, as an editable install does.
+# A Python whose venv costs nothing: its pip writes down where it was called, as an editable install does. The path
+# stands in a module, because Python reads a .pth file in the encoding of the locale.
 FAKE_PYTHON = """#!/bin/sh
 case "$*" in *"import ensurepip"*) exit {no_ensurepip};; esac
 [ "$1 $2" = "-m venv" ] || exec {python} "$@"
@@ -36,7 +37,7 @@ echo "#!$(pwd -P)/$3/bin/python" > "$3/bin/pip"
 """
 FAKE_PIP = """import os, pathlib
 site = pathlib.Path(__file__).parents[1]
-site.joinpath("course.pth").write_text("import course", encoding="utf-8")  # no path: it may not be ASCII
+site.joinpath("course.pth").write_text("import course", encoding="utf-8")
 site.joinpath("course.py").write_text(f"import sys; sys.path.append({os.getcwd()!r})", encoding="utf-8")
 """
 needs_make = pytest.mark.skipif(os.name == "nt" or not shutil.which("make"), reason="there is no make here")
