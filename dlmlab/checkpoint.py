@@ -164,22 +164,32 @@ def load_tokenizer(folder: Path, config: LLaDAConfig) -> PreTrainedTokenizerBase
     """Load the tokenizer of a folder. Raises `CheckpointError` when its ids are not those of the model."""
     try:  # by name, from the folder: an `auto_map` would ask on the terminal whether to run code
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        vocabulary = tokenizer.get_vocab()
         if tokenizer.mask_token_id is None:
             tokenizer.mask_token = LLADA_MASK
-        tokenizer.model_max_length = config.max_sequence_length
+        _agree(tokenizer, config)
         ids = {key: getattr(tokenizer, key) for key in TOKEN_IDS}
-        vocabulary = tokenizer.get_vocab()
     except Exception as error:  # each tokenizer library raises its own classes
         raise CheckpointError(f"{folder}: no readable tokenizer: {_line(error)}") from error
     problems = [
         f"{key.removesuffix('_token_id')} id {ids[key]} in the tokenizer, {getattr(config, key)} in the model"
         for key in TOKEN_IDS
-        if ids[key] != getattr(config, key, None) and None not in (ids[key], getattr(config, key, None))
+        if ids[key] != getattr(config, key)
     ]
     problems += vocabulary_problems(tokenizer, vocabulary, config.vocab_size)
     if problems:
         raise CheckpointError(f"{folder}: {'; '.join(problems)}")
     return tokenizer
+
+
+def _agree(tokenizer: PreTrainedTokenizerBase, config: LLaDAConfig) -> None:
+    """Let each of the two tell the other which special tokens it has not named; the rest is the model's to say."""
+    for key in TOKEN_IDS:
+        if getattr(tokenizer, key) is None and getattr(config, key, None) is not None:
+            setattr(tokenizer, key.removesuffix("_id"), tokenizer.convert_ids_to_tokens(getattr(config, key)))
+        elif getattr(config, key, None) is None:
+            setattr(config, key, getattr(tokenizer, key))
+    tokenizer.model_max_length, tokenizer.padding_side = config.max_sequence_length, "left"
 
 
 def vocabulary_problems(tokenizer: PreTrainedTokenizerBase, vocabulary: dict[str, int], size: int) -> list[str]:
@@ -195,6 +205,8 @@ def vocabulary_problems(tokenizer: PreTrainedTokenizerBase, vocabulary: dict[str
         other = [t for t in sorted(expected | vocabulary) if expected.get(t) != vocabulary.get(t)]
         if other:
             problems = [f"tokens with other ids than the course builds: {', '.join(map(repr, other[:5]))}"]
+        elif tokenizer.unk_token != own.unk_token:
+            problems = [f"unk_token is {tokenizer.unk_token!r}: unknown words would pass for known ones"]
         elif tokenizer.backend_tokenizer.to_str() != own.backend_tokenizer.to_str():
             problems = ["tokenizer.json splits texts in another way than the course's"]
         elif tokenizer.chat_template not in (None, own.chat_template):

@@ -157,6 +157,7 @@ BAD = [
     (gates.gate_network, says(5, "%pip install torch"), "runs '%pip"),
     (gates.gate_network, says(5, "import urllib.request"), "imports urllib"),
     (gates.gate_network, says(5, "dl.load('GSAI-ML/LLaDA-8B-Instruct')"), "GSAI-ML"),
+    (gates.gate_network, says(5, "dl.load('hub:GSAI-ML/LLaDA-8B-Instruct')"), "GSAI-ML"),
     (gates.gate_network, says(5, "import os\nos.system('ls')"), "calls system"),
     (gates.gate_network, says(5, "torch.hub.load_state_dict_from_url('https://x.org/w.pt')"), "https://x.org"),
     (gates.gate_private, says(5, "open('/home/anna/x.txt')"), "absolute path"),
