@@ -114,6 +114,7 @@ def wanted_rows() -> dict[str, list[dict]]:
         + [{"curve": c.name, "sparsity": s} for c in pruning.CURVES for s in c.sparsities],
         "04_sinks": [cell | s for cell in ablation for s in seeds],
         "04_released": [{"name": n} | s for n in pruning.RELEASED for s in seeds],
+        "04_blocks": [{"block": b} | s for b in (None, pruning.PUBLISHED_BLOCK) for s in seeds],
         "04_calibration": [{"mode": m, "region": r} | s for m, r in pruning.CALIBRATIONS for s in seeds],
         "04_schedules": [{"model": m, "schedule": k} | s for m in models for k in pruning.SCHEDULES for s in seeds],
         "04_timesteps": [{"kind": k} | s for k in ("agreement", *pruning.ADAPTIVE) for s in seeds],

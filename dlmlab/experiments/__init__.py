@@ -32,6 +32,7 @@ EXPERIMENTS = {
     "03_movement": sinks.movements,
     "03_necessity": sinks.necessity,
     "03_sweep": sink_growth.sweep,
+    "04_blocks": pruning.blocks,
     "04_calibration": pruning.calibrations,
     "04_recovery": pruning.recoveries,
     "04_released": pruning.released,

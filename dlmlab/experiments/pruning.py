@@ -254,6 +254,28 @@ def released(say: Say = print, path: Path = store.RESULTS / "04_released.json") 
 
 
 RELEASED = methods.SINK
+PUBLISHED_BLOCK = 128  # columns whose mask the released SparseGPT chooses together
+
+
+@cache
+def by_block(block: int | None, seed: int) -> LLaDAModelLM:
+    """Prune half of the weights by SparseGPT with this block (None: ours)."""
+    calib = texts("uniform", seed, "answer", n=GRID_TEXTS)
+    return pruning.prune(_dense(), Recipe("sparsegpt", 0.5, block=block), calib=calib)
+
+
+def blocks(say: Say = print, path: Path = store.RESULTS / "04_blocks.json") -> None:
+    """Compare our block of SparseGPT with the published one, three calibration seeds: likelihood, and `moved`, the
+    share of weights that one removes and the other keeps, away from ours."""
+
+    def measure(block: int | None, seed: int) -> dict:
+        pairs = zip(*(pruning.prunable(by_block(b, seed)) for b in (None, block)), strict=True)
+        moved = torch.cat([((a == 0) != (b == 0)).flatten() for (_, a), (_, b) in pairs])
+        nats = answer_bound(by_block(block, seed), problems=PAIRED_PROBLEMS)
+        return {"moved": round(float(moved.double().mean()), 5), "nats": nats}
+
+    keys = [{"block": block, "seed": seed} for seed in SEEDS for block in (None, PUBLISHED_BLOCK)]
+    fill(path, ((key, lambda k=key: measure(**k)) for key in keys), say)
 
 
 def calibrations(say: Say = print, path: Path = store.RESULTS / "04_calibration.json") -> None:
