@@ -4,10 +4,13 @@ The variables are set before anything imports torch, and every notebook kernel i
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 from dlmlab.paths import COURSE_NOTEBOOK
 
+if not os.access(os.path.expanduser("~"), os.W_OK):
+    os.environ["HOME"] = tempfile.mkdtemp(prefix="home-")  # Jupyter's kernels do not start without one
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the stored outputs were made with two threads
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a forgotten hub id fails at once instead of retrying for a minute
 os.environ.setdefault("DLMLAB_STRICT_LEDGER", "1")  # a result off its ledger entry is an error, not a remark

@@ -87,9 +87,8 @@ def test_a_notebook_of_the_learner_is_not_collected(pytester):
 
 
 def test_matplotlib_says_nothing_where_there_is_no_home(monkeypatch):
-    monkeypatch.delenv("MPLCONFIGDIR", raising=False)
-    paths.give_matplotlib_a_folder()
-    assert "MPLCONFIGDIR" not in os.environ or not os.access(Path.home(), os.W_OK)
+    monkeypatch.setenv("MPLCONFIGDIR", "restored after the test")
+    monkeypatch.delenv("MPLCONFIGDIR")
     monkeypatch.setenv("HOME", "/nowhere")
     paths.give_matplotlib_a_folder()
     assert os.access(os.environ["MPLCONFIGDIR"], os.W_OK)

@@ -5,6 +5,7 @@ import getpass
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -143,10 +144,17 @@ def _remote(call: ast.Call, folder: Path) -> str | None:
     return next((f"{function}({s!r})" for s in hubs + urls), None)
 
 
+def account() -> set[str]:
+    try:
+        return {getpass.getuser()}
+    except (KeyError, OSError):  # the user of a container may have neither name nor home
+        return set()
+
+
 def gate_private(nb: NotebookNode, path: Path) -> list[str]:
     """14. No absolute path, user name or access token in any source, output or metadata."""
-    here = {str(ROOT), str(Path.home()), str(path.resolve().parent)} - {"/"}
-    users = {getpass.getuser()} - COMMON_USERS
+    here = {str(ROOT), os.path.expanduser("~"), str(path.resolve().parent)} - {"/", "~"}
+    users = account() - COMMON_USERS
     patterns = {
         "an absolute path": ABSOLUTE,
         "what looks like an access token": TOKEN,

@@ -271,3 +271,12 @@ def test_the_sanitizer_is_live():
 )
 def test_a_dead_sanitizer_rule_is_reported(text, message):
     assert any(message in problem for problem in gates.sanitizer_problems(text))
+
+
+def test_the_gate_about_private_paths_works_for_a_user_without_name_and_home(monkeypatch):
+    def unknown(*args):
+        raise KeyError("getpwuid(): uid not found: 12345")
+
+    monkeypatch.setattr("getpass.getuser", unknown)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    assert gates_code.gate_private(good_notebook(), ROOT / "notebooks" / "00_a.ipynb") == []
