@@ -53,7 +53,6 @@ class Interface(PreTrainedModel, GenerationMixin):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _no_split_modules = ["Block"]
-    _tied_weights_keys = {"model.transformer.ff_out.weight": "model.transformer.wte.weight"}  # if the config ties
 
     def __init__(self, config: LLaDAConfig):
         super().__init__(config)

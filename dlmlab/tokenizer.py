@@ -74,7 +74,9 @@ def save_tokenizer(
         values["additional_special_tokens"] = values.pop("extra_special_tokens")
     if max_length is not None:
         values["model_max_length"] = max_length
-    file.write_text(json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    file.write_text(
+        json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+    )
 
 
 _READABLE = "it reads whole numbers 0-99 and the words of mini-GSM, for example:\n" + "\n".join(

@@ -53,7 +53,7 @@ def run(name: str, pytest_args: list[str]) -> bool:
     """Run pytest under one setting, keep its output in `runs/cpus`, print a row; True when all is green."""
     command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-p", "no:cacheprovider", *pytest_args]
     done = subprocess.run(
-        command, cwd=ROOT, env={**SCALE, **os.environ, **SETTINGS[name]}, capture_output=True, text=True
+        command, cwd=ROOT, env={**SCALE, **os.environ, **SETTINGS[name]}, capture_output=True, encoding="utf-8"
     )
     LOGS.mkdir(parents=True, exist_ok=True)
     (LOGS / f"{name}.log").write_text(done.stdout + done.stderr, encoding="utf-8")

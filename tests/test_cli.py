@@ -177,7 +177,7 @@ def test_a_line_is_read_without_heavy_imports():
     program = (
         "import sys; from dlmlab import cli; cli.main(['evaluate', '--limit', '0']); print('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8")
     assert done.stdout.strip() == "False"
 
 

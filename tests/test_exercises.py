@@ -286,6 +286,6 @@ def test_checks_refuse_wrong_answers_when_python_leaves_asserts_out():
             for fn in (lambda *args, **options: None, next(iter(answers.MUTANTS))):
                 print("refused" if not check(id, fn) else "ACCEPTED")
     """
-    run = subprocess.run([sys.executable, "-O", "-c", program], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-O", "-c", program], cwd=ROOT, capture_output=True, encoding="utf-8")
     verdicts = [line for line in run.stdout.splitlines() if line in ("refused", "ACCEPTED")]
     assert verdicts == ["refused"] * 2 * len(IDS), run.stdout + run.stderr
