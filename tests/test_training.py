@@ -438,11 +438,13 @@ def spoiled(whole: bytes) -> dict[str, bytes]:
     torch.save({"config": {}}, pickled)
     listed = io.BytesIO()
     torch.save([1, 2], listed)
-    return {"cut": whole[: len(whole) // 2], "short": whole[:-10], "empty": b"", "text": b"not a state"} | {
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # inside a tensor, which torch.load reads without a word
+    return {"cut": whole[: len(whole) // 2], "flipped": bytes(flipped), "short": whole[:-10], "empty": b"", "text": b"not a state"} | {
         "keys": pickled.getvalue(), "list": listed.getvalue()}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["cut", "short", "empty", "text", "keys", "list"])
+@pytest.mark.parametrize("kind", ["cut", "flipped", "short", "empty", "text", "keys", "list"])
 def test_a_damaged_state_is_one_line_with_its_file_and_what_to_do(kind, tmp_path):
     run = Run(TINY, tmp_path)
     run.save()
