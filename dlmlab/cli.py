@@ -420,7 +420,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def complain(of: object) -> None:
     """Print one line on stderr, also when a value in it has several."""
-    print(" ".join(str(of).split()), file=sys.stderr)
+    print(*map(str.strip, str(of).splitlines()), file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
