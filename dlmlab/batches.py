@@ -111,7 +111,7 @@ class TrainConfig:
         """Read a TOML file. Raises `ValueError` naming the file and the unknown key, wrong type or bad value."""
         try:
             values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:  # not TOML, or not text
+        except (ValueError, RecursionError) as error:  # not TOML, not text, a list in a list in a list ...
             raise ValueError(f"{path}: {error}") from error
         types = {f.name: f.type for f in fields(cls)}
         if unknown := sorted(values.keys() - types.keys()):
@@ -128,8 +128,8 @@ def _typed(name: str, value, kind):
     """Check the type of a value of a TOML file; plans become tuples, whole numbers may stand for fractions."""
     if kind is Plan:
         pairs = isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value)
-        if not pairs or not all(isinstance(x, int | float) for p in value for x in p):
-            raise ValueError(f"{name} = {value!r} must be a list of pairs [from, value]")
+        if not pairs or not all(type(x) in (int, float) and math.isfinite(x) for p in value for x in p):
+            raise ValueError(f"{name} = {value!r} must be a list of pairs [from, value] of finite numbers")
         return tuple((int(start), float(share)) for start, share in value)
     if kind is float and type(value) is int:
         return float(value)

@@ -215,7 +215,7 @@ def evaluate(args) -> None:
     from dlmlab import guard, tasks
 
     if args.json:
-        guard.file(args.json, "--json")
+        guard.file(args.json, "--json", holds="split")
     model, tokenizer, sampler, generator = _decoder(args)
     problems = tasks.load_split(args.split)[: args.limit]
     _encode(tokenizer, [p.question for p in problems], model, args.gen_length)
@@ -418,6 +418,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def complain(of: object) -> None:
+    """Print one line on stderr, also when a value in it has several."""
+    print(*map(str.strip, str(of).splitlines()), file=sys.stderr)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a command; a mistake of the user, or a file that cannot be read or written, is one line on stderr and exit
     status 2; an interruption is one line and 130."""
@@ -426,12 +431,12 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args = build_parser().parse_args(argv)
     except Mistake as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     try:
         return args.function(args) or 0
     except (ValueError, OSError) as error:
-        print(f"dlmlab {args.command}: {error}", file=sys.stderr)
+        complain(f"dlmlab {args.command}: {error}")
         return 2
     except KeyboardInterrupt:
         print(f"dlmlab {args.command}: interrupted; what was written before is kept", file=sys.stderr)

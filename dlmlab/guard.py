@@ -37,15 +37,20 @@ def folder(path: Path, option: str, *, holds: tuple[str, ...]) -> None:
     _writable(path, option)
 
 
-def file(path: Path, option: str) -> None:
-    """Refuse a JSON file that cannot be written, or whose name is that of a folder or of something else."""
+def file(path: Path, option: str, *, holds: str) -> None:
+    """Refuse a JSON file that cannot be written, or whose name is that of a folder or of something else.
+
+    `holds`: a key which tells that the file is of the kind that may be written again.
+    """
     if path.is_dir():
         raise ValueError(f"{option} {path} is a folder: name a file in it")
     if path.exists() and path.stat().st_size:
         try:
-            json.loads(path.read_bytes())
+            found = json.loads(path.read_bytes())
         except ValueError:
-            raise ValueError(f"{option} {path} exists and is no JSON: it would be overwritten") from None
+            found = None
+        if not isinstance(found, dict) or holds not in found:
+            raise ValueError(f"{option} {path} exists and has no {holds!r}: it would be overwritten, give another name")
     if not path.parent.is_dir():
         raise ValueError(f"{option} {path}: there is no folder {path.parent}")
     _writable(path, option)

@@ -58,12 +58,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def save_tokenizer(
-    folder: str | Path, tokenizer: PreTrainedTokenizerBase | None = None, *, max_length: int | None = None
-) -> None:
-    """Write a tokenizer (None: the course's own) where `AutoTokenizer.from_pretrained(folder)` finds it, whether of
-    Transformers 4 or 5. `max_length`: the longest text its model reads."""
-    tokenizer = build_tokenizer() if tokenizer is None else tokenizer
+def save_tokenizer(folder: str | Path, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> None:
+    """Write a tokenizer where `AutoTokenizer.from_pretrained(folder)` finds it, whether of Transformers 4 or 5.
+    `max_length`: the longest text its model reads."""
     tokenizer.save_pretrained(folder)
     file = Path(folder) / "tokenizer_config.json"
     values = json.loads(file.read_text(encoding="utf-8"))
@@ -72,8 +69,7 @@ def save_tokenizer(
         values.pop("backend", None)
     if isinstance(values.get("extra_special_tokens"), list):  # 4 expects a mapping under this name; both read the other
         values["additional_special_tokens"] = values.pop("extra_special_tokens")
-    if max_length is not None:
-        values["model_max_length"] = max_length
+    values["model_max_length"] = max_length
     file.write_text(
         json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
     )

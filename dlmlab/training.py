@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import time
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -179,6 +180,9 @@ class Run:
         if not self.state_path.exists():
             return False
         try:
+            with zipfile.ZipFile(self.state_path) as records:  # torch.load does not look at the checksums it wrote
+                if bad := records.testzip():
+                    raise ValueError(bad)
             state = torch.load(self.state_path, map_location=self.config.device, weights_only=True)
             counters = [state["counters"][k] for k in ("step", "tokens", "seconds")]
             self._check_recipe(state["config"])
@@ -186,6 +190,7 @@ class Run:
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
             self.log = state["log"]
+            sums = state.get("sums", self.sums).cpu()  # an older state was saved where they are 0
         except OtherRecipe:
             raise
         except Exception as error:  # cut short, overwritten, of another program: torch.load has a class for each
@@ -195,7 +200,7 @@ class Run:
             ) from error
         self.step, self.tokens, self.seconds = counters
         if self.workers.rank == 0:  # the other processes have handed theirs over
-            self.sums = state.get("sums", self.sums).cpu()  # an older state was saved where they are 0
+            self.sums = sums
         return True
 
     def _check_recipe(self, saved: dict) -> None:

@@ -92,6 +92,8 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("speedrun --minutes 5", "--minutes --recipe"),
     # questions
     ("generate {nothing}", "question ''"),
+    ("generate wer?", "'wer' example"),
+    ("evaluate {lines}", "checkpoint"),
     ("generate {long}", "tokens 96"),
     # places, before the work
     (f"{TRAIN} --out {{nothing}}", "--out ''"),
@@ -108,6 +110,8 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("evaluate --json {tmp}/none/a.json", "--json none"),
     ("evaluate --json {tmp}/tiny.toml", "--json tiny.toml overwritten"),
     ("evaluate --json {nothing}", "--json ''"),
+    ("evaluate --json data/ledger.json", "--json ledger.json split overwritten"),
+    ("evaluate --json data/llada-mini/config.json", "--json config.json overwritten"),
 ]
 
 
@@ -120,7 +124,7 @@ def test_a_mistake_is_one_line_before_any_work(line, words, tmp_path, monkeypatc
     monkeypatch.setattr(methods, "apply", work)
     monkeypatch.setattr(training.Run, "run", work)
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
-    values = {"tmp": tmp_path, "nothing": "", "long": "Ben has 8 marbles. " * 30}
+    values = {"tmp": tmp_path, "nothing": "", "long": "Ben has 8 marbles. " * 30, "lines": "a\n" * 3}
     assert cli.main([part.format(**values) for part in line.split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith("dlmlab") and error.count("\n") == 1
@@ -142,7 +146,7 @@ def test_a_place_without_permission_is_refused(tmp_path, monkeypatch):
     """As above, for those who may write everywhere."""
     monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
     for check in (
-        lambda: guard.file(tmp_path / "a", "--json"),
+        lambda: guard.file(tmp_path / "a", "--json", holds="split"),
         lambda: guard.folder(tmp_path / "b" / "c", "--out", holds=()),
     ):
         with pytest.raises(ValueError, match="read-only"):
@@ -161,8 +165,8 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     (tmp_path / "state.pt").touch()
     (tmp_path / "notes.txt").touch()
     guard.folder(tmp_path, "--out", holds=("state.pt",))
-    (tmp_path / "a.json").write_text("{}", encoding="utf-8")
-    guard.file(tmp_path / "a.json", "--json")
+    (tmp_path / "a.json").write_text('{"split": "test"}', encoding="utf-8")
+    guard.file(tmp_path / "a.json", "--json", holds="split")
     assert len(list(tmp_path.iterdir())) == 3
 
 

@@ -28,9 +28,9 @@ def tokenizer():
 
 
 @pytest.fixture(scope="module")
-def from_disk(tmp_path_factory):
+def from_disk(tmp_path_factory, tokenizer):
     folder = tmp_path_factory.mktemp("tokenizer")
-    save_tokenizer(folder)
+    save_tokenizer(folder, tokenizer, max_length=96)
     return AutoTokenizer.from_pretrained(folder)
 
 

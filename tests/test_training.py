@@ -273,6 +273,13 @@ def test_an_unknown_key_is_named_with_the_known_ones(tmp_path):
         TrainConfig.read(tmp_path / "a.toml")
 
 
+@pytest.mark.parametrize("value", ["[[0, 1.0], [inf, 0.0]]", "[[nan, 1.0]]", "[[0, true]]", "[[0, nan]]", "[" * 5000])
+def test_a_plan_that_is_no_plan_is_one_error_with_the_name_of_the_file(value, tmp_path):
+    (tmp_path / "a.toml").write_text(f'name = "a"\nlr_plan = {value}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.toml: "):
+        TrainConfig.read(tmp_path / "a.toml")
+
+
 def test_the_shipped_twins_share_size_problems_and_optimizer():
     names, data = ("llada-mini", "llama-mini"), Path(__file__).parents[1] / "data"
     mini, twin = (asdict(TrainConfig.read(data / name / "training.toml")) for name in names)
@@ -438,11 +445,13 @@ def spoiled(whole: bytes) -> dict[str, bytes]:
     torch.save({"config": {}}, pickled)
     listed = io.BytesIO()
     torch.save([1, 2], listed)
+    flipped = bytearray(whole)
+    flipped[len(whole) // 2] ^= 1  # inside a tensor, which torch.load reads without a word
     return {"cut": whole[: len(whole) // 2], "short": whole[:-10], "empty": b"", "text": b"not a state"} | {
-        "keys": pickled.getvalue(), "list": listed.getvalue()}  # fmt: skip
+        "flipped": flipped, "keys": pickled.getvalue(), "list": listed.getvalue()}  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["cut", "short", "empty", "text", "keys", "list"])
+@pytest.mark.parametrize("kind", ["cut", "flipped", "short", "empty", "text", "keys", "list"])
 def test_a_damaged_state_is_one_line_with_its_file_and_what_to_do(kind, tmp_path):
     run = Run(TINY, tmp_path)
     run.save()
