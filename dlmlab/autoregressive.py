@@ -57,6 +57,8 @@ def sample(
         raise ValueError("the model has no config.eos_token_id: nothing would end a text")
     more = max(gen_length - 1, 0)  # the last token is written and not read
     texts = read_for(model, prompts, attention_mask, mask_id=mask_id, eos_id=eos_id, more=more, least=1)
+    if masked := [i for i, text in enumerate(texts) if mask_id in text]:
+        raise ValueError(f"prompts[{masked[0]}] holds the mask, {mask_id}: a causal model fills no masks")
     prompt, valid = left_pad(texts, eos_id, model.device)
     B, P = prompt.shape
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=model.device)], 1)

@@ -58,6 +58,7 @@ class Interface(PreTrainedModel, GenerationMixin):
         super().__init__(config)
         if config.attention == "causal":
             self.loss_type = "ForCausalLM"  # tells `Trainer` that the first label of a row is not learned
+            self.generation_config.use_cache = True  # the config's False, LLaDA's constant, would be taken over
 
     def forward(
         self,

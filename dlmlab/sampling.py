@@ -72,6 +72,8 @@ class Sampler:
         limits.whole("block_length", self.block_length, 1, optional=True)
         limits.switch("eos_last", self.eos_last)
         limits.switch("stop_at_eos", self.stop_at_eos)
+        if not isinstance(self.forbid, Sequence) or isinstance(self.forbid, str):
+            raise ValueError(f"forbid={self.forbid!r} must be a tuple of ids, () for none")
         for id in self.forbid:
             limits.whole("forbid", id, 0)
         if not isinstance(self.cache, Cache | None):
@@ -132,6 +134,15 @@ def read_for(model, prompts, attention_mask, *, mask_id: int, eos_id: int | None
             f"tokens, the answer {more} to read"
         )
     return rows
+
+
+def check_ids(model, **named: Sequence[int]) -> None:
+    """Raise `ValueError` for an id that the model's vocabulary, where it is known, does not hold."""
+    vocab_size = getattr(getattr(model, "config", None), "vocab_size", None)
+    for name, ids in named.items():
+        for id in ids:
+            if vocab_size is not None and id >= vocab_size:
+                raise ValueError(f"{name} holds the id {id}, outside the vocabulary 0..{vocab_size - 1}")
 
 
 def rule_out(logits: Tensor, never: Tensor, vocab_size: int | None) -> Tensor:
@@ -197,6 +208,8 @@ def _special_ids(model, mask_id: int | None, eos_id: int | None) -> tuple[int, i
         raise ValueError("mask_id is needed: the model has no config.mask_token_id")
     limits.whole("mask_id", mask_id, 0)
     limits.whole("eos_id", eos_id, 0, optional=True)
+    if eos_id == mask_id:
+        raise ValueError(f"eos_id={eos_id} is the mask: it is never written, so no text would end")
     return mask_id, eos_id
 
 
@@ -228,6 +241,7 @@ def sample(
     if eos_id is None and (sampler.eos_last or sampler.stop_at_eos):
         raise ValueError("eos_last and stop_at_eos need eos_id: the model has no config.eos_token_id")
     _check_model(model, sampler)
+    check_ids(model, mask_id=[mask_id], eos_id=[] if eos_id is None else [eos_id], forbid=sampler.forbid)
     device = getattr(model, "device", "cpu")
     rows = read_for(model, prompts, attention_mask, mask_id=mask_id, eos_id=eos_id, more=gen_length)
     prompt, valid = left_pad(rows, 0 if eos_id is None else eos_id, device)

@@ -114,6 +114,8 @@ class Workers:
     def join(cls, device: str) -> "Workers":
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
+        if device == "cuda":  # each process its own card; not run on several GPUs
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         if not dist.is_initialized():
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"

@@ -18,12 +18,12 @@ from tests.tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-MASK, EOS, V, G = 3, 0, 24, 5
+MASK, EOS, V, G = 3, 0, 24, 4
 SHAPE = {"mask_token_id": MASK, "eos_token_id": EOS, "vocab_size": V, "n_layers": 3, "d_model": 16, "n_kv_heads": 4}
 CACHES = [None, PrefixCache(), DualCache(), DualCache(refresh=2), DelayedCache(), DelayedCache(refresh=3), Focus()]
 BLOCK_CACHES = [None, PrefixCache(), DualCache(), DelayedCache(), BlockCache()]
 KINDS = [("full", cache) for cache in CACHES] + [("block:3", cache) for cache in BLOCK_CACHES]
-RULES = [Fixed(), Fixed(4), Threshold(0.1), Threshold(0.1, strict=True), Factor(1.2), EntropyBound(3.0)]
+RULES = [Fixed(), Fixed(4), Threshold(0.1, strict=True), Factor(1.2), EntropyBound(3.0)]
 
 
 def model_of(attention: str, seed: int):

@@ -275,6 +275,14 @@ def test_generate_writes_what_our_own_loop_writes(use_cache, seed):
     assert torch.equal(theirs, ours.ids[:, :width]) and bool((ours.ids[:, width:] == 1).all())
 
 
+def test_generate_reads_each_token_once_unless_told_otherwise(monkeypatch):
+    lengths, read = [], LLaDAModelLM.read
+    spy = lambda self, ids, *args, **options: (lengths.append(ids.shape[1]), read(self, ids, *args, **options))[1]  # noqa: E731
+    monkeypatch.setattr(LLaDAModelLM, "read", spy)
+    tiny_model("causal", **SPECIAL).generate(tiny_ids(1, 4), max_new_tokens=4, min_new_tokens=4, do_sample=False)
+    assert lengths == [4, 1, 1, 1]
+
+
 def test_generate_never_writes_the_mask_or_what_is_no_token():
     model = tiny_model("causal", embedding_size=64, **SPECIAL)
     with torch.no_grad():  # the head likes best what it may not say

@@ -123,3 +123,19 @@ def test_the_range_is_said_in_the_message():
     for arguments, message in (((90, 0, 2), "x=90 .*>= 0 and <= 2"), ((math.nan,), "x=nan must be a finite number")):
         with pytest.raises(ValueError, match=message):
             limits.number("x", *arguments)
+
+
+@pytest.mark.parametrize("options", [{"mask_id": 99}, {"eos_id": 99}, {"sampler": Sampler(forbid=(99,))}])
+def test_ids_outside_the_vocabulary_are_refused_by_name(options):
+    with pytest.raises(ValueError, match="_id holds the id 99|forbid holds the id 99"):
+        sample(tiny_model(), [[1, 2], [1]], gen_length=2, **options)
+
+
+def test_ids_that_contradict_each_other_are_refused():
+    for forbid in (5, None, "5"):
+        with pytest.raises(ValueError, match="forbid="):
+            Sampler(forbid=forbid)
+    with pytest.raises(ValueError, match="eos_id=3 is the mask"):
+        sample(tiny_model(mask_token_id=3), [[1]], gen_length=2, eos_id=3)
+    with pytest.raises(ValueError, match=r"prompts\[1\] holds the mask, 3"):
+        autoregressive.sample(tiny_model("causal", mask_token_id=3, eos_token_id=0), [[1], [1, 3]], gen_length=2)

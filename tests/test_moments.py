@@ -52,10 +52,10 @@ def error(W, out, X):
 
 
 @solvers
-@pytest.mark.parametrize("rank", [1, 3, 11, 23, 24])
+@pytest.mark.parametrize("rank", [1, 11, 23, 24])
 @pytest.mark.parametrize("dead", [0, 1, 9])
 def test_damped_weights_are_finite_and_small_at_any_rank(solve, rank, dead):
-    for seed in range(4):
+    for seed in range(2):
         W, X = weights(seed), inputs(seed, rank, dead)
         for damp in (0.01, 1e-6):
             out = solve(W, X.T @ X, damp)
@@ -63,11 +63,11 @@ def test_damped_weights_are_finite_and_small_at_any_rank(solve, rank, dead):
 
 
 @solvers
-@pytest.mark.parametrize("rank", [1, 3, 11, 23, 24])
+@pytest.mark.parametrize("rank", [1, 11, 23, 24])
 @pytest.mark.parametrize("dead", [0, 9])
 def test_without_damping_the_texts_decide_or_it_is_refused(solve, rank, dead):
     """Whatever is returned is as good as nearly no damping; what the texts do not determine is refused by name."""
-    for seed in range(4):
+    for seed in range(2):
         W, X = weights(seed), inputs(seed, rank, dead)
         try:
             out = solve(W, X.T @ X, 0.0)
