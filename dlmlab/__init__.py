@@ -2,19 +2,29 @@
 
 import dlmlab as dl
 model, tokenizer = dl.load("llada-mini")
+
+The modules stand in rooms (`ROOMS`), and the short name of each is its file's: `dl.sampling` is
+`dlmlab.decode.sampling`. A room imports itself and the rooms before it.
 """
 
 import importlib
 
-from dlmlab.paths import give_matplotlib_a_folder
+from dlmlab.paths import PACKAGE
 
-_MODULES = (
-    "activations adaptive autoregressive batches bayes bench bottle cache calibration checkpoint commit config cost "
-    "doctor drift evaluate exercises experiments focus frames guard interface interventions kv ledger limits "
-    "literal manifest methods model moments muon noise paths plotting positions priors prompts pruning refresh "
-    "sampling selection sinks sparse sparsegpt speedrun structured tables tasks tokenizer trace training "
-    "trajectories widgets"
-).split()
+ROOMS = ("task", "network", "objective", "decode", "attention", "compress", "measure", "study", "course")
+
+
+def _short_names() -> dict[str, str]:
+    """Map the name of each module in a room to its full name."""
+    found = {}
+    for room in ROOMS:
+        for path in sorted((PACKAGE / room).iterdir()):
+            if path.suffix == ".py" or (path / "__init__.py").exists():
+                found[path.stem] = f"dlmlab.{room}.{path.stem}"
+    return {name: full for name, full in found.items() if name != "__init__"}
+
+
+_MODULES = _short_names() | {room: f"dlmlab.{room}" for room in ROOMS}
 _NAMES = {
     "load": "checkpoint",
     "Sampler": "sampling",
@@ -26,15 +36,12 @@ _NAMES = {
 __all__ = [*_MODULES, *_NAMES]
 
 
-give_matplotlib_a_folder()
-
-
 def __getattr__(name: str):
     """Import modules when they are first used: `python -m dlmlab --help` should not wait for torch."""
     if name in _MODULES:
-        return importlib.import_module(f"dlmlab.{name}")
+        return importlib.import_module(_MODULES[name])
     if name in _NAMES:
-        return getattr(importlib.import_module(f"dlmlab.{_NAMES[name]}"), name)
+        return getattr(importlib.import_module(_MODULES[_NAMES[name]]), name)
     raise AttributeError(f"module 'dlmlab' has no attribute {name!r}")
 
 

@@ -8,13 +8,14 @@ Decisions
 
 import argparse
 import functools
-import importlib
 import json
 import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import dlmlab
 
 SEEDS = 2**31 - 1
 DIFFUSION = ("score", "steps", "threshold", "factor", "entropy_bound", "guidance", "block_length")
@@ -38,7 +39,7 @@ class Known:
         self.module, self.name = module, name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(getattr(importlib.import_module(f"dlmlab.{self.module}"), self.name))
+        return iter(getattr(getattr(dlmlab, self.module), self.name))
 
     def __contains__(self, value: str) -> bool:
         return value in list(self)
@@ -98,15 +99,15 @@ def refuse(args, options: Sequence[str], why: str) -> None:
 
 
 def doctor(args) -> None:
-    from dlmlab.doctor import report
+    from dlmlab.course.doctor import report
 
     print(report())
 
 
 def train(args) -> int:
     from dlmlab import guard
-    from dlmlab.tokenizer import build_tokenizer
-    from dlmlab.training import Run, TrainConfig, describe
+    from dlmlab.objective.training import Run, TrainConfig, describe
+    from dlmlab.task.tokenizer import build_tokenizer
 
     config = TrainConfig.read(args.config)
     out = args.out or Path("runs") / config.name
@@ -134,9 +135,10 @@ def train(args) -> int:
 
 
 def _validate(model, tokenizer) -> dict:
-    from dlmlab import evaluate, tasks
-    from dlmlab.commit import Threshold
-    from dlmlab.sampling import Sampler
+    from dlmlab.decode.commit import Threshold
+    from dlmlab.decode.sampling import Sampler
+    from dlmlab.measure import evaluate
+    from dlmlab.task import tasks
 
     problems = tasks.load_split("validation")[:128]
     result = evaluate.accuracy(model, tokenizer, problems, sampler=Sampler(commit=Threshold(0.9)))
@@ -145,7 +147,7 @@ def _validate(model, tokenizer) -> dict:
 
 def _rule(args):
     """Make the commit rule that the options ask for, and refuse those it does not use."""
-    from dlmlab.commit import EntropyBound, Factor, Fixed, Threshold
+    from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
 
     rules = {"threshold": Threshold, "factor": Factor, "entropy_bound": EntropyBound}
     given = [name for name in rules if getattr(args, name) is not None]
@@ -163,8 +165,9 @@ def _decoder(args) -> tuple:
     """Load the model and make its sampler, after all that can be refused without it."""
     import torch
 
-    from dlmlab import checkpoint, guard
-    from dlmlab.sampling import Sampler
+    from dlmlab import guard
+    from dlmlab.decode.sampling import Sampler
+    from dlmlab.network import checkpoint
 
     guard.device(args.device, "--device")
     given = {k: v for k in ("score", "temperature", "guidance", "block_length") if (v := getattr(args, k)) is not None}
@@ -180,7 +183,7 @@ def _decoder(args) -> tuple:
 
 def _encode(tokenizer, questions: Sequence[str], model, gen_length: int) -> list[list[int]]:
     """Encode questions. Raises `ValueError` when one and its answer are longer than the model reads."""
-    from dlmlab.tokenizer import encode_prompt
+    from dlmlab.task.tokenizer import encode_prompt
 
     prompts, most = [encode_prompt(tokenizer, question) for question in questions], model.config.max_sequence_length
     if (longest := max(map(len, prompts))) + gen_length > most:
@@ -191,10 +194,10 @@ def _encode(tokenizer, questions: Sequence[str], model, gen_length: int) -> list
 
 
 def generate(args) -> None:
-    from dlmlab import evaluate as ev
-    from dlmlab.plotting import text_grid
-    from dlmlab.tasks import verify
-    from dlmlab.tokenizer import decode_answer
+    from dlmlab.course.plotting import text_grid
+    from dlmlab.measure import evaluate as ev
+    from dlmlab.task.tasks import verify
+    from dlmlab.task.tokenizer import decode_answer
 
     model, tokenizer, sampler, generator = _decoder(args)
     prompts = _encode(tokenizer, [args.question], model, args.gen_length)
@@ -211,8 +214,9 @@ def generate(args) -> None:
 
 
 def evaluate(args) -> None:
-    from dlmlab import evaluate as ev
-    from dlmlab import guard, tasks
+    from dlmlab import guard
+    from dlmlab.measure import evaluate as ev
+    from dlmlab.task import tasks
 
     if args.json:
         guard.file(args.json, "--json", holds="split")
@@ -239,18 +243,19 @@ def evaluate(args) -> None:
 
 
 def measure(args) -> None:
-    from dlmlab.experiments import EXPERIMENTS, RESULTS
+    from dlmlab.measure import store
     from dlmlab.paths import to_write
+    from dlmlab.study import experiment
 
-    to_write(RESULTS)
-    EXPERIMENTS[args.name](functools.partial(print, flush=True))
+    to_write(store.RESULTS)
+    experiment(args.name)(functools.partial(print, flush=True))
 
 
 def bench(args) -> None:
     import torch
 
-    from dlmlab import tables
-    from dlmlab.bench import run
+    from dlmlab.course import tables
+    from dlmlab.study.bench import run
 
     torch.set_num_threads(args.threads)
     run(args.only, quick=args.quick, again=args.again, say=functools.partial(print, flush=True))
@@ -261,9 +266,9 @@ def bench(args) -> None:
 def speedrun(args) -> None:
     import tempfile
 
-    from dlmlab import speedrun as sr
-    from dlmlab import tables
+    from dlmlab.course import tables
     from dlmlab.paths import to_write
+    from dlmlab.study import speedrun as sr
 
     say = functools.partial(print, flush=True)
     if args.recipe is None:
@@ -279,7 +284,9 @@ def speedrun(args) -> None:
 
 def _check_prune(args) -> None:
     """Refuse what the method of a pruning does not look at, and a place that cannot be written."""
-    from dlmlab import checkpoint, guard, methods
+    from dlmlab import guard
+    from dlmlab.compress import methods
+    from dlmlab.network import checkpoint
 
     blind = {"random": (), "magnitude": ("seed",)}  # these read no text
     if args.method in blind:
@@ -296,8 +303,8 @@ def _check_prune(args) -> None:
 
 
 def prune(args) -> None:
-    from dlmlab import calibration, methods, pruning, sparse
-    from dlmlab.checkpoint import load, save
+    from dlmlab.compress import calibration, methods, pruning, sparse
+    from dlmlab.network.checkpoint import load, save
 
     _check_prune(args)
     seed = args.seed or 0
@@ -316,19 +323,19 @@ def prune(args) -> None:
 
 
 def manifest(args) -> None:
-    from dlmlab.manifest import write
+    from dlmlab.course.manifest import write
 
     write()
 
 
 def refresh(args) -> None:
-    from dlmlab.refresh import refresh as run
+    from dlmlab.course.refresh import refresh as run
 
     run([Path(p) for p in args.notebooks] or None)
 
 
 def data(args) -> None:
-    from dlmlab.tasks import write_splits
+    from dlmlab.task.tasks import write_splits
 
     write_splits()
 
@@ -400,7 +407,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
     sub.add_argument("--out", required=True, type=place, help="folder of the pruned model")
     sub = command(measure, "run a long experiment and store its table under data/results")
-    sub.add_argument("name", metavar="NAME", choices=Known("experiments", "EXPERIMENTS"), help="%(choices)s")
+    sub.add_argument("name", metavar="NAME", choices=Known("study", "EXPERIMENTS"), help="%(choices)s")
     sub = command(bench, "measure what costs time, as ratios, and store them in data/bench.json")
     sub.add_argument("--only", nargs="+", metavar="SECTION", choices=Known("bench", "SECTIONS"), help="%(choices)s")
     sub.add_argument("--quick", action="store_true", help="a few problems, three rounds, nothing stored")

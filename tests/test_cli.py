@@ -7,8 +7,12 @@ import sys
 
 import pytest
 
-from dlmlab import cli, doctor, evaluate, guard, methods, training
-from dlmlab.bench import SECTIONS
+from dlmlab import cli, guard
+from dlmlab.compress import methods
+from dlmlab.course import doctor
+from dlmlab.measure import evaluate
+from dlmlab.objective import training
+from dlmlab.study.bench import SECTIONS
 
 TINY = """
 name = "tiny"

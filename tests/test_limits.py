@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from dlmlab import autoregressive, limits
-from dlmlab.cache import DelayedCache, DualCache, PrefixCache
-from dlmlab.commit import EntropyBound, Factor, Fixed, Threshold
-from dlmlab.drift import drift
-from dlmlab.focus import Focus
-from dlmlab.sampling import Sampler, sample
+from dlmlab import limits
+from dlmlab.decode import autoregressive
+from dlmlab.decode.cache import DelayedCache, DualCache, PrefixCache
+from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.decode.drift import drift
+from dlmlab.decode.focus import Focus
+from dlmlab.decode.sampling import Sampler, sample
 from tests.mocks import UniformDenoiser
 from tests.tiny import tiny_model
 

@@ -12,7 +12,11 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from dlmlab import bench, cli, experiments, manifest, paths, refresh, speedrun, tasks
+from dlmlab import cli, paths
+from dlmlab import study as experiments
+from dlmlab.course import manifest, refresh
+from dlmlab.study import bench, speedrun
+from dlmlab.task import tasks
 
 ROOT = paths.checkout()
 COMMANDS_THAT_WRITE = ["refresh", "measure 01_sampling", "speedrun --recipe salient", "bench", "manifest", "data"]

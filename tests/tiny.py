@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from dlmlab.config import LLaDAConfig
-from dlmlab.model import LLaDAModelLM
+from dlmlab.network.config import LLaDAConfig
+from dlmlab.network.model import LLaDAModelLM
 
 SIZES = {
     "d_model": 32,

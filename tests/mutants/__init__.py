@@ -7,7 +7,7 @@ refuses one of them tests an implementation, not the behaviour.
 
 import importlib
 
-from dlmlab.exercises import registry
+from dlmlab.course.exercises import registry
 
 # The module is named like the course's function: tests/mutants/forward_process.py for 1.1.
 ANSWERS = {id: importlib.import_module(f"tests.mutants.{e.path.rpartition('.')[2]}") for id, e in registry().items()}

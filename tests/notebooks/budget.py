@@ -38,7 +38,7 @@ def budget_scale(environ=os.environ) -> float | None:
 
 def machine_scale() -> float:
     """Return how much slower this machine is now than the one of the budgets; 1 for a faster one."""
-    from dlmlab.doctor import forward_milliseconds  # torch: not for runs that need no scale
+    from dlmlab.course.doctor import forward_milliseconds  # torch: not for runs that need no scale
 
     return max(1.0, forward_milliseconds() / REFERENCE_MS)
 

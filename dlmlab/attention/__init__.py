@@ -1,0 +1,1 @@
+"""Where attention goes: sinks, how they move, and what happens without them."""

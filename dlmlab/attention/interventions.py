@@ -1,0 +1,142 @@
+"""Take keys away while a model decodes: is a position that gets much attention needed?
+
+    blind = WithoutKeys(model, Strongest(k=1))
+    sampling.sample(blind, prompts)  # at every forward the strongest receiver is hidden from all other queries
+
+Decisions
+* The keys are chosen anew at every forward from that forward's own attention, and are the same in all layers and heads.
+* A hidden key stays visible to its own query: its row of the map must not be empty, and what it tells itself is not a
+  sink's job.
+* Two controls: as many random keys, and as many keys of the same kinds. A start mark is the only one of its kind, so
+  there the second control takes any other position.
+
+Source: Rulli et al., arXiv 2510.15731, section 5 (they choose from the map of the step before, which saves a forward).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dlmlab.attention.sinks import attention_mass
+from dlmlab.attention.trajectories import KINDS, token_kinds
+from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
+
+Choice = Callable[[Tensor, Tensor, Tensor], Tensor]  # mass (B, L), ids (B, L), real (B, L) bool -> hidden (B, L) bool
+
+
+class WithoutKeys:
+    """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
+
+    A trace counts one forward for the two. Column sums of the result leave out the hidden positions, as queries too.
+    Raises `ValueError` when it is called with a cache.
+    """
+
+    def __init__(self, model: LLaDAModelLM, choose: Choice):
+        self.model, self.choose = model, choose
+        self.config, self.device = model.config, model.device
+
+    def __call__(self, ids: Tensor, attention_mask: Tensor | None = None, *, kv=None, **options) -> LLaDAOutput:
+        if kv is not None:
+            raise ValueError("keys are chosen from the whole text: decode without a cache (cache=False)")
+        real = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
+        last = torch.tensor([-1], device=ids.device)
+        sums = torch.stack(self.model(ids, attention_mask, output_column_sums=True, logits_to_keep=last).column_sums)
+        hidden = self.choose(attention_mass(sums), ids, real)
+        return self.model(ids, real & ~hidden, **options)
+
+
+@torch.inference_mode()
+def divergence(model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice) -> Tensor:
+    """KL divergence of the predictions without the chosen keys from those with them, in nats, one a position of `at`.
+
+    Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool -> (number of True in `at`,).
+    """
+    dense = model(states, real).logits[at].log_softmax(-1)  # (M, V)
+    blind = WithoutKeys(model, choose)(states, real).logits[at].log_softmax(-1)
+    return (dense.exp() * (dense - blind)).sum(-1)
+
+
+def _mark(indices: Tensor, L: int) -> Tensor:
+    return torch.zeros(len(indices), L, dtype=torch.bool, device=indices.device).scatter(1, indices, True)
+
+
+def _check_k(k: int, most: int) -> None:
+    if not 0 <= k <= most:
+        raise ValueError(f"k={k} must lie in 0..{most} for these rows")
+
+
+def _shortest(real: Tensor) -> int:
+    return int(real.sum(1).min())
+
+
+@dataclass(frozen=True)
+class Strongest:
+    """The k positions with the largest mass of each row. One real position must stay: `ValueError` otherwise."""
+
+    k: int
+
+    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+        _check_k(self.k, _shortest(real) - 1)
+        return _mark(mass.masked_fill(~real, -1.0).topk(self.k, 1).indices, mass.shape[1])
+
+
+@dataclass(frozen=True)
+class RandomKeys:
+    """k positions of each row, uniformly. One real position must stay: `ValueError` otherwise."""
+
+    k: int
+    generator: torch.Generator
+
+    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+        _check_k(self.k, _shortest(real) - 1)
+        draw = torch.rand(mass.shape, generator=self.generator, device=mass.device).masked_fill(~real, -1.0)
+        return _mark(draw.topk(self.k, 1).indices, mass.shape[1])
+
+
+@dataclass(frozen=True)
+class OfKind:
+    """Every position of one of `trajectories.KINDS`."""
+
+    kind: str
+    tokenizer: PreTrainedTokenizerBase
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind={self.kind!r} is unknown; known: {', '.join(KINDS)}")
+
+    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+        return real & (token_kinds(ids, self.tokenizer) == KINDS.index(self.kind))
+
+
+@dataclass(frozen=True)
+class SameKind:
+    """For each of the k strongest another position of its kind, uniformly; any other position where there is none.
+
+    Never one of the k strongest, so there must be k others: `ValueError` otherwise.
+    """
+
+    k: int
+    tokenizer: PreTrainedTokenizerBase
+    generator: torch.Generator
+
+    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
+        _check_k(self.k, _shortest(real) // 2)
+        strongest, kinds = Strongest(self.k)(mass, ids, real), token_kinds(ids, self.tokenizer)
+        free, alone = real & ~strongest, []
+        for b, at in strongest.nonzero().tolist():
+            same = free[b] & (kinds[b] == kinds[b, at])
+            if bool(same.any()):
+                self._take(free[b], same)
+            else:
+                alone.append(b)
+        for b in alone:  # last, so that they take nothing another kind needs
+            self._take(free[b], free[b])
+        return real & ~strongest & ~free
+
+    def _take(self, free: Tensor, pool: Tensor) -> None:
+        """Draw one position of `pool` and mark it as no longer free; both (L,) bool."""
+        at = pool.nonzero()[:, 0]
+        free[at[int(torch.randint(len(at), (), generator=self.generator))]] = False

@@ -1,0 +1,252 @@
+"""Attention sinks: what counts as one, and how to tell whether it stays.
+
+Decisions
+* The base quantity is the column sum, the attention a key receives summed over the queries, (..., L). A uniform
+  bidirectional map gives 1 everywhere. Maps of size L x L are never stored for a trajectory.
+* Three published definitions are kept apart: above the spread (Sink-Aware Pruning), a share of all attention (Gu et
+  al.), several times the others' mean (Rulli et al.). The first always flags an upper tail, sink or not; the other two
+  are absolute and may find nothing.
+* In a causal model only L - k queries see key k, so its mean attention divides by that number.
+* Statistics over time take m (S, L): S states of one text. What has no value (the centroid of no sink) is NaN.
+
+Sources: Gu et al., arXiv 2410.10781; Rulli et al., arXiv 2510.15731; Sink-Aware Pruning, arXiv 2602.17664.
+"""
+
+import torch
+from torch import Tensor
+
+from dlmlab.network.model import LLaDAModelLM
+
+
+@torch.inference_mode()
+def received(model: LLaDAModelLM, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """Run the model and return the attention every key receives, summed over queries: (N, B, H, L), N layers.
+
+    Each layer and head gives out L in all, or the number of real tokens of a padded row.
+    """
+    last = torch.tensor([-1], device=ids.device)  # the head is not needed
+    out = model(ids, attention_mask, output_column_sums=True, logits_to_keep=last)
+    return torch.stack(out.column_sums)
+
+
+def attention_mass(sums: Tensor) -> Tensor:
+    """Sum over layers and heads, (N, B, H, L) -> (B, L): N * H * L in all, N * H at each position when uniform.
+
+    `Trajectory.sums` has its states in front; its `mass` is the mean for the same purpose.
+    """
+    _expect(sums, "N B H L")
+    return sums.sum((0, 2))
+
+
+def _expect(x: Tensor, dims: str) -> None:
+    if x.ndim != len(dims.split()):
+        raise ValueError(f"shape {tuple(x.shape)} has {x.ndim} dimensions, must be ({', '.join(dims.split())})")
+
+
+def _check_k(k: int, L: int) -> None:
+    if not 1 <= k <= L:
+        raise ValueError(f"k={k} of {L} positions: must lie in 1..{L}")
+
+
+# ------------------------------------------------------------------------------------------------ what is a sink
+
+
+def mean_attention(sums: Tensor, *, causal: bool) -> Tensor:
+    """Average over the queries that can see a key, (..., L) -> (..., L): column sum / L, or / (L - k) when causal.
+
+    Gu et al., equation 1 (their models are causal). Compare only values of the same L: uniform attention gives 1 / L
+    everywhere when not causal, and `uniform_sums(L) / (L - k)` when causal. Rows must not be padded.
+
+    >>> mean_attention(torch.tensor([1.5, 1.0, 0.5]), causal=True).tolist()
+    [0.5, 0.5, 0.5]
+    """
+    L = sums.shape[-1]
+    seen_by = torch.arange(L, 0, -1, device=sums.device) if causal else L
+    return sums / seen_by
+
+
+def sink_rate(alpha: Tensor, eps: float = 0.3) -> Tensor:
+    """Share of heads for which a position is a sink, (N, B, H, L) -> (B, L): mean over layers and heads of alpha > eps.
+
+    Gu et al., equation 2; they report position 0, texts of 64 tokens and eps = 0.3.
+    """
+    _expect(alpha, "N B H L")
+    return (alpha > eps).float().mean((0, 2))
+
+
+def stands_out(sums: Tensor, eps: float = 3.0) -> Tensor:
+    """Mark the sinks of Rulli et al., (..., L) bool: column sum > mean of the other positions + eps.
+
+    Their text divides the column by L, which no position could then exceed by 3; their figure shows sums.
+    """
+    L, total = sums.shape[-1], sums.sum(-1, keepdim=True)
+    return sums > (total - sums) / (L - 1) + eps
+
+
+def above_spread(mass: Tensor, std: float = 2.0) -> Tensor:
+    """Mark positions above mean + std * standard deviation of their row, (..., L) bool.
+
+    The rule of Sink-Aware Pruning. It has no null hypothesis: of Gaussian noise it flags one position in forty.
+    """
+    mean, sd = mass.mean(-1, keepdim=True), mass.std(-1, correction=0, keepdim=True)
+    return mass > mean + std * sd
+
+
+def soft_sink_score(mass: Tensor, *, std: float = 2.0, sharpness: float = 5.0, normalise: str = "zscore") -> Tensor:
+    """Score every position between 0 (no sink) and 1: sigmoid(sharpness (mass - mean - std * sd)), (..., L).
+
+    `normalise`: "none" takes the mass as it is, like the released code of Sink-Aware Pruning, where hundreds of heads
+    make the sigmoid a step; "per_head" divides by the mean mass; "zscore" counts in standard deviations. Uniform mass
+    gives 0.5 everywhere with the first two. Raises `ValueError` for another name.
+    """
+    mean, sd = mass.mean(-1, keepdim=True), mass.std(-1, correction=0, keepdim=True)
+    above = mass - mean - std * sd
+    if normalise == "none":
+        return (sharpness * above).sigmoid()
+    if normalise == "per_head":
+        return (sharpness * above / mean).sigmoid()
+    if normalise == "zscore":
+        sd = sd.where(sd > 1e-6 * mean, torch.inf)  # no spread: nothing is above it
+        return (sharpness * ((mass - mean) / sd - std)).sigmoid()
+    raise ValueError(f"normalise={normalise!r} is unknown; known: none, per_head, zscore")
+
+
+# ------------------------------------------------------------------------------------------------ concentration
+
+
+def top_share(sums: Tensor, k: int = 1) -> Tensor:
+    """Share of all attention that the k strongest receivers get, (..., L) -> (...).
+
+    Raises `ValueError` for k outside 1..L.
+    """
+    _check_k(k, sums.shape[-1])
+    return sums.topk(k, -1).values.sum(-1) / sums.sum(-1)
+
+
+def entropy(sums: Tensor) -> Tensor:
+    """Entropy in nats of the received attention as a distribution over positions, (..., L) -> (...); log L when
+    uniform."""
+    p = sums / sums.sum(-1, keepdim=True)
+    return torch.special.entr(p).sum(-1)
+
+
+def gini(sums: Tensor) -> Tensor:
+    """Gini coefficient over positions, (..., L) -> (...): 0 when uniform, 1 - 1/L when one position gets all."""
+    L = sums.shape[-1]
+    rank = torch.arange(1, L + 1, device=sums.device, dtype=sums.dtype)
+    ordered = sums.sort(-1).values
+    return (2 * (rank * ordered).sum(-1) / ordered.sum(-1) - (L + 1)) / L
+
+
+# ------------------------------------------------------------------------------------------------ over time
+
+
+def spatial_variance(m: Tensor) -> Tensor:
+    """Variance over positions of the mean over states, m (S, L) -> (): large when a few positions dominate a run."""
+    _expect(m, "S L")
+    return m.mean(0).var(correction=0)
+
+
+def centroid(m: Tensor, sinks: Tensor) -> Tensor:
+    """Mean position of the sinks of each state, weighted by their mass; NaN where a state has none.
+
+    sum_i i m[s, i] / sum_i m[s, i] over the sinks i of state s. Shapes: m (S, L), sinks (S, L) bool -> (S,).
+    """
+    weight = m * sinks
+    position = torch.arange(m.shape[-1], device=m.device, dtype=m.dtype)
+    return (weight * position).sum(-1) / weight.sum(-1)
+
+
+def centroid_variance(m: Tensor, sinks: Tensor) -> tuple[float, float]:
+    """Variance over states of the centroid divided by L squared, and the share of states that have a sink.
+
+    Two sinks that never move but trade weight give a large value too: read it beside `overlap`. NaN without a sink.
+    Shapes: m (S, L), sinks (S, L) bool.
+    """
+    _expect(m, "S L")
+    c = centroid(m, sinks)
+    c = c[~c.isnan()]
+    variance = float(c.var(correction=0)) / m.shape[-1] ** 2 if len(c) else float("nan")
+    return variance, len(c) / len(m)
+
+
+def permutation_null(m: Tensor, *, draws: int, generator: torch.Generator, std: float = 2.0) -> Tensor:
+    """Shuffle the positions of every state on its own and take `centroid_variance` of `above_spread`, (draws,).
+
+    What the statistic reads when sinks are as strong and as many as in m (S, L) but sit anywhere.
+    """
+    values = []
+    for _ in range(draws):
+        order = torch.rand(m.shape, generator=generator).argsort(-1)
+        shuffled = m.gather(-1, order)
+        values.append(centroid_variance(shuffled, above_spread(shuffled, std))[0])
+    return torch.tensor(values)
+
+
+def overlap(m: Tensor, k: int = 1) -> Tensor:
+    """Jaccard overlap of the top-k receivers of every two states, (S, L) -> (S, S); 1 = the same set.
+
+    Raises `ValueError` for k outside 1..L.
+    """
+    _expect(m, "S L")
+    _check_k(k, m.shape[1])
+    top = torch.zeros_like(m).scatter(-1, m.topk(k, -1).indices, 1.0)
+    both = top @ top.T
+    return both / (2 * k - both)
+
+
+def argmax_survival(m: Tensor) -> float:
+    """Mean number of states in a row for which the strongest receiver stays the same position, 1..S."""
+    _expect(m, "S L")
+    top = m.argmax(-1)
+    return len(top) / (1 + int((top[1:] != top[:-1]).sum()))
+
+
+def one_minus_argmax_frequency(m: Tensor) -> float:
+    """The "sink variance" of popular summaries: 1 - frequency of the most frequent argmax. No paper defines it.
+
+    It knows neither mass nor distance: two fixed sinks that take turns read 0.5, a map without any sink reads high,
+    and a sink that moves one position a state reads as one that jumps about.
+    """
+    _expect(m, "S L")
+    return 1 - float(m.argmax(-1).bincount().max()) / len(m)
+
+
+# ------------------------------------------------------------------------------------------------ against a null
+
+
+def uniform_sums(L: int, *, causal: bool) -> Tensor:
+    """Column sums of attention that looks everywhere alike, (L,): 1, or the sum of 1 / (i + 1) over i >= k if causal.
+
+    A causal map gives position 0 about ln L + 0.58 times a fair share before anything is learned.
+    """
+    return (1 / torch.arange(1, L + 1)).flip(0).cumsum(0).flip(0) if causal else torch.ones(L)
+
+
+def over_base_rate(mass: Tensor, kinds: Tensor, n: int) -> Tensor:
+    """Share of the attention that each kind of token gets, divided by its share of the positions, (n,).
+
+    1 is a fair share; NaN for a kind that does not occur. All states count together; of a text that grows, pass the
+    visible positions only. Shapes: mass (S, L), kinds (S, L) or any two of one shape. Raises `ValueError` when the
+    shapes differ or a kind lies outside 0..n-1.
+    """
+    if mass.shape != kinds.shape:
+        raise ValueError(f"mass has shape {tuple(mass.shape)}, kinds {tuple(kinds.shape)}: must be the same")
+    if not bool(((kinds >= 0) & (kinds < n)).all()):
+        raise ValueError(f"kinds {int(kinds.min())}..{int(kinds.max())} must lie in 0..{n - 1}")
+    got = torch.zeros(n, dtype=mass.dtype).index_add(0, kinds.flatten(), mass.flatten()) / mass.sum()
+    return got / (kinds.flatten().bincount(minlength=n) / kinds.numel())
+
+
+def planted_sums(strength: Tensor, *, heads: int = 4, width: int = 16, generator: torch.Generator) -> Tensor:
+    """Make column sums of maps with sinks planted on command, strength (S, L) -> (S, H, L).
+
+    Queries share a direction plus noise; the key at a position of strength c is noise plus c times that direction. 0
+    plants nothing, 2 draws nearly all attention. Tests and notebook 03 hold the instruments against it.
+    """
+    S, L = strength.shape
+    shape = (S, heads, L, width)
+    direction = torch.ones(width)
+    q = direction + 0.5 * torch.randn(shape, generator=generator)
+    k = 0.5 * torch.randn(shape, generator=generator) + strength[:, None, :, None] * direction
+    return (q @ k.transpose(-1, -2) * width**-0.5).softmax(-1).sum(2)

@@ -1,0 +1,246 @@
+"""Calibration: which texts a compression method looks at, and how much each token counts.
+
+Decisions
+* A calibration set is a list of *states* of the model's input. Clean text is one choice, noised text at some level
+  another, the states of real denoising runs a third; everything after this choice is the same code.
+* Problems come from the calibration split only. Membership is checked by the hash of each problem.
+* Texts stand on the left, padding on the right is hidden by the attention mask and never counted.
+* A weight for each token makes Wanda, noised Wanda, the sink-aware criterion and every control of it: activations are
+  multiplied by the weight before they are summed (`dlmlab.activations`).
+
+Sources: Sink-Aware Pruning, arXiv 2602.17664 and its released code (ten noise levels, weight 1 - phi); Quant-dLLM,
+arXiv 2510.03274 (prefix-visible calibration).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dlmlab.attention import sinks
+from dlmlab.decode import sampling
+from dlmlab.decode.commit import Threshold
+from dlmlab.network.model import LLaDAModelLM
+from dlmlab.objective.noise import forward_process, low_discrepancy_times
+from dlmlab.task.tasks import Problem, load_split, split_of
+from dlmlab.task.tokenizer import encode_prompt
+
+ANSWER_LENGTH = 40
+GRID = tuple(k / 10 for k in range(1, 11))  # the ten levels of arXiv 2602.17664
+PREFIX = 0.25  # share of the text that stays visible in prefix-visible calibration
+MODES = ("clean", "t:0.5", "uniform", "grid", "prefix")
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """States of the input: `ids` (N, L), which tokens are `real` (N, L) bool, the noise level `t` (N,) and the text
+    (N,) each state belongs to; `mask_id` to find what is hidden."""
+
+    ids: Tensor
+    real: Tensor
+    t: Tensor
+    text: Tensor
+    mask_id: int
+
+    @property
+    def masked(self) -> Tensor:
+        return (self.ids == self.mask_id) & self.real
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self, index: Tensor) -> "CalibrationSet":
+        """Keep some states."""
+        return CalibrationSet(self.ids[index], self.real[index], self.t[index], self.text[index], self.mask_id)
+
+
+# ------------------------------------------------------------------------------------------------ texts and states
+
+
+def calibration_problems(n: int = 64, *, seed: int = 0, split: str = "calibration") -> list[Problem]:
+    """Draw n problems of the calibration split without replacement.
+
+    Raises `ValueError` for another split (what is tuned on the test split cannot be tested on it) or too large an n.
+    """
+    if split != "calibration":
+        raise ValueError(f"calibration on split {split!r}: only 'calibration' is allowed, the others are for measuring")
+    problems = load_split(split)
+    if not 0 < n <= len(problems):
+        raise ValueError(f"n={n} problems: the calibration split holds 1..{len(problems)}")
+    order = torch.randperm(len(problems), generator=torch.Generator().manual_seed(seed))
+    return [problems[i] for i in order[:n].tolist()]
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], *, answer_length: int = ANSWER_LENGTH
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lay out problems with their solutions: question, answer of fixed length filled up with end marks.
+
+    Shapes: ids (N, L), real (N, L) bool (question and answer), answer (N, L) bool. Raises `ValueError` when a solution
+    does not fit.
+    """
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    solutions = [tokenizer(p.solution, add_special_tokens=False)["input_ids"] for p in problems]
+    if (longest := max(map(len, solutions))) >= answer_length:
+        raise ValueError(f"a solution has {longest} tokens and an end mark, answer_length={answer_length}")
+    L = max(map(len, prompts)) + answer_length
+    ids = torch.full((len(problems), L), tokenizer.eos_token_id)
+    for i, (prompt, solution) in enumerate(zip(prompts, solutions, strict=True)):
+        ids[i, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
+    start, column = torch.tensor([len(p) for p in prompts])[:, None], torch.arange(L)[None]
+    real = column < start + answer_length
+    return ids, real, real & (column >= start)
+
+
+def calibration_set(
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    mode: str = "uniform",
+    *,
+    region: str = "all",
+    generator: torch.Generator | None = None,
+) -> CalibrationSet:
+    """Make the states of a set of problems.
+
+    `mode`: `clean`; `t:0.5` (or another fixed level); `uniform`, one level a text, spread evenly over (0, 1]; `grid`,
+    ten states a text at levels .1 to 1; `prefix`, the first quarter visible and the rest noised at a uniform level.
+    `region`: what may be masked, `all` tokens or the `answer`. Raises `ValueError` for a problem outside the
+    calibration split, an unknown mode or region, a missing generator.
+    """
+    outside = [p for p in problems if split_of(p.skeleton) != "calibration"]
+    if outside or not problems:
+        where = split_of(outside[0].skeleton) if outside else "nothing"
+        raise ValueError(f"calibration problems must be of the calibration split, got one of {where!r}")
+    if region not in ("all", "answer"):
+        raise ValueError(f"region={region!r} is unknown; known: all, answer")
+    ids, real, answer = encode(tokenizer, problems)
+    text, mask_id = torch.arange(len(ids)), tokenizer.mask_token_id
+    if mode == "clean":
+        return CalibrationSet(ids, real, torch.zeros(len(ids)), text, mask_id)
+    if generator is None:
+        raise ValueError(f"mode {mode!r} is random: it needs generator=torch.Generator().manual_seed(...)")
+    t = _levels(mode, len(ids), generator)  # (levels, N)
+    text = text.repeat(len(t))
+    maskable = (real if region == "all" else answer)[text]
+    if mode == "prefix":
+        place = maskable.cumsum(1)
+        maskable = maskable & (place > PREFIX * place[:, -1:])
+    xt, _ = forward_process(ids[text], t.flatten(), mask_id, maskable=maskable, generator=generator)
+    return CalibrationSet(xt, real[text], t.flatten(), text, mask_id)
+
+
+def _levels(mode: str, n: int, generator: torch.Generator) -> Tensor:
+    if mode in ("uniform", "prefix"):
+        return low_discrepancy_times(n, generator=generator)[None]
+    if mode == "grid":
+        return torch.tensor(GRID)[:, None].expand(-1, n)
+    kind, _, level = mode.partition(":")
+    try:
+        fixed = float(level) if kind == "t" else None
+    except ValueError:
+        fixed = None
+    if fixed is None or not 0 < fixed <= 1:
+        raise ValueError(f"mode {mode!r} is unknown; known: {', '.join(MODES)} with 0 < t <= 1; trajectory_set(...)")
+    return torch.full((1, n), fixed)
+
+
+def trajectory_set(
+    model: LLaDAModelLM,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    *,
+    tau: float = 0.9,
+    states: int = 4,
+) -> CalibrationSet:
+    """Collect what the model really reads: up to `states` inputs of each denoising run, evenly spread over the run.
+
+    The runs use a threshold `tau`. `t` is the share of the answer that is masked. Raises like `calibration_set`.
+    """
+    clean = calibration_set(tokenizer, problems, "clean")
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    out = sampling.sample(model, prompts, gen_length=ANSWER_LENGTH, sampler=sampling.Sampler(commit=Threshold(tau)))
+    found, text = [], []
+    for i, prompt in enumerate(prompts):
+        seen = out.trace.states(i)[:-1]  # the last state is never read
+        pick = torch.linspace(0, len(seen) - 1, min(states, len(seen))).round().long().tolist()
+        found += [seen[k][out.prompt_length - len(prompt) :] for k in pick]
+        text += [i] * len(pick)
+    index = torch.tensor(text)
+    ids = clean.ids[index].clone()
+    for row, state in zip(ids, found, strict=True):
+        row[: len(state)] = state
+    t = (ids == clean.mask_id).sum(1) / ANSWER_LENGTH
+    return CalibrationSet(ids, clean.real[index], t, index, clean.mask_id)
+
+
+# ------------------------------------------------------------------------------------------------ token weights
+
+
+def sink_scores(
+    model: LLaDAModelLM,
+    calib: CalibrationSet,
+    *,
+    std: float = 2.0,
+    sharpness: float = 5.0,
+    normalise: str = "none",
+    batch_size: int = 64,
+) -> Tensor:
+    """Score how much of a sink each token of each state is, phi in [0, 1], (N, L); 0 on padding.
+
+    The attention mass is summed over layers and heads of this model; options as in `sinks.soft_sink_score`, of which
+    `normalise="none"` is the released code of arXiv 2602.17664.
+    """
+    phi = torch.zeros(calib.ids.shape)
+    for first in range(0, len(calib), batch_size):
+        part = slice(first, first + batch_size)
+        mass = sinks.attention_mass(sinks.received(model, calib.ids[part], calib.real[part]))  # (B, L)
+        for row, m, n in zip(phi[part], mass, calib.real[part].sum(1).tolist(), strict=True):
+            row[:n] = sinks.soft_sink_score(m[:n], std=std, sharpness=sharpness, normalise=normalise)
+    return phi
+
+
+def mean_over_levels(phi: Tensor, calib: CalibrationSet) -> Tensor:
+    """Replace the score of each state by the mean over the states of its text, (N, L): the paper's phi-bar."""
+    texts = int(calib.text.max()) + 1
+    total = torch.zeros(texts, phi.shape[1]).index_add_(0, calib.text, phi)
+    return (total / calib.text.bincount(minlength=texts)[:, None])[calib.text]
+
+
+KINDS = ("ones", "sink", "preserve", "inverted", "shuffled", "masks", "visible")
+
+
+def token_weights(
+    kind: str,
+    calib: CalibrationSet,
+    *,
+    phi: Tensor | None = None,
+    lam: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Say how much each token counts, (N, L), 0 on padding.
+
+    `ones` · `sink` 1 - phi · `preserve` 1 + lam phi (our reading of "AR sink preserve": no paper or code defines it) ·
+    `inverted` phi · `shuffled` the weights of `sink`, dealt out anew among the tokens of each state · `masks`,
+    `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and for a missing `phi` or generator.
+    """
+    real = calib.real.float()
+    if kind in ("ones", "masks", "visible"):
+        return {"ones": real, "masks": calib.masked.float(), "visible": real * ~calib.masked}[kind]
+    if kind not in KINDS:
+        raise ValueError(f"token weight {kind!r} is unknown; known: {', '.join(KINDS)}")
+    if phi is None:
+        raise ValueError(f"token weight {kind!r} needs phi=sink_scores(...)")
+    if kind == "shuffled":
+        if generator is None:
+            raise ValueError("token weight 'shuffled' needs generator=torch.Generator().manual_seed(...)")
+        return _shuffled(1 - phi, calib.real, generator) * real
+    return {"sink": 1 - phi, "preserve": 1 + lam * phi, "inverted": phi}[kind] * real
+
+
+def _shuffled(weights: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
+    out = weights.clone()
+    for row, n in zip(out, real.sum(1).tolist(), strict=True):
+        row[:n] = row[:n][torch.randperm(n, generator=generator)]
+    return out

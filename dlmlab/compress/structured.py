@@ -1,0 +1,219 @@
+"""Structured pruning: heads, MLP neurons and whole layers leave the model, and the tensors really shrink.
+
+Decisions
+* A removed unit is gone from every matrix it touches, and the config says how wide each layer is, so the result is
+  saved and loaded like any other model. This is the only pruning of the course that makes a CPU faster.
+* Removing a unit equals setting its weights to zero: tests hold the two against each other.
+* Scores are comparable inside one layer and, for `leave_one_out`, across layers.
+* Optional compensation: the matrix behind the removed units (attn_out, ff_out) is refitted by least squares.
+
+Sources: Men et al., ShortGPT, arXiv 2403.03853 (block influence); Sun et al., Wanda, arXiv 2306.11695 (its score,
+summed over a unit); least squares as in the optimal brain surgeon, Hassibi and Stork 1993.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dlmlab.compress.activations import Statistics
+from dlmlab.compress.calibration import CalibrationSet
+from dlmlab.compress.moments import cholesky, damped
+from dlmlab.compress.pruning import wanda_scores
+from dlmlab.compress.selection import lowest
+from dlmlab.network.model import LLaDAModelLM
+
+SCORES = ("magnitude", "wanda", "random")
+UNITS = ("heads", "neurons")
+RIDGE = 0.01
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the units of one kind live: `out`, the matrix whose columns they are, `into`, the matrices whose rows feed
+    them."""
+
+    out: str
+    into: tuple[str, ...]
+
+
+SITES = {"heads": Site("attn_out", ("q_proj", "k_proj", "v_proj")), "neurons": Site("ff_out", ("ff_proj", "up_proj"))}
+
+
+def check_units(units: str) -> Site:
+    """Return the site of a kind of unit. Raises `ValueError` for an unknown kind."""
+    if units not in SITES:
+        raise ValueError(f"units={units!r} is unknown; known: {', '.join(UNITS)}, and layers by remove_layers")
+    return SITES[units]
+
+
+def unit_scores(W: Tensor, width: int, method: str, *, norms: Tensor | None = None, generator=None) -> Tensor:
+    """Score the units of an output matrix W (R, n * width), each `width` columns: (n,).
+
+    `magnitude` the Frobenius norm of the columns; `wanda` the sum of |W| times the norm of the inputs; `random`.
+    Raises `ValueError` for an unknown method or a missing argument.
+    """
+    n = W.shape[1] // width
+    if method == "random" and generator is not None:
+        return torch.rand(n, generator=generator)
+    if method == "magnitude":
+        return W.square().sum(0).view(n, width).sum(1).sqrt()
+    if method == "wanda" and norms is not None:
+        return wanda_scores(W, norms).sum(0).view(n, width).sum(1)
+    raise ValueError(f"method={method!r} is unknown or lacks norms= or generator=; known: {', '.join(SCORES)}")
+
+
+# ------------------------------------------------------------------------------------------------ removal
+
+
+@torch.no_grad()
+def remove_units(
+    model: LLaDAModelLM,
+    units: str,
+    removed: dict[int, Sequence[int]],
+    *,
+    statistics: dict[str, Statistics] | None = None,
+) -> LLaDAModelLM:
+    """Return a smaller copy without the given `heads` or `neurons`, {layer: indices}.
+
+    With `statistics` of the dense model (gram=True) the matrix behind them is refitted. Raises `ValueError` for an
+    unknown kind, layer or index, for a layer that would lose all, and for heads that share keys (n_kv_heads below
+    n_heads).
+    """
+    site, config = check_units(units), copy.deepcopy(model.config)
+    if units == "heads" and config.n_kv_heads != config.n_heads:
+        raise ValueError("heads share keys and values here: remove whole groups (not implemented)")
+    small = copy.deepcopy(model)
+    for layer, indices in removed.items():
+        if not 0 <= layer < config.n_layers:
+            raise ValueError(f"layer {layer} is outside 0..{config.n_layers - 1}")
+        block = small.model.transformer["blocks"][layer]
+        width = block.width if units == "heads" else 1
+        kept = _kept(getattr(block, site.out).in_features // width, indices, f"{units} of layer {layer}")
+        rows = (kept[:, None] * width + torch.arange(width)).flatten()
+        name = f"blocks.{layer}.{site.out}"
+        _shrink(block, site, rows, statistics[name].second_moments(name) if statistics else None)
+        if units == "heads":
+            block.heads = block.kv_heads = len(kept)
+    return _described(small)
+
+
+def _kept(n: int, indices: Sequence[int], what: str) -> Tensor:
+    gone = set(indices)
+    if not gone <= set(range(n)) or len(gone) == n:
+        raise ValueError(f"{what}: cannot remove {sorted(gone)} of 0..{n - 1}; at least one must stay")
+    return torch.tensor([i for i in range(n) if i not in gone])
+
+
+def _shrink(block: nn.Module, site: Site, rows: Tensor, gram: Tensor | None) -> None:
+    out = getattr(block, site.out).weight
+    new = out[:, rows] if gram is None else compensate(out, rows, gram)
+    setattr(block, site.out, _linear(new))
+    for name in site.into:
+        setattr(block, name, _linear(getattr(block, name).weight[rows]))
+
+
+def compensate(W: Tensor, kept: Tensor, gram: Tensor, *, ridge: float = RIDGE) -> Tensor:
+    """Refit the kept columns so that they repeat the output of all: W G_:K (G_KK + ridge mean(diag G) I)^-1.
+
+    Weights of a dead feature become 0. Shapes: W (R, C), kept (n,) column indices, gram (C, C) -> (R, n). Raises
+    `ValueError` when the kept weights are not determined, and as `moments.damped`.
+    """
+    A = damped(gram, ridge)[0][kept][:, kept]
+    cholesky(A, ridge)  # refuses what is singular
+    return torch.linalg.solve(A, (W.double() @ gram.double()[:, kept]).T).T.to(W.dtype)
+
+
+def _linear(weight: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(weight.detach().clone().contiguous())
+    return linear
+
+
+@torch.no_grad()
+def remove_layers(model: LLaDAModelLM, layers: Sequence[int]) -> LLaDAModelLM:
+    """Return a copy without the given layers. Raises `ValueError` for an unknown layer or when none would stay."""
+    small = copy.deepcopy(model)
+    kept = _kept(len(small.model.transformer["blocks"]), layers, "layers").tolist()
+    small.model.transformer["blocks"] = nn.ModuleList(small.model.transformer["blocks"][i] for i in kept)
+    return _described(small)
+
+
+def _described(model: LLaDAModelLM) -> LLaDAModelLM:
+    """Write the shape of the blocks into the config, so that a saved copy loads."""
+    blocks, config = model.model.transformer["blocks"], model.config
+    config.n_layers = len(blocks)
+    config.layer_heads = [block.heads for block in blocks]
+    config.layer_mlp = [block.ff_out.in_features for block in blocks]
+    config._check_layers()
+    return model
+
+
+# ------------------------------------------------------------------------------------------------ choosing
+
+
+def choose_units(
+    model: LLaDAModelLM,
+    units: str,
+    share: float,
+    method: str,
+    *,
+    statistics: dict[str, Statistics] | None = None,
+    generator: torch.Generator | None = None,
+) -> dict[int, list[int]]:
+    """Choose the share of lowest units in every layer, {layer: indices}. Raises `ValueError` as `unit_scores`."""
+    site, chosen = check_units(units), {}
+    if not 0 <= share < 1:
+        raise ValueError(f"share={share} is outside [0, 1)")
+    for layer, block in enumerate(model.model.transformer["blocks"]):
+        W = getattr(block, site.out).weight.detach()
+        norms = statistics[f"blocks.{layer}.{site.out}"].rms if statistics else None
+        width = block.width if units == "heads" else 1
+        scores = unit_scores(W, width, method, norms=norms, generator=generator)
+        chosen[layer] = lowest(scores[None], share)[0].nonzero()[:, 0].tolist()
+    return chosen
+
+
+def leave_one_out(model: LLaDAModelLM, units: str, loss: Callable[[LLaDAModelLM], float]) -> dict[tuple, float]:
+    """Measure how much the loss rises without one layer, or one head: {(layer,): rise} or {(layer, head): rise}.
+
+    `units` is `layers` or `heads`; `loss` should use common random numbers.
+    """
+    base, blocks = loss(model), model.model.transformer["blocks"]
+    if units == "layers":
+        return {(i,): loss(remove_layers(model, [i])) - base for i in range(len(blocks))}
+    if units != "heads":
+        raise ValueError(f"units={units!r}: leave-one-out is affordable for layers and heads")
+    pairs = [(i, h) for i, block in enumerate(blocks) for h in range(block.heads)]
+    return {(i, h): loss(remove_units(model, "heads", {i: [h]})) - base for i, h in pairs}
+
+
+@torch.no_grad()
+def block_influence(model: LLaDAModelLM, calib: CalibrationSet, *, batch_size: int = 64) -> list[float]:
+    """Measure what each layer changes: 1 - mean cosine between its input and its output, over real tokens.
+
+    Source: ShortGPT, arXiv 2403.03853, equation 1. In diffusion models similar is not the same as dispensable (Conzel
+    et al., arXiv 2605.06366). Raises `ValueError` when that is not a finite number.
+    """
+    states: list[Tensor] = []
+    hooks = [
+        block.register_forward_hook(lambda module, inputs, output: states.extend((inputs[0], output[0])))
+        for block in model.model.transformer["blocks"]
+    ]
+    total, count = torch.zeros(len(hooks), dtype=torch.float64), 0
+    for first in range(0, len(calib), batch_size):
+        part = slice(first, first + batch_size)
+        states.clear()
+        model(calib.ids[part], calib.real[part])
+        real = calib.real[part]
+        pairs = zip(states[::2], states[1::2], strict=True)
+        total += torch.stack([torch.cosine_similarity(a[real], b[real], dim=-1).double().sum() for a, b in pairs])
+        count += int(real.sum())
+    for hook in hooks:
+        hook.remove()
+    influence = 1 - total / count
+    if not bool(torch.isfinite(influence).all()):
+        raise ValueError(f"the influence of the layers is not finite over {count} tokens: {influence.tolist()}")
+    return influence.tolist()

@@ -1,0 +1,59 @@
+"""Exercise 8.2. Vectors of different lengths, with known angles; states, positions and width all differ."""
+
+from collections.abc import Callable
+
+import torch
+
+from dlmlab.course.checks.expect import expect_tensor, require, show, untouched
+from dlmlab.course.exercises import Exercise
+
+
+def check_moved(fn: Callable) -> None:
+    """Judge an answer to 8.2."""
+    # three states, two positions: position 0 turns by a right angle at each state and grows; position 1 only grows
+    x = torch.tensor([[[1.0, 0, 0, 0], [1, 2, 0, 0]], [[0, 2.0, 0, 0], [2, 4, 0, 0]], [[-3.0, 0, 0, 0], [3, 6, 0, 0]]])
+
+    def run(age: int, rows: int) -> torch.Tensor:
+        with untouched(x=x):
+            distance = fn(x, age)
+        expect_tensor(distance, (rows, 2), torch.float32)
+        return distance
+
+    one = run(1, 2)
+    require(
+        not torch.allclose(one[:, 1], torch.ones(2), atol=1e-5),
+        "a vector that keeps its direction has distance 0, not 1",
+    )
+    require(
+        torch.allclose(one[:, 1], torch.zeros(2), atol=1e-5),
+        f"only the direction counts: a vector that grows has distance 0, got {show(one[:, 1])}; divide by both lengths",
+    )
+    require(torch.allclose(one[:, 0], torch.ones(2), atol=1e-5), f"a right angle is distance 1, got {show(one[:, 0])}")
+    two = run(2, 1)
+    require(
+        torch.allclose(two[0, 0], torch.tensor(2.0), atol=1e-5),
+        f"two states later it points the other way, distance 2, got {two[0, 0]:.2f}: compare states s and s + age",
+    )
+
+
+EXERCISE = Exercise(
+    id="8.2",
+    title="Measure drift",
+    minutes=10,
+    difficulty=2,
+    objective="Say how wrong an old key is.",
+    path="dlmlab.drift.moved",
+    stub='''\
+def moved(x: Tensor, age: int) -> Tensor:
+    """Measure how far vectors have turned `age` states later: 1 - cosine of x[s, l] and x[s + age, l].
+
+    Shapes: x (S, L, D), one vector a state and position -> (S - age, L). 0 is "as it was", 1 "at a right angle".
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "x[:-age] and x[age:] are the pairs, state by state; the cosine runs over the last dimension.",
+        "1 - torch.nn.functional.cosine_similarity(x[:-age], x[age:], dim=-1)",
+    ),
+    check=check_moved,
+)

@@ -1,0 +1,102 @@
+"""Exercise 2.3. A lopsided prior, rows at different times, noised tokens that the prediction likes and dislikes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dlmlab.course.checks.expect import expect_tensor, expect_values, require, seeded, untouched
+from dlmlab.course.exercises import Exercise
+
+
+def check_reverse_posterior(fn: Callable) -> None:
+    """Judge an answer to 2.3."""
+    V = 4
+    logits = torch.randn(3, 3, V, generator=seeded(0), dtype=torch.float64)
+    xt = torch.tensor([[0, 1, 3], [2, 2, 0], [3, 1, 0]])
+    alpha_t, alpha_s = torch.tensor([0.2, 0.5, 0.35]).double(), torch.tensor([0.6, 0.7, 0.9]).double()
+    prior = torch.tensor([0.1, 0.2, 0.3, 0.4]).double()
+
+    def run(logits: Tensor, prior: Tensor) -> Tensor:
+        with untouched(logits=logits, xt=xt, alpha_t=alpha_t, alpha_s=alpha_s, prior=prior):
+            p = fn(logits, xt, alpha_t=alpha_t, alpha_s=alpha_s, prior=prior)
+        expect_tensor(p, logits.shape, torch.float64, "the posterior")
+        return p
+
+    s, t = alpha_s[:, None, None], alpha_t[:, None, None]
+    xhat, one, r_z = logits.softmax(-1), torch.eye(V).double()[xt], prior[xt][..., None]
+
+    def step(f: Tensor, ratio: Tensor) -> Tensor:
+        joint = f * (ratio * one + (1 - ratio) * r_z)
+        return joint / joint.sum(-1, keepdim=True)
+
+    f_s = s * xhat + (1 - s) * prior
+    belief = step(xhat, t)
+    got = run(logits, prior)
+    require(
+        torch.allclose(got.sum(-1), torch.ones(3, 3).double()),
+        "the probabilities of a position do not sum to 1: divide by f_t(z), the sum over e",
+    )
+    expect_values(
+        got,
+        step(f_s, t / s),
+        {
+            "z is counted twice: xhat does not know z yet, its evidence enters once, through q(z | e)": step(
+                s * belief + (1 - s) * prior, t / s
+            ),
+            "the evidence of z is missing: this is f_s, the noise added to xhat": f_s,
+            "this is the belief about the clean token at time 0: mix xhat with the prior by alpha_s first": belief,
+            "f is taken at time t: the result lives at time s, with alpha_s": step(t * xhat + (1 - t) * prior, t / s),
+            "q(z | e) keeps with alpha_t: from s to t a token is kept with alpha_t / alpha_s": step(f_s, t),
+            "the step noises with the prior of e: it is z that was drawn, use r(z)": (
+                lambda j: j / j.sum(-1, keepdim=True)
+            )(f_s * (t / s * one + (1 - t / s) * prior)),
+            "f forgets the prior: at time s a token may still be noise": step(xhat, t / s),
+            "only the most likely token is used: xhat is a distribution": step(
+                s * torch.eye(V).double()[xhat.argmax(-1)] + (1 - s) * prior, t / s
+            ),
+            "every token stays as it is: that holds for visible tokens under a mask prior only": one,
+            "one alpha for the whole batch: each row has its own times": step(
+                s.mean() * xhat + (1 - s.mean()) * prior, t.mean() / s.mean()
+            ),
+            "logits are used as probabilities: take their softmax": step(s * logits + (1 - s) * prior, t / s),
+        },
+    )
+    masked = torch.cat([logits, torch.full((3, 3, 1), -torch.inf).double()], -1)
+    xt = torch.tensor([[0, 4, 3], [4, 4, 0], [3, 1, 4]])  # id 4 is the mask
+    got = run(masked, torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0]).double())
+    require(
+        torch.allclose(got[xt != 4], torch.eye(5).double()[xt[xt != 4]]),
+        "under a mask prior a visible token stays: q(z | e) is 0 for every other e",
+    )
+    stays = ((1 - alpha_s) / (1 - alpha_t))[:, None].expand(3, 3)[xt == 4]
+    require(
+        torch.allclose(got[xt == 4][:, 4], stays),
+        "under a mask prior a mask stays with probability (1 - alpha_s) / (1 - alpha_t)",
+    )
+
+
+EXERCISE = Exercise(
+    id="2.3",
+    title="One step back",
+    minutes=20,
+    difficulty=4,
+    objective="Sample one step under any noise, and count the evidence once.",
+    path="dlmlab.priors.reverse_posterior",
+    stub='''\
+def reverse_posterior(logits: Tensor, xt: Tensor, *, alpha_t: Tensor, alpha_s: Tensor, prior: Tensor) -> Tensor:
+    """Distribution of every token at the earlier time s: p(e) proportional to f_s(e) q(z | e), with z = xt.
+
+    f_s(e) = alpha_s xhat(e) + (1 - alpha_s) r(e), with xhat = softmax(logits), which has not seen z, and r the prior.
+    q(z | e) = ratio [z = e] + (1 - ratio) r(z), with ratio = alpha_t / alpha_s: noise from s to t.
+    Shapes: logits (B, L, V) float64, xt (B, L), alpha_t and alpha_s (B,), prior (V,) -> (B, L, V) float64. No input is
+    changed.
+    """
+    raise NotImplementedError
+''',
+    hints=(
+        "Two factors of shape (B, L, V): f_s from the prediction, q from the token that is there. Multiply, normalise.",
+        "F.one_hot(xt, V) is [z = e]; prior[xt][..., None] is r(z), the same for every e; alphas as [:, None, None].",
+    ),
+    check=check_reverse_posterior,
+)

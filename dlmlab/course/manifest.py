@@ -1,0 +1,98 @@
+"""`data/MANIFEST.json` and the model cards: what lies in `data/`, how it was made, under which licence, with which
+checksum.
+
+`python -m dlmlab manifest` writes both after data has changed; a test compares the checksums with the files.
+"""
+
+import json
+from pathlib import Path
+
+from dlmlab.measure.evaluate import Proportion
+from dlmlab.network.checkpoint import load_model, sha256, shipped
+from dlmlab.network.model import count_parameters
+from dlmlab.objective.batches import TrainConfig
+from dlmlab.paths import DATA, to_write
+
+HOW = {
+    "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
+    "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
+    "mini-gsm/": "python -m dlmlab data",
+    "sweep/": "written by hand",
+    "ledger.json": "python -m dlmlab refresh",
+    "timing.json": "python -m dlmlab refresh",
+    "bench.json": "python -m dlmlab bench",
+    "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
+    "speedrun/": "written by hand",
+}
+LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json"}  # change by run: no checksum
+
+
+def how(name: str) -> str:
+    """Name the command that makes a file of `data/`. Raises `ValueError` for a file that nothing makes."""
+    if name.startswith("results/"):
+        return f"python -m dlmlab measure {Path(name).stem}"
+    for prefix, command in HOW.items():
+        if name.startswith(prefix):
+            return "written by hand" if name.endswith("training.toml") else command
+    raise ValueError(f"data/{name} has no entry in dlmlab.manifest.HOW: how is it made?")
+
+
+def entries(folder: Path = DATA) -> dict[str, dict]:
+    """Describe every file of `data/`, by name."""
+    files = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    names = sorted(p.as_posix() for p in files if not any(part.startswith(".") for part in p.parts))
+    return {
+        name: {
+            "sha256": sha256(folder / name),
+            "bytes": (folder / name).stat().st_size,
+            "licence": "CC-BY-4.0",
+            "made_by": how(name),
+        }
+        for name in names
+        if name not in LIVE
+    }
+
+
+def model_card(name: str) -> str:
+    """Write the card of a shipped model from its recipe, its log and its evaluation."""
+    folder = DATA / name
+    config = TrainConfig.read(folder / "training.toml")
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    test = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    share = Proportion(test["hits"], test["n"])
+    steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
+    kind = "masked diffusion (full attention)" if config.attention == "full" else "autoregressive (causal attention)"
+    notes = folder / "NOTES.md"
+    precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
+    return f"""# {name}
+
+{kind.capitalize()}, {count_parameters(load_model(folder)):,} parameters:
+width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads. The architecture and the tensor names are
+those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
+
+| | |
+|---|---|
+| made by | `{HOW[name + "/"]}` |
+| data | fresh mini-GSM problems every step, seed {config.seed}; no skeleton of a held-out split |
+| tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
+| training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work{precision} |
+| exact match, test split, one token per step | {share} of {share.n} problems |
+| sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |
+| licence | CC BY 4.0 |
+
+| equations | exact match | problems |
+|---|---|---|
+{steps}
+
+![Training loss against tokens](loss.png)
+
+{notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
+
+
+def write(folder: Path = DATA) -> None:
+    """Write the model cards, then the manifest."""
+    for name in shipped():
+        card = to_write(folder / name / "README.md")
+        card.write_text(model_card(name).rstrip() + "\n", encoding="utf-8", newline="\n")
+    text = json.dumps(entries(folder), indent=1, sort_keys=True) + "\n"
+    (folder / "MANIFEST.json").write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,225 @@
+"""Views: pure functions from state to a figure and a text that says the same.
+
+A notebook calls `show(fig, alt=...)`; widgets turn the same figures into PNG bytes. Colours are the Okabe-Ito set
+(safe for colour-vision deficiency), and no meaning rests on colour alone.
+"""
+
+import base64
+import io
+import textwrap
+from collections.abc import Sequence
+
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dlmlab.decode.trace import Sample
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = "osD^vPX"
+LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
+MASK_SIGN, END_SIGN = "▢", "·"
+
+
+def figure(width: float = 6.4, height: float = 3.4) -> Figure:
+    """Make an empty figure, free of pyplot's global state."""
+    return Figure(figsize=(width, height), dpi=100, layout="constrained")
+
+
+def png(fig: Figure) -> bytes:
+    """Render a figure, with a palette of 256 colours: a third of the bytes, and notebooks keep their pictures."""
+    full, small = io.BytesIO(), io.BytesIO()
+    fig.savefig(full, format="png")
+    Image.open(full).convert("RGB").quantize(256).save(small, format="png", optimize=True)
+    return small.getvalue()
+
+
+def show(fig: Figure, *, alt: str) -> None:
+    """Display a figure with its alternative text. Raises `ValueError` when `alt` says nothing."""
+    if len(alt.split()) < 4:
+        raise ValueError(f"alt={alt!r}: describe in a sentence what the figure shows")
+    from IPython.display import publish_display_data
+
+    data = {"image/png": base64.b64encode(png(fig)).decode(), "text/plain": f"<figure: {alt}>"}
+    publish_display_data(data, metadata={"image/png": {"alt": alt}})
+
+
+# ------------------------------------------------------------------------------------------------ text views
+
+
+def words(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | Tensor) -> list[str]:
+    """Name tokens one by one: a box for a mask, a dot for an end mark."""
+    special = {tokenizer.mask_token_id: MASK_SIGN, tokenizer.eos_token_id: END_SIGN}
+    return [special.get(int(i), tokenizer.convert_ids_to_tokens(int(i))) for i in ids]
+
+
+def text_grid(
+    out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0, *, start: int | None = None, every: int = 1
+) -> str:
+    """Draw a denoising run as text: one line a state, one column a token; `▢` is masked, `·` an end mark.
+
+    Shows the answer, or with `start` everything from that column on; `every` skips states between the first and the
+    last.
+    """
+    start = out.prompt_length if start is None else start
+    lines = [words(tokenizer, state[start:]) for state in out.trace.states(row)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    kept = sorted({*range(0, len(lines), every), len(lines) - 1})
+    return "\n".join(
+        f"{i:3d} | " + " ".join(w.ljust(n) for w, n in zip(lines[i], widths, strict=True)).rstrip() for i in kept
+    )
+
+
+def table(rows: Sequence[dict]) -> str:
+    """Lay out dictionaries with the same keys as a text table; numbers stand to the right."""
+    keys = list(rows[0])
+    cells = [[str(row[k]) for k in keys] for row in rows]
+    widths = [max(len(k), *(len(line[i]) for line in cells)) for i, k in enumerate(keys)]
+    right = [all(line[i][:1].isdigit() or line[i][:1] in "-." for line in cells) for i in range(len(keys))]
+
+    def line(values):
+        return "  ".join(
+            v.rjust(w) if r else v.ljust(w) for v, w, r in zip(values, widths, right, strict=True)
+        ).rstrip()
+
+    return "\n".join([line(keys), line(["-" * w for w in widths]), *map(line, cells)])
+
+
+# ------------------------------------------------------------------------------------------------ figures
+
+
+def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0) -> tuple[Figure, str]:
+    """Show one state of a run: each answer position as a bar of the confidence with which it was committed, and the
+    text.
+
+    `step` 0 is the start; raises `ValueError` outside the run.
+    """
+    states = out.trace.states(row)
+    if not 0 <= step < len(states):
+        raise ValueError(f"step={step} is outside 0..{len(states) - 1}")
+    P, answer = out.prompt_length, words(tokenizer, states[step][out.prompt_length :])
+    mine = [s for s in out.trace.steps if row in s.rows][:step]
+    height, age = [0.0] * len(answer), [None] * len(answer)
+    for i, s in enumerate(mine):
+        for (r, column), confidence in zip(s.at.tolist(), s.confidence.tolist(), strict=True):
+            if r == row and column >= P:
+                height[column - P], age[column - P] = confidence, i
+    fig = figure(max(6.4, 0.3 * len(answer)), 2.4)
+    ax = fig.add_subplot(
+        ylim=(0, 1.05), ylabel="confidence when\ncommitted", title=f"after forward {step} of {len(states) - 1}"
+    )
+    new = [a is not None and a == step - 1 for a in age]
+    ax.bar(
+        range(len(answer)),
+        height,
+        color=[COLORS[1] if n else COLORS[0] for n in new],
+        hatch=["//" if n else "" for n in new],
+        edgecolor="white",
+    )
+    ax.set_xticks(range(len(answer)), answer, rotation=90, fontsize=8)
+    prompt = " ".join(words(tokenizer, states[step][:P]))
+    return fig, f"after forward {step} of {len(states) - 1}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(
+        " ".join(answer), 110
+    )
+
+
+def frontier(
+    rows: Sequence[dict],
+    *,
+    title: str,
+    group: str = "method",
+    x: str = "nfe",
+    y: str = "exact_match",
+    xlabel: str = "forwards of the network per problem (NFE)",
+) -> Figure:
+    """Draw quality against cost, one line a group, with 95 % intervals. Each row holds `group`, `x`, `y`, `low`,
+    `high`."""
+    fig = figure(7.2, 4.2)
+    ax = fig.add_subplot(xlabel=xlabel, ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02))
+    names = list(dict.fromkeys(row[group] for row in rows))
+    for i, name in enumerate(names):
+        mine = sorted((row for row in rows if row[group] == name), key=lambda row: row[x])
+        ys, low, high = ([row[k] for row in mine] for k in (y, "low", "high"))
+        error = [[a - b for a, b in zip(ys, low, strict=True)], [b - a for a, b in zip(ys, high, strict=True)]]
+        style = {"color": COLORS[i % 7], "marker": MARKERS[i % 7], "linestyle": LINES[i % 7]}
+        ax.errorbar(
+            [row[x] for row in mine],
+            ys,
+            [[max(v, 0) for v in e] for e in error],
+            **style,
+            capsize=2,
+            lw=1.3,
+            ms=5,
+            label=name,
+        )
+    ax.legend(fontsize=8, loc="lower right")
+    ax.grid(alpha=0.3)
+    return fig
+
+
+def heat_map(values, *, xlabel: str, ylabel: str, title: str, label: str, xticks=None, yticks=None) -> Figure:
+    """Draw a matrix with a colour bar; rows run downwards."""
+    fig = figure(7.2, 3.2)
+    ax = fig.add_subplot(xlabel=xlabel, ylabel=ylabel, title=title)
+    image = ax.imshow(values, aspect="auto", cmap="viridis")
+    fig.colorbar(image, ax=ax, label=label)
+    if xticks is not None:
+        ax.set_xticks(range(len(xticks)), xticks, fontsize=8)
+    if yticks is not None:
+        ax.set_yticks(range(len(yticks)), yticks, fontsize=8)
+    return fig
+
+
+def cache_view(
+    out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0
+) -> tuple[Figure, str]:
+    """Show what the first `step` forwards computed and what they read from the cache, one line a forward.
+
+    `computed` (S, L) bool from `dlmlab.cache.replay`. The text is the state that forward saw, computed tokens in
+    brackets. Raises `ValueError` outside 1..S.
+    """
+    S, L = computed.shape
+    if not 1 <= step <= S:
+        raise ValueError(f"step={step} is outside 1..{S}")
+    shown = computed[:step].float()
+    for i, columns in enumerate(out.trace.order(row)[:step]):
+        shown[i, columns] = 2
+    fig = figure(7.2, 0.9 + 0.16 * S)
+    ax = fig.add_subplot(
+        xlabel="column (the answer begins at the line)", ylabel="forward", title=f"after forward {step} of {S}"
+    )
+    palette = ListedColormap(["#eeeeee", COLORS[5], COLORS[1]])
+    ax.imshow(shown, aspect="auto", cmap=palette, vmin=0, vmax=2, extent=(-0.5, L - 0.5, step + 0.5, 0.5))
+    ax.set(ylim=(S + 0.5, 0.5), xlim=(-0.5, L - 0.5))
+    ax.axvline(out.prompt_length - 0.5, color="black", lw=1)
+    state = words(tokenizer, out.trace.states(row)[step - 1])
+    marked = [f"[{w}]" if c else w for w, c in zip(state, computed[step - 1].tolist(), strict=True)]
+    counts = f"forward {step} of {S} computes {int(computed[step - 1].sum())} of {L} columns, in brackets"
+    return fig, counts + "\n" + textwrap.fill(" ".join(marked), 110)
+
+
+def weights_view(W: Tensor, title: str) -> Figure:
+    """Draw a matrix as it is pruned: the size of every weight, removed ones white."""
+    fig = figure(7.2, 3.2)
+    ax = fig.add_subplot(xlabel="input feature", ylabel="output feature", title=title)
+    size = W.detach().abs()
+    image = ax.imshow(size.masked_fill(size == 0, float("nan")), aspect="auto", cmap="viridis", interpolation="none")
+    fig.colorbar(image, ax=ax, label="|weight|")
+    return fig
+
+
+def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int = 3) -> tuple[Figure, str]:
+    """Show the attention each position receives, (L,) in units of a fair share, over the tokens that stand there."""
+    fig = figure(max(6.4, 0.17 * len(words)), 2.6)
+    ax = fig.add_subplot(ylabel="attention received\n(1 = fair share)", title=title)
+    strongest = mass.topk(top).indices.tolist()
+    bars = ax.bar(range(len(words)), mass.tolist(), color=COLORS[0])
+    for i in strongest:
+        bars[i].set(color=COLORS[1], hatch="//", edgecolor="white")
+    ax.axhline(1, color=COLORS[6], lw=0.8, linestyle="--")
+    ax.set_xticks(range(len(words)), words, rotation=90, fontsize=6)
+    ax.set_xlim(-0.7, len(words) - 0.3)
+    named = ", ".join(f"{words[i]} at {i} ({mass[i]:.1f})" for i in strongest)
+    return fig, f"{title}\nstrongest receivers: {named}\n" + textwrap.fill(" ".join(words), 110)

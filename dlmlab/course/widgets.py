@@ -1,0 +1,93 @@
+"""Widgets: three lines that bind a slider to a view of `dlmlab.plotting`.
+
+They use `observe` with `HTML` and `Image`, so they work in JupyterLab and in strict nbval alike, and a test can drive
+them by setting `slider.value`.
+"""
+
+import html
+import textwrap
+from collections.abc import Callable
+from functools import cache
+
+import ipywidgets as W
+from matplotlib.figure import Figure
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from dlmlab.attention.trajectories import Trajectory
+from dlmlab.course.plotting import attention_view, cache_view, denoising_view, png, weights_view, words
+from dlmlab.decode import sampling
+from dlmlab.decode.commit import Threshold
+from dlmlab.decode.trace import Sample
+from dlmlab.network.model import LLaDAModelLM
+from dlmlab.task.tokenizer import decode_answer
+
+
+class Player(W.VBox):
+    """A slider over the states of something; `view(i) -> (figure, text)` draws one."""
+
+    def __init__(self, view, last: int, description: str, first: int = 0):
+        self.slider = W.IntSlider(
+            min=first,
+            max=last,
+            value=first,
+            description=description,
+            continuous_update=False,
+            layout=W.Layout(width="420px"),
+        )
+        self.image = W.Image(format="png", layout=W.Layout(width="720px"))
+        self.text = W.HTML()
+        self._view = view
+        self.slider.observe(self._draw, "value")
+        self._draw()
+        super().__init__([self.slider, self.image, self.text])
+
+    def _draw(self, change=None) -> None:
+        fig, text = self._view(self.slider.value)
+        self.image.value = png(fig)
+        self.text.value = f"<pre>{html.escape(text)}</pre>"
+
+    def __repr__(self) -> str:
+        return f"Player({self.slider.description} {self.slider.min}..{self.slider.max})"
+
+
+def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
+    """Step through a run: slider, bars of confidence, text."""
+    return Player(lambda step: denoising_view(out, tokenizer, step, row), len(out.trace.states(row)) - 1, "forward")
+
+
+def cache_player(out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
+    """Step through what each forward of a run computed (`dlmlab.cache.replay`)."""
+    return Player(lambda step: cache_view(out, computed, tokenizer, step, row), len(computed), "forward", first=1)
+
+
+def pruning_view(
+    model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, prompt: list[int], sparsity: float, *, layer: int = 0
+) -> tuple[Figure, str]:
+    """Show one matrix of a pruned model, the value projection of a layer, and what the model answers."""
+    weight = model.model.transformer["blocks"][layer].v_proj.weight[:32, :48]
+    zeros = float((weight == 0).float().mean())
+    title = f"sparsity {sparsity:.0%}: a corner of layer {layer}'s v_proj, {zeros:.0%} removed (white)"
+    out = sampling.sample(model, [prompt], sampler=sampling.Sampler(commit=Threshold(0.9)))
+    answer = decode_answer(tokenizer, out.answers[0])
+    text = textwrap.fill(f"{sparsity:.0%}: {answer}", 110)
+    return weights_view(weight, title), f"{text}\n{out.trace.nfe[0]} forwards"
+
+
+def pruning_player(
+    prune: Callable[[float], LLaDAModelLM], tokenizer: PreTrainedTokenizerBase, prompt: list[int], *, steps: int = 8
+) -> Player:
+    """Slide through sparsities 0, 10, 20, ... %: the mask of a matrix and the answer. `prune(sparsity) -> model`."""
+    pruned = cache(prune)
+    return Player(lambda i: pruning_view(pruned(i / 10), tokenizer, prompt, i / 10), steps, "sparsity / 10 %")
+
+
+def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:
+    """Step through a trajectory: slider, the attention every position receives, text."""
+
+    def view(state: int):
+        seen = run.visible[state]
+        title = f"before forward {state + 1} of {len(run.ids)}"
+        return attention_view(run.mass[state, seen], words(tokenizer, run.ids[state, seen]), title=title)
+
+    return Player(view, len(run.ids) - 1, "forward")

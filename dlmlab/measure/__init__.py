@@ -1,0 +1,1 @@
+"""Judging models: accuracy with intervals, and tables of results on disk."""

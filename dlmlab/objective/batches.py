@@ -1,0 +1,269 @@
+"""What a training run reads: its recipe, and the stream of batches that follows from recipe and step.
+
+Decisions
+* Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed
+  sees the same ones.
+* Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
+  16: few shapes to compile, and still a fifth of the tokens is padding (`bench --only train`). With `context`, a row
+  is problem after problem, cut at that length, and every token sees the others of its row: the usual packing of
+  language-model training.
+"""
+
+import itertools
+import math
+import re
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlmlab.objective.noise import forward_process, low_discrepancy_times
+from dlmlab.task.tasks import STEP_WEIGHTS, Problem, make_problem
+from dlmlab.task.tokenizer import ANSWER, build_tokenizer
+
+POOL = 8
+Plan = tuple[tuple[int, float], ...]
+OPTIMIZERS = ("muon", "adamw")
+PLANS = ("answer_only", "suffix", "salient", "lr_plan", "max_equations")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run. Lengths in tokens, times in seconds, `rows` is the global batch."""
+
+    name: str
+    attention: str = "full"
+    d_model: int = 192
+    n_heads: int = 6
+    n_layers: int = 6
+    mlp_hidden_size: int = 512
+    max_sequence_length: int = 96
+    context: int = 0  # 0: one problem a row; else problems packed into rows of this many tokens
+    tokens: int = 30_000_000
+    rows: int = 64
+    lr: float = 3e-3
+    lr_rest: float = 3e-3
+    weight_decay: float = 0.1
+    warmup: int = 100
+    clip: float = 1.0
+    # Shares, as (from step, share): rows that mask only the answer; of these, rows masked from a point to the end, and
+    # rows that mask results of equations, each with all its later copies (salient spans, as in arXiv 2002.08909).
+    answer_only: Plan = ((0, 0.7),)
+    suffix: Plan = ((0, 0.0),)
+    salient: Plan = ((0, 0.0),)
+    reach: int = 0  # of a row masked to the end, only the first so many masks count; 0: all
+    max_equations: Plan = ((0, 5),)  # (from step, equations): a curriculum of problems with at most so many
+    causal_steps: int = 0  # so many steps as an autoregressive model first (as in arXiv 2410.17891)
+    lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
+    seed: int = 0
+    optimizer: str = "muon"  # or "adamw"
+    compile: bool = True
+    bf16: bool = True
+    threads: int = 2
+    device: str = "cpu"
+    log_every: int = 20
+    save_every: float = 60.0
+    eval_every: int = 2_000
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        for name in ("tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be >= 1")
+        for name in ("lr", "lr_rest", "weight_decay", "save_every"):
+            if not 0 <= getattr(self, name) < math.inf:  # nan is refused too
+                raise ValueError(f"{name}={getattr(self, name)} must be >= 0 and finite")
+        if not self.clip > 0:
+            raise ValueError(f"clip={self.clip} must be > 0")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie in 0..{2**31 - 1}")
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(f"optimizer={self.optimizer!r} is unknown; known: {', '.join(OPTIMIZERS)}")
+        if not 0 <= self.context <= self.max_sequence_length:
+            raise ValueError(f"context={self.context} must lie in 0..{self.max_sequence_length} (max_sequence_length)")
+        check_plan("answer_only", self.answer_only, most=1.0)
+        check_plan("suffix", self.suffix, most=1.0)
+        check_plan("salient", self.salient, most=1.0)
+        for start in sorted({start for start, _ in (*self.suffix, *self.salient)}):
+            if (both := at(self.suffix, start) + at(self.salient, start)) > 1:
+                raise ValueError(f"suffix and salient together are {both:g} at step {start}: shares of the same rows")
+        check_plan("max_equations", self.max_equations, least=1, most=len(STEP_WEIGHTS))
+        if self.lr_plan:
+            check_plan("lr_plan", self.lr_plan)
+        if self.reach < 0 or self.causal_steps < 0:
+            raise ValueError(f"reach={self.reach} and causal_steps={self.causal_steps} must be >= 0")
+        if self.causal_steps and self.attention != "full":
+            raise ValueError(f"causal_steps={self.causal_steps} prepares a model with attention 'full' only")
+        if self.context and any(share for _, share in (*self.suffix, *self.salient)):
+            raise ValueError(
+                "suffix and salient masks are defined for one problem a row: leave them out or context = 0"
+            )
+
+    def attention_at(self, step: int) -> str:
+        """Name the attention of a step: `causal` in the first `causal_steps`."""
+        return "causal" if step < self.causal_steps else self.attention
+
+    @classmethod
+    def read(cls, path: str | Path) -> "TrainConfig":
+        """Read a TOML file. Raises `ValueError` naming the file and the unknown key, wrong type or bad value."""
+        try:
+            values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:  # not TOML, not text, a list in a list in a list ...
+            raise ValueError(f"{path}: {error}") from error
+        types = {f.name: f.type for f in fields(cls)}
+        if unknown := sorted(values.keys() - types.keys()):
+            raise ValueError(f"{path}: unknown keys {', '.join(unknown)}; known: {', '.join(sorted(types))}")
+        for key, value in values.items():
+            values[key] = _typed(f"{path}: {key}", value, Plan if key in PLANS else types[key])
+        try:
+            return cls(**values)
+        except (TypeError, ValueError) as error:  # a missing name, a value out of range
+            raise ValueError(f"{path}: {error}") from error
+
+
+def _typed(name: str, value, kind):
+    """Check the type of a value of a TOML file; plans become tuples, whole numbers may stand for fractions."""
+    if kind is Plan:
+        pairs = isinstance(value, list) and all(isinstance(p, list) and len(p) == 2 for p in value)
+        if not pairs or not all(type(x) in (int, float) and math.isfinite(x) for p in value for x in p):
+            raise ValueError(f"{name} = {value!r} must be a list of pairs [from, value] of finite numbers")
+        return tuple((int(start), float(share)) for start, share in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ValueError(f"{name} = {value!r} must be of type {kind.__name__}")
+    return value
+
+
+def check_name(name: str) -> None:
+    """Raise `ValueError` unless a run's name is a file name on every system: it names the folder of the run."""
+    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    if reserved or not re.fullmatch(r"\w([\w.+ -]*[\w+-])?", name) or len(name.encode()) > 100:
+        raise ValueError(f"name={name!r} must be a file name: letters, digits, '-', '_' and '.', no folders, up to 100")
+
+
+def check_plan(name: str, plan: Plan, *, least: float = 0.0, most: float = float("inf")) -> None:
+    """Raise `ValueError` unless a plan starts at 0, goes up in its first column and stays in least..most in its
+    second."""
+    starts = [start for start, _ in plan]
+    if not starts or starts[0] != 0 or any(a >= b for a, b in zip(starts, starts[1:], strict=False)):
+        raise ValueError(f"{name}={plan} must begin at 0 and go up")
+    if not all(least <= value <= most for _, value in plan):
+        raise ValueError(f"{name}={plan}: every value must lie in {least:g}..{most:g}")
+
+
+def at(plan: Plan, step: int) -> float:
+    """Look up the value of a plan in steps: that of the last entry that has begun."""
+    return [value for start, value in plan if start <= step][-1]
+
+
+@dataclass
+class Batch:
+    """x0 (B, L) ids, `targets` (B, L) ids, `inputs` (B, L) ids, `weight` (B, L) bool: where the loss counts."""
+
+    inputs: Tensor
+    targets: Tensor
+    weight: Tensor
+
+
+class Batches:
+    """The stream of batches: `batches(step)` is the same for the same config, whatever was asked before."""
+
+    def __init__(self, config: TrainConfig):
+        self.config, self.tokenizer = config, build_tokenizer()
+        self.answer_id = self.tokenizer.convert_tokens_to_ids(ANSWER)
+        self.equals_id = self.tokenizer.convert_tokens_to_ids("=")
+        self.pool_index, self.pool = -1, []
+
+    def _rows(self, pool_index: int) -> list[list[int]]:
+        """Make POOL * rows encoded texts, sorted by length."""
+        n = POOL * self.config.rows
+        first = (self.config.seed << 40) + pool_index * n
+        most = int(at(self.config.max_equations, pool_index * POOL))
+        if self.config.context:
+            return [self._packed(first + i, most) for i in range(n)]
+        return sorted(self.encode([self.problem(first + i, most) for i in range(n)]), key=len)
+
+    def problem(self, seed: int, most: int) -> Problem:
+        """Make the problem of a seed: as the splits are drawn, or, with fewer than 5 equations allowed, every number
+        of equations up to `most` equally often."""
+        return make_problem(seed, steps=None if most == len(STEP_WEIGHTS) else 1 + seed % most)
+
+    def encode(self, problems: list[Problem]) -> list[list[int]]:
+        """Tokenize whole texts: start, question, answer mark, solution, end mark."""
+        texts = [f"<|startoftext|>{p.question}<|answer|>{p.solution}<|endoftext|>" for p in problems]
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+    def _packed(self, row: int, most: int) -> list[int]:
+        """Join problems until `context` tokens are full; no text is shorter than 16 tokens, so seeds never overlap."""
+        seeds, ids = itertools.count(row * self.config.context), []
+        while len(ids) < self.config.context:
+            ids += self.encode([self.problem(next(seeds), most)])[0]
+        return ids[: self.config.context]
+
+    def __call__(self, step: int) -> Batch:
+        config, tokenizer = self.config, self.tokenizer
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        if step // POOL != self.pool_index:
+            self.pool_index, self.pool = step // POOL, self._rows(step // POOL)
+        shuffle = torch.Generator().manual_seed(config.seed * 1_000_003 + step // POOL)
+        part = int(torch.randperm(POOL, generator=shuffle)[step % POOL])
+        rows = self.pool[part * config.rows : (part + 1) * config.rows]
+        # A tail of end marks, sometimes long: at sampling time the answer region is longer than the answer.
+        extra = 16 * int(torch.multinomial(torch.tensor([0.8, 0.1, 0.1]), 1, generator=generator))
+        causal = config.attention_at(step) == "causal"
+        if causal or config.context:  # the twin never reads past its first end mark
+            extra = 0
+        L = config.context or min(math.ceil((len(rows[-1]) + extra) / 16) * 16, config.max_sequence_length)
+        x0 = torch.full((len(rows), L), tokenizer.eos_token_id)
+        for i, row in enumerate(rows):
+            x0[i, : len(row)] = torch.tensor(row)
+        x0 = x0[torch.randperm(len(rows), generator=generator)]  # times are a grid over rows: not tied to length
+        if causal:
+            return self._next_token(x0)
+        return self._masked(x0, step, generator)
+
+    def _next_token(self, x0: Tensor) -> Batch:
+        ends, starts = (x0 == self.tokenizer.eos_token_id).cumsum(1), (x0 == self.tokenizer.bos_token_id).cumsum(1)
+        weight = ends[:, 1:] <= starts[:, 1:]  # the end mark of each problem counts, the padding after it does not
+        return Batch(x0[:, :-1], x0[:, 1:], weight)
+
+    def _masked(self, x0: Tensor, step: int, generator: torch.Generator) -> Batch:
+        config, B = self.config, len(x0)
+        answer_only, suffix, salient = (at(p, step) for p in (config.answer_only, config.suffix, config.salient))
+        started, answered = ((x0 == id).cumsum(1) for id in (self.tokenizer.bos_token_id, self.answer_id))  # (B, L)
+        is_answer = (answered == started) & (x0 != self.answer_id)  # from the answer mark to the next problem
+        only_answer = (torch.rand(B, generator=generator) < answer_only)[:, None]
+        fixed = (x0 == self.tokenizer.bos_token_id) | (x0 == self.answer_id)
+        maskable = torch.where(only_answer, is_answer, ~fixed)
+        t = low_discrepancy_times(B, generator=generator)
+        xt, masked = forward_process(x0, t, self.tokenizer.mask_token_id, maskable=maskable, generator=generator)
+        if not suffix and not salient:
+            return Batch(xt, x0, masked)
+        u = torch.rand(B, generator=generator)[:, None]
+        from_the_end, results = (u < suffix) & only_answer, (u >= suffix) & (u < suffix + salient) & only_answer
+        masked = torch.where(from_the_end, self._tail(x0, is_answer, t), masked)
+        if salient:
+            masked = torch.where(results, self._results(x0, is_answer, t, generator), masked)
+        weight = masked
+        if config.reach:
+            weight = masked & ((masked.cumsum(1) <= config.reach) | ~from_the_end)
+        return Batch(torch.where(masked, self.tokenizer.mask_token_id, x0), x0, weight)
+
+    def _tail(self, x0: Tensor, is_answer: Tensor, t: Tensor) -> Tensor:
+        """Mark the last part of each answer and all that follows it: everything at t = 1, (B, L) bool."""
+        answer_at = (x0 == self.answer_id).int().argmax(1)  # (B,)
+        length = (is_answer & (x0 != self.tokenizer.eos_token_id)).sum(1) + 1  # (B,), with one end mark
+        cut = answer_at + 1 + ((1 - t) * length).long()
+        return torch.arange(x0.shape[1])[None] >= cut[:, None]
+
+    def _results(self, x0: Tensor, is_answer: Tensor, t: Tensor, generator: torch.Generator) -> Tensor:
+        """Mark each result of an equation with probability t, at least one, and its later copies, (B, L) bool."""
+        result = F.pad(x0 == self.equals_id, (1, 0))[:, :-1] & is_answer
+        draw = torch.rand(x0.shape, generator=generator).masked_fill(~result, torch.inf)
+        chosen = (draw < t[:, None]) | (draw == draw.amin(1, keepdim=True)) & result
+        copies = (x0[:, :, None] == x0[:, None]) & chosen[:, None]  # (B, L, L): does l hold the token chosen at k?
+        return copies.tril().any(2) & is_answer

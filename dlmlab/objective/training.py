@@ -1,0 +1,345 @@
+"""The training loop behind `python -m dlmlab train`.
+
+Decisions
+* A run is a function of its recipe: a run that was killed and resumed gives the same weights (`dlmlab.batches`).
+* Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the
+  1/t-weighted bound: its gradient is noisier.
+* Muon (`dlmlab.muon`) on the matrices of the blocks, AdamW on embedding, head and norms, linear decay to zero.
+* `bf16` asks for matrix products in bfloat16, and gets them where the machine has instructions for them; elsewhere
+  they would be ten times slower than float32. What was used stands in every line of the log.
+* Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
+  count, so 1 and N processes agree.
+"""
+
+import json
+import os
+import platform
+import time
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlmlab import guard
+from dlmlab.network.checkpoint import save
+from dlmlab.network.config import LLaDAConfig
+from dlmlab.network.model import LLaDAModelLM, count_parameters
+from dlmlab.objective.batches import Batches, TrainConfig, build_tokenizer
+from dlmlab.objective.muon import Muon
+
+# ------------------------------------------------------------------------------------------------ optimizer
+
+
+def build_model(config: TrainConfig) -> LLaDAModelLM:
+    """Make the untrained model of a run; the same seed gives the same weights."""
+    tokenizer = build_tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        return LLaDAModelLM(
+            LLaDAConfig(
+                d_model=config.d_model,
+                n_heads=config.n_heads,
+                n_layers=config.n_layers,
+                mlp_hidden_size=config.mlp_hidden_size,
+                max_sequence_length=config.max_sequence_length,
+                vocab_size=len(tokenizer),
+                attention=config.attention,
+                mask_token_id=tokenizer.mask_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+                bos_token_id=tokenizer.bos_token_id,
+            )
+        )
+
+
+def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
+    blocks = [p for p in model.model.transformer["blocks"].parameters() if p.ndim == 2]
+    rest = [p for p in model.parameters() if not any(p is q for q in blocks)]
+    if config.optimizer == "adamw":
+        groups = [{"params": blocks, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        return [torch.optim.AdamW(groups, lr=config.lr, betas=(0.9, 0.95))]
+    return [
+        Muon(blocks, lr=config.lr, weight_decay=config.weight_decay),
+        torch.optim.AdamW(rest, lr=config.lr_rest, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def schedule(tokens_seen: int, step: int, config: TrainConfig) -> float:
+    """Learning-rate factor: linear warm-up over steps, then straight lines over tokens (by default from 1 to 0)."""
+    tokens, factors = zip(*(config.lr_plan or ((0, 1.0), (config.tokens, 0.0))), strict=True)
+    return min((step + 1) / config.warmup, 1.0) * float(np.interp(tokens_seen, tokens, factors))
+
+
+def multiplies_bf16(device: str) -> bool:
+    """Say whether a device multiplies bfloat16 matrices with instructions of its own, so that it is worth using.
+
+    `is_mkldnn_bf16_supported` alone is no answer on x86: it is true with AVX-512 alone, which has none.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def precision(config: TrainConfig) -> str:
+    """Name the number format of the matrix products of a run on this machine."""
+    return "bfloat16" if config.bf16 and multiplies_bf16(config.device) else "float32"
+
+
+# ------------------------------------------------------------------------------------------------ the loop
+
+
+@dataclass
+class Workers:
+    """The processes of a run: `rank` of `size`; one process needs no launcher, `torchrun` sets the environment for
+    more."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: str) -> "Workers":
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if device == "cuda":  # each process its own card; not run on several GPUs
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        if not dist.is_initialized():
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+            )  # counts are on the CPU
+        return cls(dist.get_rank(), dist.get_world_size())
+
+
+class OtherRecipe(ValueError):
+    """A saved state belongs to another recipe; the message names the keys."""
+
+
+class Run:
+    """One training run: weights, optimizers, counters and the log."""
+
+    def __init__(self, config: TrainConfig, out: str | Path):
+        self.config, self.out = config, Path(out)
+        if config.rows % int(os.environ.get("WORLD_SIZE", "1")):
+            raise ValueError(f"rows={config.rows} does not divide among {os.environ['WORLD_SIZE']} processes")
+        guard.device(config.device)
+        torch.set_num_threads(config.threads)
+        self.workers = Workers.join(config.device)
+        self.model = build_model(config).to(config.device).train()
+        self.optimizers = build_optimizers(self.model, config)
+        self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.batches, self.precision = Batches(config), precision(config)
+        self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
+        self.sums = torch.zeros(2)  # loss and count since the last entry of the log
+        forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
+        self.forward = forward
+        if self.workers.size > 1:
+            self.forward = torch.nn.parallel.DistributedDataParallel(forward)
+
+    @property
+    def state_path(self) -> Path:
+        return self.out / "state.pt"
+
+    def save(self) -> None:
+        """Write the whole state; a kill or a full disk while writing leaves the previous one. Raises `OSError`."""
+        if self.workers.rank:
+            return
+        state = {
+            "config": asdict(self.config),
+            "model": self.model.state_dict(),
+            "optimizers": [o.state_dict() for o in self.optimizers],
+            "counters": {"step": self.step, "tokens": self.tokens, "seconds": self.seconds},
+            "sums": self.sums,
+            "log": self.log,
+        }
+        part = self.state_path.with_suffix(".part")
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            torch.save(state, part)
+            os.replace(part, self.state_path)
+        except (OSError, RuntimeError) as error:  # torch.save has its own class for a full disk
+            with suppress(OSError):
+                part.unlink()
+            kept = "the state saved before is kept" if self.state_path.exists() else "nothing was saved before"
+            reason = str(error).splitlines()[0]
+            raise OSError(f"step {self.step} could not be saved in {self.out} ({reason}); {kept}") from error
+
+    def resume(self) -> bool:
+        """Go on from the saved state, if there is one. Raises `ValueError` when it is damaged or belongs to another
+        recipe."""
+        if not self.state_path.exists():
+            return False
+        try:
+            with zipfile.ZipFile(self.state_path) as records:  # torch.load does not look at the checksums it wrote
+                if bad := records.testzip():
+                    raise ValueError(bad)
+            state = torch.load(self.state_path, map_location=self.config.device, weights_only=True)
+            counters = [state["counters"][k] for k in ("step", "tokens", "seconds")]
+            self._check_recipe(state["config"])
+            self.model.load_state_dict(state["model"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+            self.log = state["log"]
+            sums = state.get("sums", self.sums).cpu()  # an older state was saved where they are 0
+        except OtherRecipe:
+            raise
+        except Exception as error:  # cut short, overwritten, of another program: torch.load has a class for each
+            raise ValueError(
+                f"{self.state_path} is damaged or no state of a run ({type(error).__name__}); "
+                "delete it to begin again, or give another --out"
+            ) from error
+        self.step, self.tokens, self.seconds = counters
+        if self.workers.rank == 0:  # the other processes have handed theirs over
+            self.sums = sums
+        return True
+
+    def _check_recipe(self, saved: dict) -> None:
+        free = {"save_every", "eval_every", "log_every", "threads", "device"}  # these change no weight on purpose
+        saved = asdict(TrainConfig(name="default")) | saved  # an older state lacks options that were added since
+        other = {k for k, v in asdict(self.config).items() if saved[k] != v} - free
+        if other:
+            raise OtherRecipe(
+                f"{self.state_path} was made with other values of {', '.join(sorted(other))}; "
+                "give another --out or delete it"
+            )
+
+    def train_step(self) -> Tensor:
+        """Take one optimizer step and return the summed loss and count of this process, (2,)."""
+        config, workers = self.config, self.workers
+        batch = self.batches(self.step)
+        self.model.config.attention = config.attention_at(self.step)
+        count = max(int(batch.weight.sum()), 1)  # of the global batch
+        mine = slice(workers.rank, None, workers.size)
+        inputs, targets, weight = (x[mine].to(config.device) for x in (batch.inputs, batch.targets, batch.weight))
+        device_type = torch.device(config.device).type
+        with torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+            logits = self.forward(inputs).logits
+        loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
+        (loss * workers.size / count).backward()
+        self.model.config.attention = config.attention  # what the run is for, whatever this step was
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        factor = schedule(self.tokens, self.step, config)
+        for optimizer, base in zip(self.optimizers, self.base_lr, strict=True):
+            for group, lr in zip(optimizer.param_groups, base, strict=True):
+                group["lr"] = lr * factor
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += batch.targets.numel()
+        return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
+
+    def run(
+        self,
+        *,
+        stop_after: int | None = None,
+        evaluate: Callable[[LLaDAModelLM], dict] | None = None,
+        say=print,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> LLaDAModelLM:
+        """Train until the token budget is spent (or `stop_after` steps), saving as it goes; returns the model.
+
+        `evaluate(model) -> dict` is called every `eval_every` steps and at the end; its numbers go into the log.
+        `stop()` is asked after every step; when it says so, the state is saved and the run can go on later.
+        """
+        config, saved = self.config, time.perf_counter()
+        self.since = self.tokens, self.seconds  # for the speed
+        while self.tokens < config.tokens and (stop_after is None or self.step < stop_after):
+            start = time.perf_counter()
+            self.sums += self.train_step()
+            self.seconds += time.perf_counter() - start  # neither judging nor saving is training time
+            done = self.tokens >= config.tokens
+            stopped = self._any(stop()) and not done
+            if self.step % config.log_every == 0 or done:
+                due = not stopped and (self.step % config.eval_every == 0 or done)
+                self._write_down(evaluate if due else None, say)
+                if not stopped and time.perf_counter() - saved > config.save_every:
+                    self.save()
+                    saved = time.perf_counter()
+            if stopped:
+                break
+        self._gather()
+        self.save()
+        return self.model.eval()
+
+    def _any(self, wish: bool) -> bool:
+        """Whether any process wishes: one that stopped alone would leave the others waiting."""
+        if self.workers.size == 1:
+            return wish
+        wishes = torch.tensor(float(wish))
+        dist.all_reduce(wishes)
+        return bool(wishes)
+
+    def _gather(self) -> None:
+        """Bring the sums of all processes to the first one."""
+        if self.workers.size > 1:
+            dist.all_reduce(self.sums)
+            self.sums *= self.workers.rank == 0
+
+    def _write_down(self, evaluate: Callable[[LLaDAModelLM], dict] | None, say: Callable[[str], None]) -> None:
+        """Add an entry to the log, with what `evaluate` finds, and say it."""
+        self._gather()
+        if self.workers.rank:
+            return
+        loss, scores = round(float(self.sums[0] / self.sums[1]), 5), {}
+        entry = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": loss}
+        self.sums = torch.zeros(2)
+        if evaluate:
+            self.model.eval()
+            scores = evaluate(self.model)
+            self.model.train()
+        self.log.append(entry | {"precision": self.precision} | scores)
+        speed = (self.tokens - self.since[0]) / (self.seconds - self.since[1])
+        self.since = self.tokens, self.seconds
+        left = (self.config.tokens - self.tokens) / speed / 60
+        say(
+            f"{self.config.name} · step {self.step} · {self.tokens / 1e6:.2f} M tokens · "
+            f"loss {loss:.4f} · {speed:,.0f} tokens/s · {left:.1f} min left"
+            + "".join(f" · {k} {v:.3f}" for k, v in scores.items())
+        )
+
+    def export(self, folder: str | Path) -> None:
+        """Write the model as safetensors with its tokenizer, the log as JSON lines and the loss curve."""
+        if self.workers.rank:
+            return
+        folder = Path(folder)
+        save(self.model, build_tokenizer(), folder)
+        lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
+        (folder / "log.jsonl").write_text(lines, encoding="utf-8", newline="\n")
+        plot_log(self.log, self.config.name, folder / "loss.png")
+
+
+def plot_log(log: list[dict], name: str, path: Path) -> None:
+    """Draw the training loss, and the exact match where it was measured, against tokens."""
+    from matplotlib.figure import Figure  # not pyplot: no global state, no display
+
+    fig = Figure(figsize=(6, 3.2), dpi=100, layout="constrained")
+    ax = fig.add_subplot(
+        xlabel="tokens seen (millions)", ylabel="training loss (nats / predicted token)", title=name, yscale="log"
+    )
+    ax.plot([e["tokens"] / 1e6 for e in log], [e["loss"] for e in log], lw=1, label="training loss")
+    seen = [(e["tokens"] / 1e6, e["exact_match"]) for e in log if "exact_match" in e]
+    if seen:
+        right = ax.twinx()
+        right.plot(*zip(*seen, strict=True), "o--", color="C1", label="exact match, validation")
+        right.set(ylim=(0, 1.02), ylabel="exact match (validation)")
+    fig.savefig(path)
+
+
+def describe(config: TrainConfig) -> str:
+    """Say in one line what a run is."""
+    n = count_parameters(build_model(config))
+    budget = f"{config.tokens / 1e6:.0f} M tokens, {config.rows} rows a step, {config.optimizer}, {precision(config)}"
+    if config.bf16 and not multiplies_bf16(config.device):
+        budget += " (no bfloat16 instructions here)"
+    return f"{config.name}: {n:,} parameters, {config.attention} attention, {budget}"

@@ -1,0 +1,94 @@
+"""`python -m dlmlab bench`: what costs time here, and how much of it, as ratios measured in turn.
+
+Decisions
+* Two durations are compared only when they were measured in the same round of the same process; a table shows medians
+  and quartiles of these ratios, never seconds. Rates (GFLOP/s, tokens/s) stay in `data/bench.json`, with the machine
+  they belong to.
+* One module a question: `machine`, `exact`, `decode`, `twin`, `growth`, `precision`, `train`. Each runs alone
+  (`--only decode`), and a finished section is not run again on the same machine (`--again` does).
+* Threads are fixed and stated. Nothing else should run: the first line says how busy the machine is.
+"""
+
+import importlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from dlmlab.paths import DATA, to_write
+
+PATH = DATA / "bench.json"
+SECTIONS = ("machine", "exact", "decode", "twin", "growth", "precision", "train")
+ROUNDS = 7
+
+
+def fingerprint(threads: int) -> dict:
+    """Describe the machine as far as the numbers depend on it."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def run(
+    only: Sequence[str] | None = None,
+    *,
+    quick: bool = False,
+    again: bool = False,
+    path: Path = PATH,
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Run the sections that are missing, store each when it is done, and print all tables.
+
+    `quick` measures a few problems in three rounds and stores nothing. Raises `ValueError` for an unknown section.
+    """
+    only = list(only or SECTIONS)
+    if unknown := [name for name in only if name not in SECTIONS]:
+        raise ValueError(f"section {', '.join(unknown)} is unknown; known: {', '.join(SECTIONS)}")
+    if not quick:
+        to_write(path)
+    here = fingerprint(torch.get_num_threads())
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not quick else {}
+    if stored.get("machine") != here:
+        stored = {"machine": here, "sections": {}}  # numbers of another machine are not mixed in
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    say(f"{here['processor']}, {here['threads']} threads, load {load:.1f} before the start")
+    for name in only:
+        if again or name not in stored["sections"]:
+            start = time.perf_counter()
+            section = importlib.import_module(f"{__name__}.{name}")
+            result = section.measure(quick=quick, say=say)
+            seconds = time.perf_counter() - start
+            stored["sections"][name] = {"seconds": round(seconds, 1), "load_before": round(load, 2)} | result
+            if not quick:
+                path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8", newline="\n")
+        say("")
+        say(table(name, stored["sections"][name]))
+    return stored
+
+
+def table(name: str, section: dict) -> str:
+    """Lay out a stored section as text."""
+    heading = f"{name} ({section['seconds'] / 60:.1f} minutes)"
+    return "\n".join([heading, *importlib.import_module(f"{__name__}.{name}").lines(section)])
+
+
+def read(path: Path = PATH) -> dict:
+    """Read the stored sections by name, empty when nothing has been measured."""
+    return json.loads(path.read_text(encoding="utf-8"))["sections"] if path.exists() else {}

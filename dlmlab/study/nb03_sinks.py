@@ -1,0 +1,182 @@
+"""Notebook 03: whether the strongest receivers move, and what hiding them does."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dlmlab.attention import interventions, sinks
+from dlmlab.attention.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds
+from dlmlab.decode import autoregressive
+from dlmlab.decode.sampling import left_pad, sample
+from dlmlab.measure import store
+from dlmlab.network.checkpoint import load
+from dlmlab.task import tasks
+from dlmlab.task.tokenizer import decode_answer, encode_prompt
+
+MOVED, LEVELS, DRAWS = 48, tuple(round(0.05 + 0.1 * i, 2) for i in range(10)), 10
+
+
+def sources(model, tokenizer, problem: tasks.Problem, *, seed: int = 0) -> dict[str, Trajectory]:
+    """Make the trajectories of one problem: as decoded, and for a diffusion model its solution under fresh noise, at
+    ten levels (one draw each) and at one level (ten draws: the noise floor).
+
+    Of a causal run the question is kept, which every state has; and once more the first half of it, which many queries
+    see, with the column sums divided by those of uniform attention.
+    """
+    prompt = encode_prompt(tokenizer, problem.question)
+    if model.config.attention == "causal":
+        run, P = generation(model, prompt), len(prompt)
+        lengths = range(P, P + len(run.ids))
+        uniform = torch.stack([sinks.uniform_sums(L, causal=True)[:P] for L in lengths])  # (S, P)
+        lift = run.sums[..., :P] / uniform[:, None, None]
+        return {
+            "written": Trajectory(run.ids[:, :P], run.sums[..., :P], run.visible[:, :P]),
+            "written, over uniform": Trajectory(run.ids[:, : P // 2], lift[..., : P // 2], run.visible[:, : P // 2]),
+        }
+    solution = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
+    x0 = torch.tensor(prompt + solution + [tokenizer.eos_token_id] * (40 - len(solution)))
+    is_answer = torch.arange(len(x0)) >= len(prompt)
+    generator = torch.Generator().manual_seed(seed)
+    levels = renoising(model, x0, LEVELS, draws=1, maskable=is_answer, generator=generator)
+    (floor,) = renoising(model, x0, [0.5], draws=DRAWS, maskable=is_answer, generator=generator)
+    return {"denoised": denoising(model, prompt), "ten noise levels": Trajectory.join(levels), "one level": floor}
+
+
+def stays(m: Tensor) -> float:
+    """Share of states whose strongest receiver is that of the state before."""
+    top = m.argmax(-1)
+    return float((top[1:] == top[:-1]).float().mean()) if len(top) > 1 else 1.0
+
+
+def centroid_spread(m: Tensor) -> tuple[float, float]:
+    """Estimate the variance of the centroid of `above_spread` without bias, so that runs of unequal length compare, and
+    the share of states it rests on. NaN for fewer than two such states."""
+    variance, coverage = sinks.centroid_variance(m, sinks.above_spread(m))
+    n = round(coverage * len(m))
+    return variance * n / (n - 1) if n > 1 else float("nan"), coverage
+
+
+def movement(name: str, problem: tasks.Problem, *, seed: int = 0) -> list[dict]:
+    """Measure each source of one problem: does the strongest receiver stay, does the centroid of the sinks move?"""
+    model, tokenizer = load(name)
+    rows = []
+    for source, run in sources(model, tokenizer, problem, seed=seed).items():
+        m, kinds = run.mass, token_kinds(run.ids, tokenizer)
+        variance, coverage = centroid_spread(m)
+        null = sinks.permutation_null(m, draws=20, generator=torch.Generator().manual_seed(seed))
+        layers = run.sums.mean(2).unbind(1)  # (S, L) each
+        row = {
+            "centroid": variance,
+            "coverage": coverage,
+            "null": float(null.mean()) * len(m) / max(len(m) - 1, 1),
+            "stays": stays(m),
+            "overlap5": float(sinks.overlap(m, 5).mean()),
+            "formula": sinks.one_minus_argmax_frequency(m),
+            "strongest": float(m.amax(-1).mean()),
+            "stands_out": float(sinks.stands_out(run.sums.mean(2)).float().sum(-1).mean()),
+            "layers": [centroid_spread(layer)[0] for layer in layers],
+            "layer_stays": [stays(layer) for layer in layers],
+        }
+        rounded = {k: [round(x, 6) for x in v] if isinstance(v, list) else round(v, 6) for k, v in row.items()}
+        kind = KINDS[int(kinds.gather(1, m.argmax(-1, keepdim=True)).flatten().mode().values)]
+        rows.append({"model": name, "source": source, **rounded, "states": len(m), "kind": kind})
+    return rows
+
+
+def movements(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_movement.json") -> None:
+    """Measure `MOVED` validation problems on both models; a problem in the file is not measured again."""
+    rows, problems = store.read(path), tasks.load_split("validation")[:MOVED]
+    for name in ("llada-mini", "llama-mini"):
+        for i, problem in enumerate(problems):
+            if any((row["model"], row["problem"]) == (name, i) for row in rows):
+                continue
+            rows += [{"problem": i} | row for row in movement(name, problem)]
+            store.write(path, rows)
+        say(f"{name}: {len(problems)} problems")
+
+
+# ------------------------------------------------------------------------------------------------ are they needed?
+
+PROBLEMS, STATES, COUNTS, SEEDS = 48, 12, (1, 5), (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Hiding:
+    """One line of the table: which keys a model may not read. `k` 0 hides nothing, -1 counts the tokens of a kind."""
+
+    model: str
+    name: str
+    k: int
+    seed: int = 0
+
+    def choice(self, tokenizer) -> interventions.Choice:
+        generator = torch.Generator().manual_seed(self.seed)
+        if self.k == -1:
+            return interventions.OfKind(self.name, tokenizer)
+        return {
+            "nothing": interventions.Strongest(0),
+            "strongest": interventions.Strongest(self.k),
+            "random": interventions.RandomKeys(self.k, generator),
+            "same kind": interventions.SameKind(self.k, tokenizer, generator),
+        }[self.name]
+
+
+def hidings() -> list[Hiding]:
+    """List what is hidden, for both models: k keys by three rules, and each mark that stands alone."""
+    lines = []
+    for model in ("llada-mini", "llama-mini"):
+        lines.append(Hiding(model, "nothing", 0))
+        lines += [Hiding(model, kind, -1) for kind in ("start mark", "answer mark")]
+        for k in COUNTS:
+            lines.append(Hiding(model, "strongest", k))
+            lines += [Hiding(model, name, k, seed) for name in ("random", "same kind") for seed in SEEDS]
+    return lines
+
+
+def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) -> dict:
+    """Answer the problems without the keys, and compare predictions on the states of the first `states` dense runs."""
+    model, tokenizer = load(line.model)
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    blind = interventions.WithoutKeys(model, line.choice(tokenizer))
+    if model.config.attention == "causal":
+        out = autoregressive.sample(blind, prompts, cache=False)
+    else:
+        out = sample(blind, prompts)  # one token a forward, as the other model
+    verdicts = [
+        tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
+    ]
+    kl = [
+        float(interventions.divergence(model, *dense_states(line.model, tuple(prompt)), line.choice(tokenizer)).mean())
+        for prompt in prompts[:states]
+    ]
+    return asdict(line) | {
+        "correct": "".join(str(int(v.correct)) for v in verdicts),
+        "kl": [round(value, 5) for value in kl],
+        "nfe": sum(out.trace.nfe) / len(prompts),
+    }
+
+
+@cache
+def dense_states(name: str, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Read the states of a run in which nothing is hidden: ids (S, L), real tokens (S, L), and where predictions count
+    (S, L): at masks, or at the last token of a causal prefix."""
+    model, _ = load(name)
+    if model.config.attention != "causal":
+        ids = denoising(model, prompt).ids
+        return ids, torch.ones_like(ids, dtype=torch.bool), ids == model.config.mask_token_id
+    trajectory = generation(model, prompt)
+    prefixes = [row[seen].tolist() for row, seen in zip(trajectory.ids, trajectory.visible, strict=True)]
+    ids, real = left_pad(prefixes, model.config.eos_token_id, model.device)
+    at = torch.zeros_like(real)
+    at[:, -1] = True
+    return ids, real, at
+
+
+def necessity(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_necessity.json") -> None:
+    """Run every line on the first `PROBLEMS` test problems."""
+    problems = tasks.load_split("test")[:PROBLEMS]
+    store.fill(path, ((asdict(line), lambda line=line: hide(line, problems)) for line in hidings()), say)

@@ -1,0 +1,115 @@
+"""Notebook 08: what rules and caches cost and what they keep, on the same problems; and how far keys drift.
+
+Accuracy, forwards, tokens and FLOPs do not depend on the machine. Time is the business of `python -m dlmlab bench`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dlmlab.decode.cache import DelayedCache, DualCache, PrefixCache
+from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.decode.drift import drift
+from dlmlab.decode.focus import Focus
+from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.measure import evaluate, store
+from dlmlab.network.checkpoint import load
+from dlmlab.task import tasks
+from dlmlab.task.tokenizer import encode_prompt
+
+PROBLEMS = 100  # of the test split, the same for every method
+BLOCK = 8
+FRONT, DRIFT = store.RESULTS / "08_front.json", store.RESULTS / "08_drift.json"
+BASELINE = ("fixed schedule", "40 forwards")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One point of the front: a family, its setting, and the sampler (None: the twin)."""
+
+    family: str
+    setting: str
+    sampler: Sampler | None
+
+
+def caches() -> dict[str, object]:
+    """Name the caches compared in blocks of `BLOCK`."""
+    return {
+        "no cache": None,
+        "prefix cache": PrefixCache(),
+        "dual cache": DualCache(),
+        "delayed cache": DelayedCache(),
+        "FOCUS": Focus(),
+    }
+
+
+def methods() -> list[Method]:
+    """List the points of the front, the cheap ones first."""
+    rules = [("threshold", Threshold(tau), f"tau {tau}") for tau in (0.3, 0.5, 0.7, 0.9, 0.98)]
+    rules += [("factor", Factor(f), f"f {f}") for f in (0.25, 1.0, 4.0)]
+    rules += [("entropy bound", EntropyBound(g), f"gamma {g}") for g in (0.02, 0.1, 1.0)]
+    found = [Method(family, setting, Sampler(commit=rule)) for family, rule, setting in rules]
+    found += [
+        Method(f"threshold, {name}", "one block", Sampler(commit=Threshold(0.9), cache=cache))
+        for name, cache in caches().items()
+        if name in ("dual cache", "delayed cache", "FOCUS")
+    ]
+    found += [Method("twin with cache", "", None)]
+    found += [Method("fixed schedule", f"{n} forwards", Sampler(commit=Fixed(n))) for n in (2, 3, 4, 5, 8)]
+    for commit, label in ((Threshold(0.9), "threshold"), (Fixed(20), "20 forwards")):
+        found += [
+            Method(f"{label}, {name}", f"blocks of {BLOCK}", Sampler(commit=commit, block_length=BLOCK, cache=cache))
+            for name, cache in caches().items()
+        ]
+    found += [Method("fixed schedule", f"{n} forwards", Sampler(commit=Fixed(n))) for n in (20, 40)]
+    return found
+
+
+def run(method: Method, problems: Sequence[tasks.Problem]) -> dict:
+    """Answer the problems with one method; `correct` holds one 0 or 1 a problem, costs are means over problems."""
+    model, tokenizer = load("llama-mini" if method.sampler is None else "llada-mini")
+    result = evaluate.accuracy(model, tokenizer, problems, sampler=method.sampler)
+    n = len(problems)
+    return {
+        "nfe": result.mean_nfe,
+        "tokens": result.tokens_through / n,
+        "gflop": result.flops / n / 1e9,
+        "correct": "".join(str(int(v.correct)) for v in result.verdicts),
+    }
+
+
+def front(say: Callable[[str], None] = print, path: Path = FRONT) -> None:
+    """Measure every method on the first `PROBLEMS` test problems."""
+    problems = tasks.load_split("test")[:PROBLEMS]
+    jobs = (({"family": m.family, "setting": m.setting}, lambda m=m: run(m, problems)) for m in methods())
+    store.fill(path, jobs, say)
+
+
+def summarize(rows: Sequence[dict]) -> list[dict]:
+    """Add exact match with its Wilson interval, and the paired difference to one token per forward."""
+    (base,) = (r["correct"] for r in rows if (r["family"], r["setting"]) == BASELINE)
+    table = []
+    for row in rows:
+        share = evaluate.Proportion(row["correct"].count("1"), len(row["correct"]))
+        low, high = share.interval
+        lost = evaluate.paired_difference([c == "1" for c in row["correct"]], [c == "1" for c in base])
+        numbers = {"exact_match": share.value, "low": low, "high": high, "difference": lost}
+        table.append({k: v for k, v in row.items() if k != "correct"} | numbers)
+    return table
+
+
+def drift_table(say: Callable[[str], None] = print, path: Path = DRIFT) -> None:
+    """Measure the drift of keys and values on 8 validation problems, one token per forward in one block."""
+    model, tokenizer = load("llada-mini")
+    problems = tasks.load_split("validation")[:8]
+    rows = drift_rows(model, tokenizer, problems, ages=(1, 2, 4, 8, 16))
+    say(f"{len(rows)} rows of drift")
+    store.write(path, rows)
+
+
+def drift_rows(model, tokenizer, problems: Sequence[tasks.Problem], ages: Sequence[int]) -> list[dict]:
+    """Decode the problems without a cache and measure how keys and values move."""
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    out = sample(model, prompts, sampler=Sampler())
+    rows = drift(model, out, ages=ages, rows=range(len(prompts)))
+    return [row | {"key": round(row["key"], 6), "value": round(row["value"], 6)} for row in rows]

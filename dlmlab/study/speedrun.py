@@ -1,0 +1,131 @@
+"""The speedrun: tokens and minutes from nothing to an exact match worth having, as a leaderboard anyone can add to.
+
+    python -m dlmlab speedrun --recipe baseline --seed 0 --minutes 60
+
+Decisions
+* A recipe is a TOML file of `TrainConfig` in `data/speedrun`; the seed is given apart, so a row is a recipe and a seed.
+* The clock runs while the model trains, and stands still while it is evaluated; compiling counts.
+* Exact match is measured on the first 128 validation problems with threshold 0.9, every `every` steps. The run ends at
+  the goal, at the token budget of the recipe, or when the minutes are over; a run that misses the goal is a row too.
+* Rows are compared within one machine only. The table names the machine of each.
+
+Source of the idea: the nanoGPT speedrun of Keller Jordan and others (2024).
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from dlmlab.decode.commit import Threshold
+from dlmlab.decode.sampling import Sampler
+from dlmlab.measure import evaluate, store
+from dlmlab.objective.batches import TrainConfig
+from dlmlab.objective.training import Run
+from dlmlab.paths import DATA
+from dlmlab.study.bench import fingerprint
+from dlmlab.task import tasks
+from dlmlab.task.tokenizer import build_tokenizer
+
+RECIPES, BOARD = DATA / "speedrun", DATA / "speedrun.json"
+GOAL, PROBLEMS = 0.9, 128
+
+
+def recipes() -> list[str]:
+    """List the names of the recipes."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))
+
+
+def recipe(name: str, seed: int) -> TrainConfig:
+    """Read a recipe and set its seed. Raises `ValueError` for an unknown name, listing the known ones."""
+    if name not in recipes():
+        raise ValueError(f"recipe {name!r} is unknown; known: {', '.join(recipes())}")
+    return replace(TrainConfig.read(RECIPES / f"{name}.toml"), seed=seed, name=f"{name}-{seed}")
+
+
+def exact_match(model) -> float:
+    """Answer the validation problems of the speedrun."""
+    problems = tasks.load_split("validation")[:PROBLEMS]
+    sampler = Sampler(commit=Threshold(0.9))
+    return evaluate.accuracy(model, build_tokenizer(), problems, sampler=sampler).exact_match.value
+
+
+def race(
+    config: TrainConfig,
+    folder: Path,
+    *,
+    minutes: float,
+    every: int = 200,
+    judge: Callable[[object], float] = exact_match,
+    say: Callable[[str], None] = print,
+) -> dict:
+    """Train until the goal, the token budget or the time limit, and return the row of the leaderboard.
+
+    Raises `ValueError` for minutes that are not positive, or `every` that is no multiple of `log_every` (the log keeps
+    the clock).
+    """
+    if not minutes > 0 or every < 1 or every % config.log_every:
+        raise ValueError(f"minutes={minutes} must be > 0, every={every} a multiple of log_every={config.log_every}")
+    run, history = Run(config, folder), []
+    while not history or not (history[-1][2] >= GOAL or history[-1][0] >= config.tokens or run.seconds >= 60 * minutes):
+        run.run(stop_after=run.step + every, say=lambda line: None)
+        history.append((run.tokens, run.seconds, judge(run.model)))
+        run.model.train()
+        spent = f"{run.tokens:,} tokens, {run.seconds / 60:.1f} minutes, loss {run.log[-1]['loss']:.3f}"
+        say(f"{config.name}: {spent}, exact match {history[-1][2]:.1%}")
+    tokens, seconds, share = history[-1]
+    return {
+        "recipe": config.name.rpartition("-")[0],
+        "seed": config.seed,
+        "reached": share >= GOAL,
+        "exact_match": round(share, 4),
+        "tokens": tokens,
+        "seconds": round(seconds, 3),
+        "tokens_per_second": round(tokens / max(seconds, 1e-9)),
+        "history": [[t, round(s, 1), round(a, 4)] for t, s, a in history],
+        "precision": run.precision,
+        "machine": fingerprint(torch.get_num_threads()),
+    }
+
+
+def read(path: Path = BOARD) -> list[dict]:
+    """Read the leaderboard, the fastest that reached the goal first; empty when nothing has been run."""
+    return store.read(path)
+
+
+def enter(row: dict, path: Path = BOARD) -> list[dict]:
+    """Put a row on the leaderboard; the same recipe and seed on the same machine replace their old row.
+
+    Rows that reached the goal come first, by time; the others follow, by exact match.
+    """
+
+    def key(r: dict) -> tuple:
+        return r["recipe"], r["seed"], json.dumps(r["machine"], sort_keys=True)
+
+    rows = [r for r in read(path) if key(r) != key(row)] + [row]
+    rows.sort(key=lambda r: (not r["reached"], r["seconds"] if r["reached"] else -r["exact_match"]))
+    store.write(path, rows)
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Lay out the leaderboard as it is stored, and name the recipes that nobody has run."""
+    if not rows:
+        return "the leaderboard is empty"
+    lines = [
+        f"{'recipe':22} {'seed':>4}  {'exact match':>11}  {'M tokens':>8}  {'minutes':>7}  {'tokens/s':>8}  machine"
+    ]
+    for r in rows:
+        mark = "" if r["reached"] else "  (goal missed)"
+        machine = f"{r['machine']['processor']}, {r['machine']['threads']} threads"
+        machine += f", {r['precision']}" if "precision" in r else ""  # rows from before it was written down
+        lines.append(
+            f"{r['recipe']:22} {r['seed']:>4}  {r['exact_match']:>11.1%}  {r['tokens'] / 1e6:>8.2f}  "
+            f"{r['seconds'] / 60:>7.1f}  {r['tokens_per_second']:>8,}  {machine}{mark}"
+        )
+    entered = {r["recipe"] for r in rows}
+    if waiting := [name for name in recipes() if name not in entered]:
+        lines.append(f"not run yet: {', '.join(waiting)}")
+    return "\n".join(lines)

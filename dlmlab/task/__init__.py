@@ -1,0 +1,1 @@
+"""The task: word problems, their tokens, and how an answer is judged."""

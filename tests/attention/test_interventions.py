@@ -1,0 +1,241 @@
+"""Interventions: hidden keys get nothing from other queries, padding is never chosen, and the decoders accept it."""
+
+import pytest
+import torch
+
+from dlmlab.attention import sinks
+from dlmlab.attention.interventions import OfKind, RandomKeys, SameKind, Strongest, WithoutKeys, divergence
+from dlmlab.attention.trajectories import token_kinds
+from dlmlab.decode import autoregressive, sampling
+from dlmlab.decode.commit import Threshold
+from dlmlab.decode.sampling import Sampler
+from dlmlab.task.tokenizer import build_tokenizer
+from tests.tiny import one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+MASK, END, TOKENIZER = 0, 49, build_tokenizer()
+TEXT = "<|startoftext|> ann buys 12 apples . then ann takes 5 more . <|answer|> 12 + 5 = <|mdm_mask|>"
+IDS = torch.tensor([TOKENIZER(TEXT, add_special_tokens=False)["input_ids"]])
+L = IDS.shape[1]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def tiny(attention="full", **changes):
+    return tiny_model(attention, eos_token_id=END, **changes)
+
+
+def logits(model, ids, mask=None, **options):
+    with torch.no_grad():
+        return model(ids, mask, **options).logits
+
+
+def close(a, b) -> None:
+    torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+def choices(k: int) -> list:
+    return [Strongest(k), RandomKeys(k, seeded()), SameKind(k, TOKENIZER, seeded())]
+
+
+every_attention = pytest.mark.parametrize("attention", ["full", "causal"])
+
+
+# ------------------------------------------------------------------------------------------------ the model
+
+
+@every_attention
+def test_hidden_keys_get_no_attention_but_their_own(attention):
+    model, ids = tiny(attention), tiny_ids(3, 12)
+    hidden = Strongest(2)(sinks.attention_mass(sinks.received(model, ids)), ids, torch.ones(3, 12, dtype=torch.bool))
+    assert hidden.sum(1).tolist() == [2, 2, 2]
+    with torch.inference_mode():
+        out = WithoutKeys(model, Strongest(2))(ids, output_attentions=True)
+    itself = torch.eye(12, dtype=torch.bool)
+    for maps in out.attentions:  # (B, H, L, L)
+        others = maps.masked_fill(itself, 0.0).transpose(1, 3)  # (B, key, query, H)
+        assert not others[hidden].any() and others[~hidden].any(-1).any()
+        close(maps.sum(-1), torch.ones(maps.shape[:3]))
+        assert (maps.diagonal(dim1=2, dim2=3).transpose(1, 2)[hidden] > 0).all()
+    close(out.logits, logits(model, ids, ~hidden))
+
+
+@every_attention
+def test_what_is_hidden_is_what_the_attention_of_this_forward_says(attention):
+    model, ids, asked = tiny(attention), tiny_ids(2, 10), []
+
+    def note(mass, ids, real):
+        asked.append((mass, ids, real))
+        return Strongest(1)(mass, ids, real)
+
+    logits(WithoutKeys(model, note), ids)
+    mass, seen, real = asked[0]
+    close(mass, sinks.attention_mass(sinks.received(model, ids)))
+    assert torch.equal(seen, ids) and real.all() and real.dtype == torch.bool
+    strongest = Strongest(1)(mass, ids, real)
+    assert strongest.float().argmax(1).tolist() == mass.argmax(1).tolist()
+
+
+def test_padding_on_the_left_changes_nothing():
+    model, ids = tiny(), tiny_ids(1, 9)
+    padded = torch.cat([torch.full((1, 4), 7), ids], 1)
+    mask = torch.tensor([[False] * 4 + [True] * 9])
+    blind = WithoutKeys(model, Strongest(2))
+    close(logits(blind, padded, mask)[:, 4:], logits(blind, ids))
+    assert not torch.allclose(logits(blind, ids), logits(model, ids), atol=1e-2)  # and it does something
+
+
+def test_a_cache_is_refused():
+    blind = WithoutKeys(tiny("causal"), Strongest(1))
+    with pytest.raises(ValueError, match="cache=False"):
+        autoregressive.sample(blind, [[1, 2, 3]], gen_length=2)
+
+
+@every_attention
+def test_divergence_is_the_kl_from_seeing_to_blind(attention):
+    model, ids = tiny(attention), tiny_ids(3, 9)
+    real, at = torch.arange(9) >= torch.tensor([[0], [0], [3]]), torch.zeros(3, 9, dtype=torch.bool)
+    at[0, 2], at[0, 7], at[2, 5] = True, True, True
+    kl = divergence(model, ids, real, at, Strongest(1))
+    seeing = torch.distributions.Categorical(logits=logits(model, ids, real)[at])
+    blind = torch.distributions.Categorical(logits=logits(WithoutKeys(model, Strongest(1)), ids, real)[at])
+    close(kl, torch.distributions.kl_divergence(seeing, blind))
+    assert kl.shape == (3,) and bool((kl > 0).all())
+    close(divergence(model, ids, real, at, Strongest(0)), torch.zeros(3))
+
+
+# ------------------------------------------------------------------------------------------------ the choices
+
+
+def test_each_choice_takes_k_real_positions_and_never_padding():
+    ids = torch.cat([IDS, IDS.roll(3, 1)])
+    real = torch.stack([torch.arange(L) >= 5, torch.arange(L) >= 0])
+    mass = torch.rand(2, L, generator=seeded()) + 10 * ~real  # padding looks strong
+    for k in (0, 1, 3, (L - 5) // 2):
+        for choose in choices(k):
+            for _ in range(5):
+                hidden = choose(mass, ids, real)
+                assert hidden.dtype == torch.bool and hidden.sum(1).tolist() == [k, k]
+                assert not (hidden & ~real).any()
+
+
+def test_the_strongest_are_the_largest():
+    mass = torch.tensor([[1.0, 5.0, 3.0, 4.0], [9.0, 0.0, 0.0, 1.0]])
+    real = torch.tensor([[True, True, True, True], [False, True, True, True]])
+    assert Strongest(2)(mass, mass.long(), real).int().tolist()[0] == [0, 1, 0, 1]
+    assert Strongest(1)(mass, mass.long(), real).int().tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
+
+
+def test_of_kind_takes_every_real_position_of_a_kind():
+    words = TOKENIZER.convert_ids_to_tokens(IDS[0].tolist())
+    real = torch.arange(L)[None] != words.index("5")
+    hidden = OfKind("question number", TOKENIZER)(torch.rand(1, L), IDS, real)[0]
+    assert hidden.nonzero()[:, 0].tolist() == [words.index("12")]  # the other 12 and 5 are in the answer
+    with pytest.raises(ValueError, match="kind='verb' is unknown; known: start mark, answer mark"):
+        OfKind("verb", TOKENIZER)
+
+
+def test_random_keys_are_uniform_and_belong_to_their_generator():
+    real = torch.arange(8)[None] >= 2
+    mass, ids = torch.rand(1, 8), torch.zeros(1, 8, dtype=torch.long)
+    choose, count = RandomKeys(2, seeded()), torch.zeros(8)
+    for _ in range(600):
+        count += choose(mass, ids, real)[0]
+    assert count[:2].sum() == 0 and bool(((count[2:] - 200).abs() < 60).all())  # sd about 12
+    a, b, c = (RandomKeys(3, seeded(s))(mass, ids, real) for s in (1, 1, 2))
+    assert torch.equal(a, b) and not torch.equal(a, c)
+
+
+def test_same_kind_replaces_each_of_the_strongest_by_one_of_its_kind():
+    kinds, real = token_kinds(IDS, TOKENIZER)[0], torch.ones(1, L, dtype=torch.bool)
+    words = TOKENIZER.convert_ids_to_tokens(IDS[0].tolist())
+    strong = [words.index("ann"), words.index("5"), words.index("+")]
+    mass = torch.zeros(1, L)
+    mass[0, strong] = 1.0
+    drawn = []
+    for seed in range(20):
+        hidden = SameKind(3, TOKENIZER, seeded(seed))(mass, IDS, real)[0]
+        assert not hidden[strong].any()
+        assert sorted(kinds[hidden].tolist()) == sorted(kinds[strong].tolist())
+        drawn.append(tuple(hidden.nonzero()[:, 0].tolist()))
+    assert len(set(drawn)) > 3
+    again = SameKind(3, TOKENIZER, seeded(19))(mass, IDS, real)[0]
+    assert drawn[-1] == tuple(again.nonzero()[:, 0].tolist())
+
+
+def test_the_only_one_of_its_kind_takes_nothing_that_another_kind_needs():
+    words = TOKENIZER.convert_ids_to_tokens(IDS[0].tolist())
+    start, twelve, five, dot = 0, words.index("12"), words.index("5"), words.index(".")
+    mass, real = torch.zeros(1, L), torch.zeros(1, L, dtype=torch.bool)
+    mass[0, [start, twelve]] = 1.0
+    real[0, [start, twelve, five, dot]] = True
+    for seed in range(10):
+        hidden = SameKind(2, TOKENIZER, seeded(seed))(mass, IDS, real)[0]
+        assert hidden.nonzero()[:, 0].tolist() == sorted([five, dot])
+
+
+@pytest.mark.parametrize(
+    "choose, most", [(Strongest, 5), (RandomKeys, 5), (SameKind, 3)], ids=["strongest", "random", "same kind"]
+)
+def test_k_must_leave_something_in_the_shortest_row(choose, most):
+    real = torch.stack([torch.arange(L) >= L - 6, torch.arange(L) >= 0])
+    ids, mass = IDS.expand(2, -1), torch.rand(2, L, generator=seeded())
+    more = {Strongest: (), RandomKeys: (seeded(),), SameKind: (TOKENIZER, seeded())}[choose]
+    assert choose(most, *more)(mass, ids, real).sum(1).tolist() == [most, most]
+    for k in (-1, most + 1):
+        with pytest.raises(ValueError, match=rf"k={k} must lie in 0\.\.{most}"):
+            choose(k, *more)(mass, ids, real)
+
+
+# ------------------------------------------------------------------------------------------------ the decoders
+
+PROMPTS = [[7, 3, 9, 4, 11, 2], [5, 6, 8]]
+
+
+def decode(model, attention):
+    if attention == "causal":
+        return autoregressive.sample(model, PROMPTS, gen_length=5, cache=False)
+    return sampling.sample(model, PROMPTS, gen_length=5, sampler=Sampler(commit=Threshold(0.1)))
+
+
+@every_attention
+def test_hiding_no_key_changes_no_token(attention):
+    model = tiny(attention)
+    assert torch.equal(decode(WithoutKeys(model, Strongest(0)), attention).ids, decode(model, attention).ids)
+    ids = tiny_ids()
+    close(logits(WithoutKeys(model, Strongest(0)), ids), logits(model, ids))
+
+
+def test_the_diffusion_loop_decodes_with_the_blind_model():
+    model = tiny()
+    out = decode(WithoutKeys(model, Strongest(1)), "full")
+    assert not (out.ids[:, out.prompt_length :] == MASK).any()
+    first = torch.tensor([PROMPTS[0] + [MASK] * 5])
+    mass = sinks.attention_mass(sinks.received(model, first))
+    blind = logits(model, first, torch.ones_like(first).scatter(1, mass.argmax(1, keepdim=True), 0).bool())
+    at = out.trace.order(0)[0]  # the first commits are those of the model without the strongest key
+    blind[..., MASK] = float("-inf")
+    assert out.trace.states(0)[1][at].tolist() == blind[0, at].argmax(-1).tolist()
+
+
+def test_the_autoregressive_loop_decodes_with_the_blind_model():
+    model = tiny("causal")
+    out = autoregressive.sample(WithoutKeys(model, Strongest(1)), [PROMPTS[0]], gen_length=5, cache=False)
+    text = list(PROMPTS[0])
+    for _ in range(5):
+        prefix = torch.tensor([text])
+        mass = sinks.attention_mass(sinks.received(model, prefix))
+        row = logits(model, prefix, torch.ones_like(prefix).scatter(1, mass.argmax(1, keepdim=True), 0).bool())[0, -1]
+        row[MASK] = float("-inf")
+        text.append(END if text[-1] == END else int(row.argmax()))  # nothing follows an end mark
+    assert out.ids[0].tolist() == text
+
+
+def test_every_choice_can_be_decoded_with():
+    model = tiny(vocab_size=len(TOKENIZER), mask_token_id=TOKENIZER.mask_token_id)
+    prompt = IDS[0, :-1].tolist()
+    for choose in choices(2):
+        out = sampling.sample(WithoutKeys(model, choose), [prompt, prompt[3:]], gen_length=4)
+        assert not (out.ids[:, -4:] == TOKENIZER.mask_token_id).any()

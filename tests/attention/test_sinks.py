@@ -1,0 +1,363 @@
+"""Sinks: every definition and statistic against full maps, worked examples, scipy, and sinks planted on command."""
+
+import math
+
+import pytest
+import torch
+from scipy import stats
+
+from dlmlab.attention import sinks
+from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+N, H, L, S = SIZES["n_layers"], SIZES["n_heads"], 24, 12
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def planted(at: list[list[int]], *, length: int = L, strength: float = 2.0) -> torch.Tensor:
+    """Make column sums (S, H, L) with sinks at the positions listed for each state."""
+    plan = torch.zeros(len(at), length)
+    for s, positions in enumerate(at):
+        plan[s, positions] = strength
+    return sinks.planted_sums(plan, generator=seeded())
+
+
+def concentrations() -> torch.Tensor:
+    """Make rows of positive numbers, from even to one that has nearly all, (20, L)."""
+    return torch.rand(20, L, generator=seeded(1), dtype=torch.float64) ** torch.linspace(0.1, 30, 20)[:, None]
+
+
+def all_maps(model, ids, mask=None) -> torch.Tensor:
+    with torch.no_grad():
+        return torch.stack(model(ids, mask, output_attentions=True).attentions)  # (N, B, H, L, L)
+
+
+# ------------------------------------------------------------------------------------------------ what is captured
+
+
+@pytest.mark.parametrize("attention", ["full", "causal", "block:3"])
+def test_received_attention_is_the_column_sum_of_the_map_and_adds_up_to_the_number_of_queries(attention):
+    model, ids = tiny_model(attention), tiny_ids(3, 12)
+    sums = sinks.received(model, ids)
+    assert sums.shape == (N, 3, H, 12)
+    torch.testing.assert_close(sums, all_maps(model, ids).sum(3))
+    torch.testing.assert_close(sinks.attention_mass(sums).sum(1), torch.full((3,), 12.0 * N * H))
+
+
+@pytest.mark.parametrize("attention", ["full", "causal"])
+def test_capturing_column_sums_does_not_change_the_logits(attention):
+    model, ids = tiny_model(attention), tiny_ids()
+    with torch.no_grad():
+        plain, read = model(ids).logits, model(ids, output_column_sums=True).logits
+    torch.testing.assert_close(read, plain)
+
+
+def test_padding_neither_gives_nor_gets_attention():
+    model, ids = tiny_model(), tiny_ids(1, 8)
+    padded = torch.cat([torch.full((1, 3), 7), ids], 1)
+    mask = torch.tensor([[False] * 3 + [True] * 8])
+    sums = sinks.received(model, padded, mask)
+    assert not sums[..., :3].any()
+    torch.testing.assert_close(sums[..., 3:], sinks.received(model, ids))  # RoPE knows distances only
+
+
+# ------------------------------------------------------------------------------------------------ definitions
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_mean_attention_is_the_mean_over_the_queries_that_see_a_key(causal):
+    model, ids = tiny_model("causal" if causal else "full"), tiny_ids(2, 10)
+    maps, alpha = all_maps(model, ids), sinks.mean_attention(sinks.received(model, ids), causal=causal)
+    for k in range(10):
+        torch.testing.assert_close(alpha[..., k], maps[..., k if causal else 0 :, k].mean(-1))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_uniform_attention_gives_the_uniform_sums(causal):
+    model = tiny_model("causal" if causal else "full")
+    for block in model.model.transformer["blocks"]:
+        torch.nn.init.zeros_(block.q_proj.weight)  # every score is 0
+    sums = sinks.received(model, tiny_ids(1, L))
+    torch.testing.assert_close(sums, sinks.uniform_sums(L, causal=causal).expand_as(sums))
+    assert sinks.uniform_sums(L, causal=causal).sum() == pytest.approx(L)
+    alpha = sinks.mean_attention(sums, causal=causal)
+    # the first key is seen by all queries, query i gives it 1 / (i + 1)
+    first = sum(1 / (i + 1) for i in range(L)) / L if causal else 1 / L
+    torch.testing.assert_close(alpha[..., 0], torch.full((N, 1, H), first))
+    torch.testing.assert_close(alpha[..., -1], torch.full((N, 1, H), 1 / L))
+
+
+def test_the_first_position_of_a_causal_map_has_a_harmonic_head_start():
+    head_start = float(sinks.uniform_sums(72, causal=True)[0])
+    assert head_start == pytest.approx(math.log(72) + 0.5772, abs=0.01)
+
+
+def test_the_sink_rate_is_the_share_of_heads_above_eps():
+    alpha = torch.zeros(2, 1, 2, 3)  # 2 layers of 2 heads
+    alpha[0, 0, 0] = torch.tensor([0.5, 0.3, 0.2])  # 0.3 is not above 0.3
+    alpha[1, 0, 1] = torch.tensor([0.31, 0.4, 0.29])
+    assert sinks.sink_rate(alpha).tolist() == [[0.5, 0.25, 0.0]]
+    assert sinks.sink_rate(alpha, eps=0.1).tolist() == [[0.5, 0.5, 0.5]]
+
+
+def test_a_position_stands_out_when_it_gets_three_more_than_the_mean_of_the_others():
+    L = 11
+    limit = (L + 3 * (L - 1)) / L  # solves c = (L - c) / (L - 1) + 3
+    for c, out in ((limit - 1e-3, False), (limit + 1e-3, True)):
+        sums = torch.full((L,), (L - c) / (L - 1))
+        sums[4] = c
+        assert sinks.stands_out(sums).tolist() == [out and i == 4 for i in range(L)]
+
+
+def test_means_instead_of_sums_can_never_stand_out():
+    sums = torch.zeros(50)
+    sums[0] = 50.0  # one position gets all there is
+    assert sinks.stands_out(sums)[0] and not sinks.stands_out(sums / 50).any()
+
+
+def test_above_spread_flags_a_tail_of_noise_and_at_most_a_fifth():
+    noise = torch.randn(2000, 72, generator=seeded())
+    share = float(sinks.above_spread(noise).double().mean())
+    assert share == pytest.approx(float(stats.norm.sf(2)), abs=0.004)  # its own mean and sd: nearly a Gaussian tail
+    skewed = concentrations()
+    assert float(sinks.above_spread(skewed).double().mean(-1).max()) <= 0.2  # Cantelli: 1 / (1 + 2^2)
+    for length in (1, 7, 72, 300):
+        assert not sinks.above_spread(torch.full((length,), 36.3)).any()
+
+
+@pytest.mark.parametrize("normalise, uniform", [("none", 0.5), ("per_head", 0.5), ("zscore", 0.0)])
+def test_the_soft_score_of_uniform_mass(normalise, uniform):
+    score = sinks.soft_sink_score(torch.full((2, 72), 36.0), normalise=normalise)
+    torch.testing.assert_close(score, torch.full((2, 72), uniform), atol=1e-4, rtol=0)
+
+
+def test_the_soft_score_is_the_published_sigmoid():
+    mass = torch.tensor([[1.0, 2.0, 3.0, 10.0]])
+    mean, sd = 4.0, math.sqrt((9 + 4 + 1 + 36) / 4)
+    by_hand = [1 / (1 + math.exp(-5 * (m - mean - 1.5 * sd))) for m in (1, 2, 3, 10)]
+    assert sinks.soft_sink_score(mass, std=1.5, normalise="none")[0].tolist() == pytest.approx(by_hand, rel=1e-4)
+    by_hand = [1 / (1 + math.exp(-5 * (m - mean - 1.5 * sd) / mean)) for m in (1, 2, 3, 10)]
+    assert sinks.soft_sink_score(mass, std=1.5, normalise="per_head")[0].tolist() == pytest.approx(by_hand, rel=1e-4)
+    by_hand = [1 / (1 + math.exp(-5 * ((m - mean) / sd - 1.5))) for m in (1, 2, 3, 10)]
+    assert sinks.soft_sink_score(mass, std=1.5)[0].tolist() == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_only_the_standardised_score_knows_no_scale():
+    mass = concentrations().float()
+    scores = {n: [sinks.soft_sink_score(c * mass, normalise=n) for c in (1, 1000)] for n in ("zscore", "none")}
+    torch.testing.assert_close(*scores["zscore"], atol=1e-4, rtol=0)
+    step = scores["none"][1]
+    assert bool(((step < 0.01) | (step > 0.99)).float().mean() > 0.95)  # unnormalised mass makes a step of it
+
+
+# ------------------------------------------------------------------------------------------------ concentration
+
+
+def test_top_share_counts_the_strongest():
+    sums = torch.tensor([[1.0, 5.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
+    assert sinks.top_share(sums).tolist() == [0.5, 0.25]
+    assert sinks.top_share(sums, 2).tolist() == pytest.approx([0.7, 0.5])
+    assert sinks.top_share(sums, 4).tolist() == [1.0, 1.0]
+
+
+def test_entropy_is_that_of_scipy_from_zero_to_log_length():
+    sums = concentrations()
+    assert sinks.entropy(sums).tolist() == pytest.approx(stats.entropy(sums.numpy(), axis=1).tolist())
+    assert float(sinks.entropy(torch.ones(L))) == pytest.approx(math.log(L))
+    assert float(sinks.entropy(torch.eye(L)[3])) == 0
+
+
+def test_gini_is_half_the_mean_difference_over_the_mean():
+    sums = concentrations()
+    difference = (sums[:, :, None] - sums[:, None]).abs().mean((1, 2))
+    assert sinks.gini(sums).tolist() == pytest.approx((difference / (2 * sums.mean(1))).tolist())
+    assert float(sinks.gini(torch.ones(L))) == pytest.approx(0, abs=1e-6)
+    assert float(sinks.gini(torch.eye(L)[3])) == pytest.approx(1 - 1 / L)
+
+
+# ------------------------------------------------------------------------------------------------ planted sinks
+
+
+def every_reading(sums: torch.Tensor) -> dict:
+    """Hold all instruments against column sums (S, H, L)."""
+    m, layers = sums.mean(1), sums.transpose(0, 1)[:, :, None]  # (S, L); (N, B, H, L) with the heads as layers
+    return {
+        "strongest": m.argmax(-1).tolist(),
+        "above_spread": sinks.above_spread(m),
+        "stands_out": sinks.stands_out(m),
+        "rate": sinks.sink_rate(sinks.mean_attention(layers, causal=False)),  # (S, L)
+    }
+
+
+def test_every_instrument_finds_a_fixed_sink():
+    sums = planted([[5]] * S)
+    m, read, alone = sums.mean(1), every_reading(sums), torch.eye(L, dtype=torch.bool)[5].expand(S, L)
+    assert read["strongest"] == [5] * S
+    assert torch.equal(read["above_spread"], alone) and torch.equal(read["stands_out"], alone)
+    assert torch.equal(read["rate"], alone.float())  # of every head
+    score = sinks.soft_sink_score(m)
+    assert torch.equal(score > 0.5, alone)
+    assert bool((sinks.top_share(m) > 0.5).all() and (sinks.gini(m) > 0.5).all())
+    assert bool((sinks.entropy(m) < 0.6 * math.log(L)).all())
+    assert sinks.centroid(m, alone).tolist() == [5.0] * S
+    assert sinks.centroid_variance(m, sinks.stands_out(m)) == (0.0, 1.0)
+    assert torch.equal(sinks.overlap(m), torch.ones(S, S))
+    assert sinks.argmax_survival(m) == S and sinks.one_minus_argmax_frequency(m) == 0
+    rest = planted([[]] * S).mean(1)
+    assert sinks.spatial_variance(m) > 100 * sinks.spatial_variance(rest)
+
+
+def test_a_sink_that_moves_on_command_is_read_exactly():
+    path = [2, 2, 2, 9, 9, 14, 20, 20, 3, 7, 7, 7]
+    m = planted([[p] for p in path]).mean(1)
+    assert m.argmax(-1).tolist() == path
+    wanted = float(torch.tensor(path, dtype=torch.float64).var(correction=0)) / L**2
+    for criterion in (sinks.above_spread, sinks.stands_out):
+        variance, coverage = sinks.centroid_variance(m, criterion(m))
+        assert variance == pytest.approx(wanted, rel=1e-5) and coverage == 1.0
+    same = torch.tensor([[float(p == q) for q in path] for p in path])
+    assert torch.equal(sinks.overlap(m), same)
+    assert sinks.argmax_survival(m) == 2  # six runs in twelve states
+    assert sinks.one_minus_argmax_frequency(m) == 1 - 3 / 12
+
+
+def test_states_without_a_sink_are_left_out_of_the_centroid_and_counted():
+    m = planted([[4], [], [10], []]).mean(1)
+    out = sinks.stands_out(m)
+    c = sinks.centroid(m, out)
+    assert c[[0, 2]].tolist() == [4.0, 10.0] and c[[1, 3]].isnan().all()
+    variance, coverage = sinks.centroid_variance(m, out)
+    assert variance == pytest.approx(9 / L**2) and coverage == 0.5
+    variance, coverage = sinks.centroid_variance(m, torch.zeros_like(out))
+    assert math.isnan(variance) and coverage == 0.0
+
+
+def test_two_fixed_sinks_that_trade_weight_look_as_if_they_moved():
+    """The trap of the centroid: it travels, though no sink does."""
+    strong, weak = 8.0, 6.0
+    m = torch.full((S, L), 0.1)
+    m[0::2, 0], m[0::2, 20], m[1::2, 0], m[1::2, 20] = strong, weak, weak, strong
+    both = sinks.stands_out(m)
+    assert both.nonzero()[:, 1].tolist() == [0, 20] * S
+    variance, _ = sinks.centroid_variance(m, both)
+    step = 20 * (strong - weak) / (strong + weak)  # the centroid jumps by this much between states
+    assert variance == pytest.approx((step / 2) ** 2 / L**2, rel=1e-5)
+    assert torch.equal(sinks.overlap(m, 2), torch.ones(S, S))  # this one is not deceived
+    assert sinks.argmax_survival(m) == 1 and sinks.one_minus_argmax_frequency(m) == 0.5  # these are
+
+
+def test_without_a_sink_the_absolute_criteria_stay_silent_and_the_spread_still_flags_some():
+    read = every_reading(planted([[]] * 60))
+    assert not read["stands_out"].any() and not read["rate"].any()
+    assert 0.005 < float(read["above_spread"].float().mean()) < 0.08
+
+
+def test_one_minus_the_argmax_frequency_says_most_about_texts_without_a_sink():
+    nothing, still = planted([[]] * 40).mean(1), planted([[5]] * 40).mean(1)
+    crawling = planted([[p] for p in range(8) for _ in range(5)]).mean(1)  # one position every five states
+    jumping = planted([[p] for p in (0, 23, 5, 16, 11, 2, 19, 8) for _ in range(5)]).mean(1)
+    reads = [sinks.one_minus_argmax_frequency(m) for m in (nothing, still, crawling, jumping)]
+    assert reads[0] > 0.6 and reads[1:] == [0, 0.875, 0.875]  # it cannot tell crawling from jumping
+    variances = [sinks.centroid_variance(m, sinks.stands_out(m))[0] for m in (crawling, jumping)]
+    assert variances[1] > 5 * variances[0]
+
+
+def test_permuting_the_other_positions_changes_no_statistic_of_a_sink():
+    m = planted([[5]] * S).mean(1)
+    others = [i for i in range(L) if i != 5]
+    order = torch.arange(L)
+    order[others] = torch.tensor(others)[torch.randperm(L - 1, generator=seeded(3))]
+    for statistic in (
+        sinks.top_share,
+        sinks.gini,
+        sinks.entropy,
+        sinks.spatial_variance,
+        sinks.overlap,
+        lambda m: sinks.stands_out(m)[:, 5],
+        lambda m: sinks.above_spread(m)[:, 5],
+        lambda m: sinks.soft_sink_score(m)[:, 5],
+        lambda m: sinks.centroid(m, sinks.stands_out(m)),
+        lambda m: torch.tensor(sinks.argmax_survival(m)),
+    ):
+        torch.testing.assert_close(statistic(m[:, order]), statistic(m))
+
+
+def test_planted_sums_are_column_sums_and_stronger_plants_draw_more():
+    strength = torch.zeros(4, L)
+    strength[:, 3] = torch.tensor([0.0, 0.5, 1.0, 2.0])
+    sums = sinks.planted_sums(strength, heads=3, generator=seeded())
+    assert sums.shape == (4, 3, L)
+    torch.testing.assert_close(sums.sum(-1), torch.full((4, 3), float(L)))
+    share = sums[..., 3].mean(1) / L
+    assert share[0] < 0.1 and share[3] > 0.9 and bool((share.diff() > 0).all())
+    again = sinks.planted_sums(strength, heads=3, generator=seeded())
+    assert torch.equal(sums, again) and not torch.equal(sums, sinks.planted_sums(strength, generator=seeded())[:, :3])
+
+
+# ------------------------------------------------------------------------------------------------ nulls
+
+
+def test_the_permutation_null_places_fixed_sinks_below_and_uniform_jumps_amid():
+    fixed, drawn = planted([[5]] * S).mean(1), torch.randint(L, (S,), generator=seeded(4)).tolist()
+    roaming = planted([[p] for p in drawn]).mean(1)
+    null = sinks.permutation_null(fixed, draws=100, generator=seeded())
+    assert null.shape == (100,) and float(null.min()) > 0
+    assert float(null.mean()) == pytest.approx((L**2 - 1) / 12 / L**2 * (S - 1) / S, rel=0.1)  # S uniform places
+    value = sinks.centroid_variance(roaming, sinks.above_spread(roaming))[0]
+    assert 0.02 < float((null < value).double().mean()) < 0.98
+    assert torch.equal(null, sinks.permutation_null(fixed, draws=100, generator=seeded()))
+    assert not torch.equal(null, sinks.permutation_null(fixed, draws=100, generator=seeded(1)))
+
+
+def test_overlap_is_the_jaccard_index_of_the_top_sets():
+    m = torch.rand(6, L, generator=seeded(5))
+    for k in (1, 3, L):
+        tops = [set(row.topk(k).indices.tolist()) for row in m]
+        by_hand = [[len(a & b) / len(a | b) for b in tops] for a in tops]
+        torch.testing.assert_close(sinks.overlap(m, k), torch.tensor(by_hand))
+
+
+def test_argmax_survival_is_the_mean_length_of_a_run():
+    m = torch.eye(4)[[0, 0, 0, 2, 2, 0, 1, 1]]  # runs of 3, 2, 1, 2
+    assert sinks.argmax_survival(m) == 2.0
+    assert sinks.argmax_survival(m[:1]) == 1.0
+
+
+def test_over_base_rate_compares_shares():
+    kinds = torch.tensor([[0, 1, 1, 1], [0, 1, 3, 3]])
+    mass = torch.tensor([[4.0, 1.0, 1.0, 2.0], [2.0, 1.0, 4.0, 1.0]])  # 16 in all
+    lift = sinks.over_base_rate(mass, kinds, 5)
+    assert lift[[0, 1, 3]].tolist() == pytest.approx([(6 / 16) / (2 / 8), (5 / 16) / (4 / 8), (5 / 16) / (2 / 8)])
+    assert lift[[2, 4]].isnan().all()
+    assert sinks.over_base_rate(torch.ones(2, 4), kinds, 5)[[0, 1, 3]].tolist() == pytest.approx([1.0] * 3)
+    order = torch.randperm(4, generator=seeded())
+    torch.testing.assert_close(sinks.over_base_rate(mass[:, order], kinds[:, order], 5), lift, equal_nan=True)
+    share = torch.tensor([2, 4, 0, 2, 0]) / 8
+    assert float((lift.nan_to_num() * share).sum()) == pytest.approx(1.0)  # lifts weighted by places add up to 1
+
+
+# ------------------------------------------------------------------------------------------------ wrong arguments
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda m: sinks.soft_sink_score(m, normalise="softmax"), "'softmax' is unknown; known: none, per_head"),
+        (lambda m: sinks.top_share(m, 0), r"k=0 of 24 positions: must lie in 1\.\.24"),
+        (lambda m: sinks.overlap(m, 25), r"k=25 of 24 positions: must lie in 1\.\.24"),
+        (lambda m: sinks.attention_mass(m), r"shape \(12, 24\) has 2 dimensions, must be \(N, B, H, L\)"),
+        (lambda m: sinks.sink_rate(m), r"must be \(N, B, H, L\)"),
+        (lambda m: sinks.centroid_variance(m[0], m[0] > 0), r"must be \(S, L\)"),
+        (lambda m: sinks.argmax_survival(m[None]), r"shape \(1, 12, 24\) has 3 dimensions, must be \(S, L\)"),
+        (lambda m: sinks.one_minus_argmax_frequency(m[None]), r"must be \(S, L\)"),
+        (lambda m: sinks.spatial_variance(m[None]), r"must be \(S, L\)"),
+        (lambda m: sinks.over_base_rate(m, torch.zeros(S, L - 1), 1), r"\(12, 24\), kinds \(12, 23\)"),
+        (lambda m: sinks.over_base_rate(m, torch.full((S, L), 3), 3), r"kinds 3\.\.3 must lie in 0\.\.2"),
+    ],
+)
+def test_wrong_arguments_are_named_with_the_allowed_range(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(torch.rand(S, L, generator=seeded()))

@@ -1,0 +1,87 @@
+"""Tables of notebook 03: complete, and made of what their names say."""
+
+import math
+
+import pytest
+import torch
+
+import dlmlab as dl
+from dlmlab.attention import bottle, interventions, sinks
+from dlmlab.network.checkpoint import DATA, load
+from dlmlab.objective.batches import TrainConfig
+from dlmlab.study import nb03_growth as sink_growth
+from dlmlab.study import nb03_sinks as study
+from dlmlab.task import tasks
+from tests.tiny import tiny_model
+
+
+def test_every_line_of_hidden_keys_is_stored_once():
+    rows = dl.store.read("03_necessity")
+    stored = sorted((r["model"], r["name"], r["k"], r["seed"]) for r in rows)
+    assert stored == sorted((h.model, h.name, h.k, h.seed) for h in study.hidings())
+    assert {len(r["correct"]) for r in rows} == {study.PROBLEMS} and {len(r["kl"]) for r in rows} == {study.STATES}
+
+
+def test_every_problem_of_the_movement_table_has_every_source():
+    rows = dl.store.read("03_movement")
+    sources = ("denoised", "ten noise levels", "one level", "written", "written, over uniform")
+    assert len(rows) == len(sources) * study.MOVED
+    for source in sources:
+        assert sorted(r["problem"] for r in rows if r["source"] == source) == list(range(study.MOVED))
+
+
+def test_every_recipe_of_the_sweep_and_every_bottle_is_stored():
+    recipes = {path.stem: TrainConfig.read(path) for path in (DATA / "sweep").glob("*.toml")}
+    rows = dl.store.read("03_sweep")
+    assert {r["run"] for r in rows} == set(recipes)
+    for name, config in recipes.items():
+        last = [r for r in rows if r["run"] == name][-1]
+        assert last["tokens"] >= config.tokens and "exact_match" in last and last["context"] == config.context
+    stored = [(r["attention"], r["seed"]) for r in dl.store.read("03_bottle")]
+    assert stored == [(kind, seed) for kind in ("causal", "full") for seed in sink_growth.BOTTLE_SEEDS]
+
+
+def test_hiding_nothing_changes_no_prediction():
+    line = study.Hiding("llama-mini", "nothing", 0)
+    row = study.hide(line, tasks.load_split("test")[:2], states=1)
+    assert row["kl"] == [0.0] and row["correct"] == "11"
+
+
+def test_the_states_of_a_causal_run_are_judged_at_their_last_token():
+    _, tokenizer = load("llama-mini")
+    prompt = tuple(tokenizer("<|startoftext|> ben has 8 marbles", add_special_tokens=False)["input_ids"])
+    ids, real, at = study.dense_states("llama-mini", prompt)
+    assert real.sum(1).tolist() == list(range(len(prompt), len(prompt) + len(ids)))  # one token more a state
+    assert bool(at[:, -1].all()) and int(at.sum()) == len(ids)
+
+
+@pytest.mark.parametrize("line", [study.Hiding("llada-mini", "strongest", 3), study.Hiding("x", "start mark", -1)])
+def test_a_line_names_its_choice(line):
+    _, tokenizer = load("llada-mini")
+    choice = line.choice(tokenizer)
+    assert isinstance(choice, interventions.Strongest if line.k == 3 else interventions.OfKind)
+
+
+def test_a_sink_curve_counts_in_units_of_uniform_attention():
+    model = tiny_model(attention="causal")
+    with torch.no_grad():  # queries of zero look everywhere alike
+        for block in model.model.transformer["blocks"]:
+            block.q_proj.weight.zero_()
+    curve = sink_growth.sink_curve(model, texts=torch.randint(1, 8, (3, 12)))
+    assert curve["first"] == pytest.approx(1, abs=1e-4) and curve["first_top_head"] == pytest.approx(1, abs=1e-4)
+    assert float(sinks.uniform_sums(12, causal=True)[0]) == pytest.approx(sum(1 / i for i in range(1, 13)))
+
+
+def test_sweep_texts_of_a_packed_run_begin_with_a_start_mark_and_cross_problems():
+    config = TrainConfig(name="x", context=128, max_sequence_length=128)
+    texts, (_, tokenizer) = sink_growth.sweep_texts(config), load("llada-mini")
+    assert texts.shape == (sink_growth.TEXTS, sink_growth.LENGTH)
+    assert bool((texts[:, 0] == tokenizer.bos_token_id).all())
+    assert bool((texts[:, 1:] == tokenizer.bos_token_id).any())
+
+
+def test_a_bottle_is_judged_without_its_start_mark():
+    language = bottle.Language.draw(generator=torch.Generator().manual_seed(0))
+    found = sink_growth.judge_bottle(bottle.build("full", seed=0), language, seed=0)
+    assert {"loss", "loss_without_start", "start_0.1", "start_0.9"} <= set(found)
+    assert found["loss"] == pytest.approx(math.log(bottle.SYMBOLS + 2), abs=0.1)  # untrained: knows nothing

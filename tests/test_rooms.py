@@ -1,0 +1,54 @@
+"""The rooms of the package: a room imports only itself and the rooms before it (`dlmlab.ROOMS`)."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import dlmlab
+
+PACKAGE = Path(dlmlab.__file__).parent
+FILES = {path.relative_to(PACKAGE).parts: path for path in PACKAGE.rglob("*.py")}
+OPEN_TO_ALL = {"paths", "limits", "guard"}  # where things lie and what may be asked for: they import no room
+
+
+def imported(path: Path) -> set[tuple[str, ...]]:
+    """List what a file imports of the package, `dlmlab.a.b` as (a, b)."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {f"{node.module}.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {a.name for a in node.names}
+    return {tuple(name.split(".")[1:]) for name in names if name.startswith("dlmlab.")}
+
+
+@pytest.mark.parametrize("room", dlmlab.ROOMS)
+def test_a_room_imports_only_itself_and_the_rooms_before_it(room):
+    allowed = {*dlmlab.ROOMS[: dlmlab.ROOMS.index(room) + 1], *OPEN_TO_ALL}
+    files = {parts: path for parts, path in FILES.items() if parts[0] == room}
+    assert files
+    for parts, path in files.items():
+        assert {name[0] for name in imported(path)} <= allowed, "/".join(parts)
+
+
+def test_the_model_and_its_decoders_do_not_know_the_task():
+    """What trains and decodes sees ids. The stream of batches makes them; a checkpoint compares its tokenizer's."""
+    for parts, path in FILES.items():
+        if parts[0] in ("network", "objective", "decode") and parts[-1] not in ("batches.py", "checkpoint.py"):
+            assert "task" not in {name[0] for name in imported(path)}, "/".join(parts)
+
+
+def test_a_short_name_means_one_module():
+    inside = Counter(
+        parts[-1] for parts in FILES if parts[0] in dlmlab.ROOMS and len(parts) == 2 and parts[-1] != "__init__.py"
+    )
+    assert max(inside.values()) == 1, inside.most_common(3)
+    packages = {part for parts in FILES for part in parts[:-1]}
+    assert packages.isdisjoint(name.removesuffix(".py") for name in inside)
+
+
+def test_every_module_lives_in_a_room():
+    outside = {parts[0] for parts in FILES if parts[0] not in dlmlab.ROOMS}
+    assert outside == {"__init__.py", "__main__.py", "cli.py"} | {f"{name}.py" for name in OPEN_TO_ALL}
