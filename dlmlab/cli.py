@@ -112,7 +112,7 @@ def train(args) -> int:
     config = TrainConfig.read(args.config)
     out = args.out or Path("runs") / config.name
     export = args.export or out
-    guard.folder(out, "--out", holds=("state.pt", "state.part", "config.json"))
+    guard.folder(out, "--out", holds=("state.pt", "state.part"))
     guard.folder(export, "--export", holds=("state.pt", "state.part", "config.json", "training.toml"))
     run, say = Run(config, out), functools.partial(print, flush=True)
     chief = run.workers.rank == 0

@@ -107,6 +107,7 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     (f"{TRAIN} --export {{tmp}}/tiny.toml", "--export tiny.toml file"),
     ("train --config {tmp}", "directory"),
     ("train --config {tmp}/none.toml", "none.toml"),
+    (f"{TRAIN} --out data/llada-mini", "--out llada-mini state.pt"),  # a shipped model is no run
     ("prune --sparsity 0.5 --method wanda --out {nothing}", "--out ''"),
     ("prune --sparsity 0.5 --method wanda --out {tmp}", "--out config.json"),
     ("prune --sparsity 0.5 --method wanda --out data/llama-mini", "--out llama-mini shipped"),
