@@ -9,7 +9,7 @@ import torch
 from dlmlab.compress import activations, methods, moments, pruning, sparsegpt, structured
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.pruning import Recipe
-from tests.test_pruning import seeded, tiny_calibration
+from tests.compress.test_pruning import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_model
 
 __all__ = ["one_thread"]

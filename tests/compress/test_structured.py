@@ -16,7 +16,7 @@ from dlmlab.network.checkpoint import CheckpointError, load_model
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import count_parameters
 from dlmlab.objective.batches import TrainConfig
-from tests.test_pruning import seeded, tiny_calibration
+from tests.compress.test_pruning import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
 
 __all__ = ["one_thread"]

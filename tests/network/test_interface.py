@@ -17,7 +17,7 @@ from dlmlab.network.kv import KV
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.task.tasks import make_problem
 from dlmlab.task.tokenizer import encode_prompt
-from tests.test_model import ATTENTIONS, STRANGE, close, llama_twin
+from tests.network.test_model import ATTENTIONS, STRANGE, close, llama_twin
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")

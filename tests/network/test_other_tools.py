@@ -14,8 +14,8 @@ from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.task.tasks import make_problem
 from dlmlab.task.tokenizer import build_tokenizer, encode_prompt
-from tests.test_interface import SPECIAL, labels_of
-from tests.test_model import close
+from tests.network.test_interface import SPECIAL, labels_of
+from tests.network.test_model import close
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
