@@ -291,3 +291,30 @@ def test_prune_refuses_instead_of_saving_the_dense_model(tmp_path, capsys, argum
     out = tmp_path / "out"
     assert cli.main(["prune", "--sparsity", "0.5", "--texts", "2", "--out", str(out), *arguments]) == 2
     assert text in capsys.readouterr().err and not out.exists()
+
+
+def test_prune_hands_the_block_of_sparsegpt_on(tmp_path, capsys):
+    """On the command line 128 is one block for the 16 columns here, which is not what the default, 8, removes."""
+    from dlmlab import checkpoint
+    from tests.tiny import tiny_model
+
+    build = checkpoint.build_tokenizer()
+    ids = {k: getattr(build, k) for k in checkpoint.TOKEN_IDS}
+    checkpoint.save(tiny_model(vocab_size=len(build), max_sequence_length=96, **ids), build, tmp_path / "dense")
+    found = []
+    for i, block in enumerate(([], ["--block", "128"])):
+        out = tmp_path / str(i)
+        line = [
+            "prune",
+            "--model",
+            str(tmp_path / "dense"),
+            "--method",
+            "sparsegpt",
+            "--sparsity",
+            "0.5",
+            "--texts",
+            "1",
+        ]
+        assert cli.main([*line, *block, "--out", str(out)]) == 0, capsys.readouterr().err
+        found.append(checkpoint.load(out).model.model.transformer["blocks"][0].q_proj.weight == 0)
+    assert not found[0].equal(found[1]) and found[0].sum() == found[1].sum()
