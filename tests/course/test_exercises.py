@@ -281,7 +281,7 @@ def test_the_package_holds_no_assert_statement():
 
 def test_checks_refuse_wrong_answers_when_python_leaves_asserts_out():
     program = """if True:
-        from dlmlab.exercises import check
+        from dlmlab.course.exercises import check
         from tests.mutants import ANSWERS
         for id, answers in ANSWERS.items():
             for fn in (lambda *args, **options: None, next(iter(answers.MUTANTS))):
