@@ -125,6 +125,7 @@ class LLaDAConfig(PretrainedConfig):
             f"{key} = {_short(others[key])}; this model implements {only!r}"
             for key, only in (CONSTANTS | dict.fromkeys(ABSENT)).items()
             if key in others and others[key] != only and not (not only and others[key] in (None, False))
+            if (key, others[key]) != ("use_cache", True)  # what Transformers' tools switch on changes no number
         ]
         problems += [
             f"{alias} = {_short(others[alias])} is another name of {key} = {_short(getattr(self, key))}; set {key}"

@@ -299,6 +299,9 @@ class LLaDAModelLM(Interface):
             raise ValueError(f"length {length} is outside 1..{self.config.max_sequence_length} (max_sequence_length)")
         if attention_mask is not None and attention_mask.shape != (B, L):
             raise ValueError(f"attention_mask has shape {tuple(attention_mask.shape)}, the tokens have {(B, L)}")
+        if attention_mask is not None and attention_mask.is_floating_point():
+            if strange := set(attention_mask.unique().tolist()) - {0.0, 1.0}:  # an additive mask means the opposite
+                raise ValueError(f"attention_mask holds {min(strange):g}: 1 is a real token, 0 padding")
         if positions is None:
             at = torch.arange(past, length, device=tokens.device)[None]
             valid = _valid_keys(kv, attention_mask, B, past, L)

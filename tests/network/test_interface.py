@@ -403,3 +403,17 @@ def test_a_model_without_memory_has_shapes():
     model = tiny_model().to("meta")
     out = model(torch.zeros(2, 5, dtype=torch.long, device="meta"), labels=torch.zeros(2, 5, device="meta").long())
     assert out.logits.shape == (2, 5, 50) and out.loss.shape == () and out.logits.is_meta
+
+
+def test_an_additive_mask_is_refused():
+    model, ids = tiny_model(), tiny_ids()
+    assert torch.equal(model(ids, torch.ones(ids.shape)).logits, model(ids, torch.ones_like(ids)).logits)
+    with pytest.raises(ValueError, match="-1e"):
+        model(ids, torch.ones(ids.shape).index_fill(1, torch.tensor([0]), -1e9))
+
+
+def test_a_model_whose_cache_was_switched_on_can_be_loaded(tmp_path):
+    model = tiny_model()
+    model.config.use_cache = True
+    model.save_pretrained(tmp_path)
+    assert torch.equal(LLaDAModelLM.from_pretrained(tmp_path)(tiny_ids()).logits, model(tiny_ids()).logits)
