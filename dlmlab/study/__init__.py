@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "03_movement": "nb03_sinks.movements",
     "03_necessity": "nb03_sinks.necessity",
     "03_sweep": "nb03_growth.sweep",
+    "04_blocks": "nb04_pruning.blocks",
     "04_calibration": "nb04_pruning.calibrations",
     "04_recovery": "nb04_pruning.recoveries",
     "04_released": "nb04_pruning.released",

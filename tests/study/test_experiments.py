@@ -167,3 +167,10 @@ def test_what_is_stored_is_not_measured_again_and_a_stop_loses_nothing(tmp_path)
     assert [row["i"] for row in dl.store.read(path)] == [0, 1]
     store.fill(path, jobs(), lambda line: None)
     assert ran == [0, 1, 2, 2] and len(dl.store.read(path)) == 3
+
+
+def test_every_stored_table_names_the_function_that_makes_it():
+    assert {path.stem for path in dl.store.RESULTS.glob("*.json")} <= set(dl.study.EXPERIMENTS)
+    assert all(callable(dl.study.experiment(name)) for name in dl.study.EXPERIMENTS)
+    with pytest.raises(ValueError, match="'05_none'.*01_sampling"):
+        dl.study.experiment("05_none")
