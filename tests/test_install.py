@@ -172,7 +172,7 @@ prompt = dl.tokenizer.encode_prompt(tokenizer, problem.question)
 out = dl.sampling.sample(model, [prompt], gen_length=40, sampler=dl.Sampler(commit=dl.Threshold(0.9)))
 answer = dl.tokenizer.decode_answer(tokenizer, out.answers[0])
 assert dl.tasks.verify(problem.question, answer).correct, answer
-assert dl.ledger.load() and dl.bench.read() and dl.speedrun.read() and dl.dl.store.read("01_sampling")
+assert dl.ledger.load() and dl.bench.read() and dl.speedrun.read() and dl.store.read("01_sampling")
 from dlmlab import cli
 print("refused", cli.main(["refresh"]), flush=True)
 """
