@@ -10,7 +10,7 @@ Decisions
 * Only NotImplementedError (the stub) and AssertionError (the check) are caught: any other error shows its trace.
 * A check is the whole specification: what it does not test is free. It calls nothing of the course, and its message
   names the likely misconception. `tests/mutants` holds, for every check, the wrong answers it must catch and explain.
-* An exercise is declared beside its check, in `dlmlab/checks`, one module each.
+* An exercise is declared beside its check, in `dlmlab/course/checks`, one module each.
 """
 
 import functools
