@@ -1,6 +1,7 @@
 """Stored tables: what they hold is what the settings say, and a summary does not make problems out of seeds."""
 
 import pytest
+import torch
 
 import dlmlab as dl
 from dlmlab.decode import drift
@@ -173,3 +174,17 @@ def test_every_stored_table_names_the_function_that_makes_it():
     assert all(callable(dl.study.experiment(name)) for name in dl.study.EXPERIMENTS)
     with pytest.raises(ValueError, match="'05_none'.*01_sampling"):
         dl.study.experiment("05_none")
+
+
+@torch.no_grad()
+def test_the_exact_nats_of_the_twin_are_those_of_its_answer_up_to_one_end_mark():
+    """Hypothesis H5 stands on them: token by token, from the first of the answer to the first end mark."""
+    twin, tokenizer = dl.load("llama-mini")
+    for problem, nats in zip(tasks.load_split("test"), dl.nb04_pruning.answer_bound(twin, problems=2), strict=False):
+        ids = dl.layout.encode_prompt(tokenizer, problem.question)
+        answer = [*dl.layout.encode_solution(tokenizer, problem), tokenizer.eos_token_id]
+        log_p = 0.0
+        for token in answer:
+            log_p += float(twin(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[token])
+            ids.append(token)
+        assert nats == pytest.approx(-log_p, abs=2e-3)
