@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from dlmlab import limits
-from dlmlab.decode.cache import Cache, Look
+from dlmlab.decode.cache import Cache, Forward
 from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, order_of
 from dlmlab.decode.edit import Edit, Written
 from dlmlab.decode.prompts import read_prompts
@@ -330,7 +330,7 @@ class _Loop:
         masked[:, end:] = False
         return masked
 
-    def look(self, rows: Tensor, columns: Tensor) -> Look:
+    def forward(self, rows: Tensor, columns: Tensor) -> Forward:
         """Run the network and predict `columns` (C,) of the rows."""
         if self.cache:
             return self.cache(rows, columns)
@@ -342,7 +342,7 @@ class _Loop:
             logits = denoise(x, valid)
         config = getattr(self.model, "config", None)
         flops = forward_flops(config, L, logits=len(columns)) if hasattr(config, "d_model") else 0
-        return Look(logits, nfe * R * L, nfe * R * flops)
+        return Forward(logits, nfe * R * L, nfe * R * flops)
 
     def editable(self, rows: Tensor) -> Tensor:
         """Mark what the edit rule may change: written columns of the current block, (R, L) bool."""
@@ -380,10 +380,10 @@ class _Loop:
         full, editable = ~eligible.any(1), self.editable(rows)
         wanted = torch.ones_like(eligible[0]) if chance and not self.cache else (eligible | editable).any(0)
         columns = wanted.nonzero()[:, 0]  # (C,)
-        eligible, editable, look = eligible[:, columns], editable[:, columns], self.look(rows, columns)
+        eligible, editable, forward = eligible[:, columns], editable[:, columns], self.forward(rows, columns)
         ids = self.x[rows][:, columns]  # (R, C), what the forward read
-        eligible = eligible if look.open is None else eligible & look.open  # (R, C)
-        logits = rule_out(look.logits.float(), self.never, self.vocab_size)  # (R, C, V)
+        eligible = eligible if forward.open is None else eligible & forward.open  # (R, C)
+        logits = rule_out(forward.logits.float(), self.never, self.vocab_size)  # (R, C, V)
         positions = self.real[rows].cumsum(1)[:, columns] - 1  # (R, C), counted without padding
         check_logits(logits, eligible | editable, len(self.trace.steps) + 1, rows, positions)
         x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
@@ -409,11 +409,11 @@ class _Loop:
                 tokens.cpu(),
                 confidence[at[:, 0], at[:, 1]].cpu(),
                 nfe=2 if sampler.guidance > 0 else 1,
-                tokens_through=look.tokens,
-                flops=look.flops,
+                tokens_through=forward.tokens,
+                flops=forward.flops,
                 seconds=time.perf_counter() - start,
                 filled=filled.cpu(),
-                evicted=look.evicted,
+                evicted=forward.evicted,
                 **edited,
             )
         )

@@ -235,6 +235,16 @@ def test_focus_that_keeps_everything_is_a_dual_cache_with_frozen_tokens(model):
     assert [len(s.tokens) for s in out.trace.steps] == [4] * 8
 
 
+def test_focus_rounds_what_may_stay_up(model):
+    """Committed 3 and 4 in two forwards, and nothing yet: 1.5, 2 and 1 a forward, times alpha = 1.5, rounded up."""
+    mask_id = model.config.mask_token_id
+    x = torch.full((3, 8), mask_id)
+    session = Focus(alpha=1.5).begin(model, mask_id, x, None)
+    x[0, :3], x[1, :4] = 1, 1  # the run fills its ids in place
+    session.forwards = torch.tensor([2, 2, 0])
+    assert session.target(torch.arange(3)).tolist() == [3, 3, 2]
+
+
 def test_focus_commits_only_what_stayed(model):
     out = run(model, Focus(), Threshold(0.0), block_length=None)
     assert out.trace.nfe == [1] * 4  # the first forward drops nothing
