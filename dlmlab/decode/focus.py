@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab import limits
-from dlmlab.decode.cache import DualCache, Forward, BlockState, Session, pack
+from dlmlab.decode.cache import BlockState, DualCache, Forward, Session, pack
 from dlmlab.network.cost import block_flops, head_flops
 from dlmlab.network.model import pick
 
