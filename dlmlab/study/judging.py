@@ -1,8 +1,8 @@
 """Notebook 04: what its tables share: the dense models, the calibration texts, exact match and likelihood.
 
-Every table is resumable row by row. Problems: the first `PROBLEMS` of the test split; likelihood: the bound of the
-answer by mask count with common random masks (`noise.bound_by_count`), in nats, one mean for each problem. A row keeps
-the numbers of all problems, so that notebooks can pair them.
+Problems: the first `PROBLEMS` of the test split; likelihood: the bound of the answer by mask count with common random
+masks (`noise.bound_by_count`), in nats, one mean for each problem. A row keeps the numbers of all problems, so that
+notebooks can pair them. A live slice (`size`) takes the first of the same problems, under the same masks.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,6 @@ from dlmlab.compress import calibration
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate
-from dlmlab.measure.store import select
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import noise
@@ -26,20 +25,25 @@ GRID_TEXTS = 16  # for the ablation, at ten levels each; its clean rows see the 
 BOUND_PROBLEMS, DRAWS = 48, 6  # for the likelihood of the sweep and of structure
 PAIRED_PROBLEMS = 32  # for the likelihood of the ablations, which compare within one table
 SEEDS = (0, 1, 2)
+TOLERANCE = {"nats": (0.02, 0.02), "nfe": (1.0, 0.5), "begin": (0.02, 0.02)}  # `nfe` is a mean over the problems
 
 
-def answer_bound(model, *, problems: int = BOUND_PROBLEMS, split: str = "test", seed: int = 0) -> list[float]:
+def answer_bound(
+    model, *, problems: int = BOUND_PROBLEMS, split: str = "test", seed: int = 0, size: int | None = None
+) -> list[float]:
     """Bound the negative log-likelihood of the solution given the question, in nats, one mean a problem.
 
-    The same seed hides the same tokens from every model. The twin's likelihood is exact instead.
+    The same seed hides the same tokens from every model. `size`: only the first so many, each under its own masks all
+    the same. The twin's likelihood is exact instead.
     """
     _, tokenizer = load("llada-mini")
     ids, real, answer = calibration.encode(tokenizer, tasks.load_split(split)[:problems])
+    few = slice(size)
     if model.config.attention == "causal":
-        return _exact(model, ids, answer, tokenizer.eos_token_id)
-    generator = torch.Generator().manual_seed(seed)
-    nats = noise.bound_by_count(model, ids, answer, draws=DRAWS, generator=generator, valid=real, batch_size=96)
-    return [round(v, 5) for v in nats.mean(1).tolist()]
+        return _exact(model, ids[few], answer[few], tokenizer.eos_token_id)
+    masked, weight = noise.count_masks(answer, draws=DRAWS, generator=torch.Generator().manual_seed(seed))
+    losses = noise.masked_losses(model, ids[few], masked[few], valid=real[few], batch_size=96)
+    return [round(v, 5) for v in (weight[few] * losses.sum(-1)).mean(1).tolist()]
 
 
 @torch.inference_mode()
@@ -49,11 +53,11 @@ def _exact(model, ids: torch.Tensor, answer: torch.Tensor, eos_id: int) -> list[
     return [round(v, 5) for v in (-(log_p * counted[:, 1:]).sum(1)).tolist()]
 
 
-def judge(model, *, problems: int = PROBLEMS) -> dict:
+def judge(model, *, size: int | None = None) -> dict:
     """Answer the first problems of the test split: `correct` one digit a problem, `nfe` forwards a problem."""
     _, tokenizer = load("llada-mini")
-    sampler = Sampler(commit=Threshold(0.9))
-    result = evaluate.accuracy(model, tokenizer, tasks.load_split("test")[:problems], sampler=sampler)
+    problems = tasks.load_split("test")[: size or PROBLEMS]
+    result = evaluate.accuracy(model, tokenizer, problems, sampler=Sampler(commit=Threshold(0.9)))
     correct = "".join(str(int(v.correct)) for v in result.verdicts)
     return {"correct": correct, "nfe": round(result.mean_nfe, 3)}
 
@@ -77,34 +81,6 @@ def texts(mode: str, seed: int, region: str = "all", n: int = TEXTS) -> calibrat
 def mean_nats(rows: Sequence[dict]) -> float:
     """Mean bound in nats an answer, over problems and seeds."""
     return sum(sum(row["nats"]) / len(row["nats"]) for row in rows) / len(rows)
-
-
-def compare(rows: Sequence[dict], a: dict, b: dict) -> dict:
-    """Difference a - b in nats an answer: paired over problems, seeds averaged first; and the difference of each seed.
-
-    Only seeds that both have are used. `low`, `high`: 95 % bootstrap interval over problems. `seeds`: one number a
-    calibration seed; when their signs differ, the choice of texts matters more than what is compared. Raises
-    `ValueError` when no seed is common.
-    """
-    ours, theirs = ({row.get("seed"): row for row in select(rows, **key)} for key in (a, b))
-    common = sorted(ours.keys() & theirs.keys(), key=str)
-    if not common:
-        raise ValueError(f"{a} and {b} have no seed in common")
-    pairs = [(ours[seed], theirs[seed]) for seed in common]
-    first, second = (
-        [sum(v) / len(v) for v in zip(*(r["nats"] for r in x), strict=True)] for x in zip(*pairs, strict=True)
-    )
-    mean, low, high = evaluate.paired_difference(first, second)
-    return {"mean": mean, "low": low, "high": high, "seeds": [mean_nats([x]) - mean_nats([y]) for x, y in pairs]}
-
-
-def verdict(difference: dict, margin: float = 0.0) -> str:
-    """Put a difference in nats into a word: `lower` and `higher` only when the interval and every seed agree."""
-    if difference["high"] < -margin and max(difference["seeds"]) < 0:
-        return "lower"
-    if difference["low"] > margin and min(difference["seeds"]) > 0:
-        return "higher"
-    return "no difference shown"
 
 
 def points(rows: Sequence[dict]) -> list[dict]:
