@@ -188,9 +188,9 @@ NECESSITY = Table(
     hidings,
     hide,
     live=(
+        {"model": "llama-mini", "name": "nothing", "k": 0, "seed": 0},
+        {"model": "llama-mini", "name": "start mark", "k": -1, "seed": 0},
         {"model": "llada-mini", "name": "strongest", "k": 1, "seed": 0},
-        {"model": "llama-mini", "name": "strongest", "k": 5, "seed": 0},
-        {"model": "llama-mini", "name": "answer mark", "k": -1, "seed": 0},
     ),
     size=6,
     tolerance={"kl": (0.02, 0.05), "nfe": (1.0, 0.5)},  # `nfe` is a mean over the problems
