@@ -1,10 +1,13 @@
 """Stored tables: what they hold is what the settings say, and a summary does not make problems out of seeds."""
 
 import pytest
+import torch
 
 import dlmlab as dl
 from dlmlab.decode import drift
-from dlmlab.measure.evaluate import Proportion, paired_difference
+from dlmlab.measure.difference import Difference
+from dlmlab.measure.evaluate import Proportion
+from dlmlab.task import tasks
 
 
 def test_three_seeds_of_the_same_problems_do_not_shrink_the_interval():
@@ -24,18 +27,10 @@ def test_the_spread_is_between_seeds():
     assert summary["spread"] == 0.25 and summary["exact_match"] == 0.625
 
 
-def test_a_paired_difference_is_zero_only_when_nothing_differs():
-    assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
-    mean, low, high = paired_difference([True] * 30 + [False] * 70, [False] * 100)
-    assert mean == pytest.approx(0.3) and 0.2 < low < mean < high < 0.4
-    with pytest.raises(ValueError, match="equally long"):
-        paired_difference([True], [True, False])
-
-
 def test_the_front_is_compared_with_one_token_per_forward():
     rows = dl.nb08_caches.summarize(dl.store.read("08_front"))
     by_name = {(r["family"], r["setting"]): r for r in rows}
-    assert by_name[dl.nb08_caches.BASELINE]["difference"] == (0.0, 0.0, 0.0)
+    assert by_name[dl.nb08_caches.BASELINE]["difference"] == Difference(0.0, 0.0, 0.0)
     assert all(r["low"] <= r["exact_match"] <= r["high"] for r in rows)
 
 
@@ -52,3 +47,17 @@ def test_the_drift_table_covers_layers_ages_and_kinds():
     rows = dl.store.read("08_drift")
     assert {r["layer"] for r in rows} == set(range(6)) and {r["kind"] for r in rows} == set(drift.KINDS)
     assert all(abs(r["key"]) < 1e-5 for r in rows if r["layer"] == 0 and r["kind"] != "committed meanwhile")
+
+
+@torch.no_grad()
+def test_the_exact_nats_of_the_twin_are_those_of_its_answer_up_to_one_end_mark():
+    """Hypothesis H5 stands on them: token by token, from the first of the answer to the first end mark."""
+    twin, tokenizer = dl.load("llama-mini")
+    for problem, nats in zip(tasks.load_split("test"), dl.judging.answer_bound(twin, problems=2), strict=False):
+        ids = dl.layout.encode_prompt(tokenizer, problem.question)
+        answer = [*dl.layout.encode_solution(tokenizer, problem), tokenizer.eos_token_id]
+        log_p = 0.0
+        for token in answer:
+            log_p += float(twin(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[token])
+            ids.append(token)
+        assert nats == pytest.approx(-log_p, abs=2e-3)
