@@ -38,9 +38,9 @@ def answer_bound(
     """
     _, tokenizer = load("llada-mini")
     rows, few = layout.encode_rows(tokenizer, tasks.load_split(split)[:problems], side="right"), slice(size)
-    x0, answer = rows.x0[few], rows.answer[few]
+    x0 = rows.x0[few]
     if model.config.attention == "causal":
-        counts = likelihood.up_to_end(x0, answer, tokenizer.eos_token_id)
+        counts = likelihood.up_to_end(x0, rows.answer[few], tokenizer.eos_token_id)
         nats = (likelihood.next_token_nats(model, x0) * counts[:, 1:]).sum(1)
     else:
         masked, weight = noise.count_masks(rows.answer, draws=DRAWS, generator=torch.Generator().manual_seed(seed))

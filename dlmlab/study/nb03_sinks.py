@@ -139,11 +139,13 @@ def hidings() -> list[dict]:
 def hide(model: str, name: str, k: int, seed: int = 0, size: int | None = None) -> dict:
     """Answer test problems without the keys, and compare predictions on the states of the first dense runs."""
     network, tokenizer = load(model)
-    prompts = [encode_prompt(tokenizer, p.question) for p in tasks.load_split("test")[: size or PROBLEMS]]
+    problems = tasks.load_split("test")[: size or PROBLEMS]
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
     blind = interventions.WithoutKeys(network, choice(model, name, k, seed))
     out = decode(blind, prompts, cache=False)  # one token a forward, both models
-    answers = [decode_answer(tokenizer, ids) for ids in out.answers]
-    verdicts = [tasks.verify(p.question, a) for p, a in zip(tasks.load_split("test"), answers, strict=False)]
+    verdicts = [
+        tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
+    ]
     kl = [
         float(interventions.divergence(network, *dense_states(model, tuple(p)), choice(model, name, k, seed)).mean())
         for p in prompts[:STATES]
