@@ -74,9 +74,17 @@ def test_a_table_aligns_numbers_to_the_right():
 
 
 def test_a_frontier_draws_one_line_a_method_with_its_interval():
-    rows = [{"method": m, "nfe": n, "exact_match": 0.5, "low": 0.4, "high": 0.7} for m in "ab" for n in (1, 2)]
-    fig = plotting.frontier(rows, title="t")
-    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["a", "b"]
+    points = {"b": [(4, 0.9, 0.8, 0.95), (1, 0.5, 0.4, 0.7)], "a": [(2, 0.3, 0.25, 0.6)]}  # unsorted, lopsided
+    keys = ("nfe", "exact_match", "low", "high")
+    rows = [{"method": m} | dict(zip(keys, point, strict=True)) for m, mine in points.items() for point in mine]
+    ax = plotting.frontier(rows, title="t").axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "a"]
+    for bars, mine in zip(ax.containers, points.values(), strict=True):
+        line, _, [spans] = bars.lines
+        xs, ys, lows, highs = zip(*sorted(mine), strict=True)
+        assert [list(data) for data in line.get_data()] == [list(xs), list(ys)]
+        for segment, x, low, high in zip(spans.get_segments(), xs, lows, highs, strict=True):
+            assert segment.ravel().tolist() == pytest.approx([x, low, x, high])
 
 
 def test_the_cache_view_marks_what_a_forward_computed(run):
