@@ -7,12 +7,15 @@ import sys
 
 import pytest
 
-from dlmlab import cli, guard
-from dlmlab.compress import methods
+from dlmlab import cli, guard, study
+from dlmlab.compress import calibration, methods
 from dlmlab.course import doctor
+from dlmlab.decode import commit
 from dlmlab.measure import evaluate
 from dlmlab.objective import training
+from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
+from dlmlab.task import tasks
 
 TINY = """
 name = "tiny"
@@ -175,11 +178,21 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_help_of_one_command_lists_names_from_their_registry(capsys):
+@pytest.mark.parametrize(
+    "command, names",
+    [
+        ("bench", SECTIONS),
+        ("prune", (*methods.NAMES, *calibration.MODES, *calibration.REGIONS)),
+        ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
+        ("measure", study.EXPERIMENTS),
+        ("speedrun", speedrun.recipes()),
+    ],
+)
+def test_help_of_one_command_lists_names_from_their_registry(command, names, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["bench", "--help"])
-    out = capsys.readouterr().out
-    assert all(name in out for name in SECTIONS)
+        cli.main([command, "--help"])
+    out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    assert not [name for name in names if name not in out]
 
 
 def test_a_line_is_read_without_heavy_imports():

@@ -31,6 +31,7 @@ ANSWER_LENGTH = 40
 GRID = tuple(k / 10 for k in range(1, 11))  # the ten levels of arXiv 2602.17664
 PREFIX = 0.25  # share of the text that stays visible in prefix-visible calibration
 MODES = ("clean", "t:0.5", "uniform", "grid", "prefix")
+REGIONS = ("all", "answer")
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ def calibration_set(
     if outside or not problems:
         where = split_of(outside[0].skeleton) if outside else "nothing"
         raise ValueError(f"calibration problems must be of the calibration split, got one of {where!r}")
-    if region not in ("all", "answer"):
-        raise ValueError(f"region={region!r} is unknown; known: all, answer")
+    if region not in REGIONS:
+        raise ValueError(f"region={region!r} is unknown; known: {', '.join(REGIONS)}")
     ids, real, answer = encode(tokenizer, problems)
     text, mask_id = torch.arange(len(ids)), tokenizer.mask_token_id
     if mode == "clean":
