@@ -243,25 +243,6 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
     assert cli.main(["evaluate", str(model), "--limit", "2", "--steps", "1"]) == 0
 
 
-def test_the_doctor_projects_by_the_speed_of_a_forward(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
-    timing = tmp_path / "timing.json"
-    timing.write_text(json.dumps({"forward_ms": 10.0, "notebooks": {"00_start_here.ipynb": 12.0}}), encoding="utf-8")
-    report = doctor.report(timing)
-    assert "3.0 x" in report and "36 s" in report and "torch" in report
-
-
-def test_timings_of_a_machine_of_another_speed_are_dropped(tmp_path, monkeypatch):
-    timing = tmp_path / "timing.json"
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 10.0)
-    doctor.write_timing({"a": 1.0}, timing)
-    doctor.write_timing({"b": 2.0}, timing)
-    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"a": 1.0, "b": 2.0}
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
-    doctor.write_timing({"b": 6.0}, timing)
-    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"b": 6.0}
-
-
 @pytest.mark.parametrize(
     "command", ["doctor", "train", "generate", "evaluate", "prune", "measure", "refresh", "manifest", "data"]
 )
