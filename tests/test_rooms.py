@@ -8,7 +8,7 @@ import pytest
 
 import dlmlab
 
-PACKAGE = Path(dlmlab.__file__).parent
+PACKAGE, TESTS = Path(dlmlab.__file__).parent, Path(__file__).parent
 FILES = {path.relative_to(PACKAGE).parts: path for path in PACKAGE.rglob("*.py")}
 OPEN_TO_ALL = {"paths", "limits", "guard"}  # where things lie and what may be asked for: they import no room
 
@@ -47,6 +47,23 @@ def test_a_short_name_means_one_module():
     assert max(inside.values()) == 1, inside.most_common(3)
     packages = {part for parts in FILES for part in parts[:-1]}
     assert packages.isdisjoint(name.removesuffix(".py") for name in inside)
+
+
+WHOLE = {"decode": {"company", "logits"}, "network": {"other_tools"}}  # tests of a room's modules together
+PROVEN_ELSEWHERE = {("course", "checks"): "tests/mutants"}
+
+
+def owner(room: str, module: str) -> str:
+    """Name the test file of a module; the tables of one notebook share one: nb04_sinks and nb04_levels have nb04."""
+    return module.split("_")[0] if room == "study" and module.startswith("nb") else module
+
+
+@pytest.mark.parametrize("room", dlmlab.ROOMS)
+def test_every_module_has_a_test_file_and_every_test_file_a_module(room):
+    inside = {parts[1].removesuffix(".py") for parts in FILES if parts[0] == room} - {"__init__"}
+    wanted = {owner(room, module) for module in inside if (room, module) not in PROVEN_ELSEWHERE}
+    found = {path.stem.removeprefix("test_") for path in (TESTS / room).glob("test_*.py")}
+    assert (sorted(wanted - found), sorted(found - wanted - WHOLE.get(room, set()))) == ([], [])
 
 
 def test_every_module_lives_in_a_room():
