@@ -242,31 +242,41 @@ def evaluate(args) -> None:
         args.json.write_text(lines, encoding="utf-8", newline="\n")
 
 
-def measure(args) -> None:
+def measure(args) -> int:
     from dlmlab.measure import store
     from dlmlab.paths import to_write
-    from dlmlab.study import experiment
+    from dlmlab.study import TABLES, table
 
-    to_write(store.RESULTS)
-    experiment(args.name)(functools.partial(print, flush=True))
+    if bool(args.name) == args.all:
+        raise ValueError(f"give the NAME of a table or --all; known: {', '.join(TABLES)}")
+    say = functools.partial(print, flush=True)
+    if not args.live:
+        to_write(store.RESULTS)
+    off = 0
+    for name in TABLES if args.all else [args.name]:
+        if args.live:
+            off += not all([table(name).repeats(key, say) for key in table(name).live])
+        else:
+            table(name).measure(say)
+    return int(off > 0)
 
 
 def bench(args) -> None:
     import torch
 
-    from dlmlab.course import tables
+    from dlmlab.course import pages
     from dlmlab.study.bench import run
 
     torch.set_num_threads(args.threads)
     run(args.only, quick=args.quick, again=args.again, say=functools.partial(print, flush=True))
     if not args.quick:
-        tables.write()
+        pages.write()
 
 
 def speedrun(args) -> None:
     import tempfile
 
-    from dlmlab.course import tables
+    from dlmlab.course import pages
     from dlmlab.paths import to_write
     from dlmlab.study import speedrun as sr
 
@@ -278,7 +288,7 @@ def speedrun(args) -> None:
         to_write(sr.BOARD)
         with tempfile.TemporaryDirectory() as folder:
             sr.enter(sr.race(config, Path(folder), minutes=args.minutes or 60.0, say=say))
-        tables.write()
+        pages.write()
     say(sr.table(sr.read()))
 
 
@@ -408,7 +418,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
     sub.add_argument("--out", required=True, type=place, help="folder of the pruned model")
     sub = command(measure, "run a long experiment and store its table under data/results")
-    sub.add_argument("name", metavar="NAME", choices=Known("study", "EXPERIMENTS"), help="%(choices)s")
+    sub.add_argument("name", nargs="?", metavar="NAME", choices=Known("study", "TABLES"), help="%(choices)s")
+    sub.add_argument("--all", action="store_true", help="every table, one after the other")
+    sub.add_argument("--live", action="store_true", help="repeat a small part and compare it; nothing is stored")
     sub = command(bench, "measure what costs time, as ratios, and store them in data/bench.json")
     sub.add_argument("--only", nargs="+", metavar="SECTION", choices=Known("bench", "SECTIONS"), help="%(choices)s")
     sub.add_argument("--quick", action="store_true", help="a few problems, three rounds, nothing stored")

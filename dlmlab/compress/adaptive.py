@@ -36,16 +36,6 @@ def removed_agreement(a: nn.Module, b: nn.Module) -> float:
     return jaccard(*(torch.cat([(W == 0).flatten() for _, W in prunable(model)]) for model in (a, b)))
 
 
-def chance_agreement(sparsity: float) -> float:
-    """Jaccard index of two independent masks of one sparsity: s / (2 - s)."""
-    return sparsity / (2 - sparsity)
-
-
-def halves(calib: CalibrationSet) -> tuple[CalibrationSet, CalibrationSet]:
-    """Split a calibration set by text, even and odd, for the floor of an agreement."""
-    return tuple(calib.rows((calib.text % 2 == k).nonzero()[:, 0]) for k in (0, 1))
-
-
 def robust(statistics: Sequence[dict[str, Statistics]]) -> dict[str, Statistics]:
     """Take the largest squared norm of each feature over levels, every level scaled to a mean of 1 per matrix.
 

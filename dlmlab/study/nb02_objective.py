@@ -1,8 +1,8 @@
 """Notebook 02: the bound of LLaDA-mini on the test split by noise level, and what the model writes from nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlmlab.decode import autoregressive
 from dlmlab.decode.sampling import Sampler, left_pad, sample
-from dlmlab.measure import store
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.objective.noise import count_masks, masked_losses
 from dlmlab.task import tasks
@@ -101,18 +101,11 @@ def twin_rows(twin, rows: Rows, eos_id: int) -> list[dict]:
     ]
 
 
-def bounds(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_bounds.json") -> None:
-    """Measure every problem; problems already in the file are not measured again."""
+@cache
+def bounds_from(first: int) -> list[dict]:
+    """Measure `BATCH` problems of the test split that start at index `first`; the index seeds the masks."""
     (model, tokenizer), (twin, _) = load("llada-mini"), load("llama-mini")
-    problems, table = tasks.load_split("test")[:PROBLEMS], store.read(path)
-    for start in range(len(table), len(problems), BATCH):
-        table += bounds_of(model, twin, tokenizer, problems[start : start + BATCH], first=start)
-        store.write(path, table)
-        say(f"{len(table)} problems: {sum(r['answer']['bound'] for r in table) / len(table):.3f} nats an answer")
-
-
-def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, first: int) -> list[dict]:
-    """Measure problems of the test split that start at index `first`; the index seeds the masks."""
+    problems = tasks.load_split("test")[first : first + BATCH]
     rows = rows_of(tokenizer, problems)
     parts = {
         part: bound_rows(model, rows, part, draws=DRAWS, generator=torch.Generator().manual_seed(first))
@@ -121,7 +114,6 @@ def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, firs
     exact = twin_rows(twin, rows, tokenizer.eos_token_id)
     return [
         {
-            "problem": first + i,
             "steps": p.steps,
             "question_tokens": int(rows.question[i].sum()),
             "answer": parts["answer"][i],
@@ -130,6 +122,15 @@ def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, firs
         }
         for i, p in enumerate(problems)
     ]
+
+
+BOUNDS = Table(
+    "02_bounds",
+    lambda: [{"problem": i} for i in range(PROBLEMS)],
+    lambda problem, size=None: bounds_from(problem // BATCH * BATCH)[problem % BATCH],
+    live=[{"problem": i} for i in range(0, BATCH, 3)],
+    tolerance={"answer": (0.001, 0.02), "question": (0.001, 0.02), "twin": (0.001, 0.02)},
+)
 
 
 # ------------------------------------------------------------------------------------------------ samples from nothing
@@ -171,8 +172,6 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
     texts = from_nothing(model, tokenizer, lengths, SAMPLERS[method], generator)
     verdicts = [tasks.verify(question, answer) for question, answer in texts]
     return {
-        "method": method,
-        "batch": batch,
         "read": "".join(str(int(not v.problem)) for v in verdicts),
         "correct": "".join(str(int(v.correct)) for v in verdicts),
         "clean": "".join(str(int(v.clean)) for v in verdicts),
@@ -181,14 +180,16 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
     }
 
 
-def samples(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_samples.json") -> None:
-    """Sample `SAMPLES` texts with every sampler."""
-    (model, tokenizer), (twin, _) = load("llada-mini"), load("llama-mini")
+def run(method: str, batch: int, size: int | None = None) -> dict:
+    """Sample one batch, always all of it: the chance of a row depends on its batch."""
+    model, tokenizer = load("llama-mini" if method == TWIN else "llada-mini")
+    return sample_row(model, tokenizer, method, batch)
 
-    def jobs():
-        for batch in range(SAMPLES // BATCH):
-            for method in SAMPLERS:
-                key = {"method": method, "batch": batch}
-                yield key, lambda b=batch, m=method: sample_row(twin if m == TWIN else model, tokenizer, m, b)
 
-    store.fill(path, jobs(), say)
+SAMPLED = Table(
+    "02_samples",
+    lambda: [{"method": method, "batch": batch} for batch in range(SAMPLES // BATCH) for method in SAMPLERS],
+    run,
+    live=({"method": "most probable first", "batch": 0}, {"method": TWIN, "batch": 0}),
+    flips=0.25,  # one token drawn otherwise changes the rest of a text
+)

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-import dlmlab as dl
 from dlmlab.decode.sampling import Sampler
 from dlmlab.study import nb02_objective as objective
 from dlmlab.task import tasks
@@ -86,35 +85,3 @@ def test_samples_are_judged_letter_by_letter():
     model = ModelOf(OracleDenoiser(objective.rows_of(TOKENIZER, [p]).x0, V, MASK), MASK, EOS)
     row = objective.sample_row(model, TOKENIZER, "most probable first", 0, size=1)
     assert (row["read"], row["correct"], row["clean"]) == ("1", "1", "1") and row["problem"] == [""]
-
-
-def test_the_stored_tables_hold_every_problem_and_every_batch_once():
-    rows = dl.store.read("02_bounds")
-    assert [r["problem"] for r in rows] == list(range(objective.PROBLEMS))
-    batches = [(r["method"], r["batch"]) for r in dl.store.read("02_samples")]
-    wanted = [(m, b) for b in range(objective.SAMPLES // objective.BATCH) for m in objective.SAMPLERS]
-    assert sorted(batches) == sorted(wanted)
-
-
-def test_what_is_stored_is_not_measured_again(tmp_path, monkeypatch):
-    ran = []
-    monkeypatch.setattr(objective, "PROBLEMS", 20)
-    monkeypatch.setattr(objective, "load", lambda name: (None, None))
-    monkeypatch.setattr(
-        objective,
-        "bounds_of",
-        lambda model, twin, tokenizer, problems, first: (
-            ran.append(first) or [{"answer": {"bound": 0.0}} for _ in problems]
-        ),
-    )
-    monkeypatch.setattr(
-        objective,
-        "sample_row",
-        lambda model, tokenizer, method, batch: (
-            ran.append((method, batch)) or {"method": method, "batch": batch, "read": "", "clean": ""}
-        ),
-    )
-    for _ in range(2):
-        objective.bounds(say=lambda line: None, path=tmp_path / "bounds.json")
-        objective.samples(say=lambda line: None, path=tmp_path / "samples.json")
-    assert ran[:2] == [0, 16] and len(ran) == 2 + objective.SAMPLES // objective.BATCH * len(objective.SAMPLERS)

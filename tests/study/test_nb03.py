@@ -6,40 +6,12 @@ import math
 import pytest
 import torch
 
-import dlmlab as dl
 from dlmlab.attention import bottle, interventions, sinks
-from dlmlab.network.checkpoint import DATA, load
+from dlmlab.network.checkpoint import load
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.study import nb03_growth as sink_growth
 from dlmlab.study import nb03_sinks as study
-from dlmlab.task import tasks
 from tests.tiny import tiny_model
-
-
-def test_every_line_of_hidden_keys_is_stored_once():
-    rows = dl.store.read("03_necessity")
-    stored = sorted((r["model"], r["name"], r["k"], r["seed"]) for r in rows)
-    assert stored == sorted((h.model, h.name, h.k, h.seed) for h in study.hidings())
-    assert {len(r["correct"]) for r in rows} == {study.PROBLEMS} and {len(r["kl"]) for r in rows} == {study.STATES}
-
-
-def test_every_problem_of_the_movement_table_has_every_source():
-    rows = dl.store.read("03_movement")
-    sources = ("denoised", "ten noise levels", "one level", "written", "written, over uniform")
-    assert len(rows) == len(sources) * study.MOVED
-    for source in sources:
-        assert sorted(r["problem"] for r in rows if r["source"] == source) == list(range(study.MOVED))
-
-
-def test_every_recipe_of_the_sweep_and_every_bottle_is_stored():
-    recipes = {path.stem: TrainConfig.read(path) for path in (DATA / "sweep").glob("*.toml")}
-    rows = dl.store.read("03_sweep")
-    assert {r["run"] for r in rows} == set(recipes)
-    for name, config in recipes.items():
-        last = [r for r in rows if r["run"] == name][-1]
-        assert last["tokens"] >= config.tokens and "exact_match" in last and last["context"] == config.context
-    stored = [(r["attention"], r["seed"]) for r in dl.store.read("03_bottle")]
-    assert stored == [(kind, seed) for kind in ("causal", "full") for seed in sink_growth.BOTTLE_SEEDS]
 
 
 def test_the_spread_of_a_centroid_is_estimated_without_bias():
@@ -57,9 +29,8 @@ def test_the_spread_of_a_centroid_is_estimated_without_bias():
 
 
 def test_hiding_nothing_changes_no_prediction():
-    line = study.Hiding("llama-mini", "nothing", 0)
-    row = study.hide(line, tasks.load_split("test")[:2], states=1)
-    assert row["kl"] == [0.0] and row["correct"] == "11"
+    row = study.hide("llama-mini", "nothing", 0, size=2)
+    assert row["kl"] == [0.0, 0.0] and row["correct"] == "11"
 
 
 def test_the_states_of_a_causal_run_are_judged_at_their_last_token():
@@ -70,11 +41,9 @@ def test_the_states_of_a_causal_run_are_judged_at_their_last_token():
     assert bool(at[:, -1].all()) and int(at.sum()) == len(ids)
 
 
-@pytest.mark.parametrize("line", [study.Hiding("llada-mini", "strongest", 3), study.Hiding("x", "start mark", -1)])
-def test_a_line_names_its_choice(line):
-    _, tokenizer = load("llada-mini")
-    choice = line.choice(tokenizer)
-    assert isinstance(choice, interventions.Strongest if line.k == 3 else interventions.OfKind)
+@pytest.mark.parametrize("name, k, kind", [("strongest", 3, "Strongest"), ("start mark", -1, "OfKind")])
+def test_a_line_names_its_choice(name, k, kind):
+    assert isinstance(study.choice("llada-mini", name, k), getattr(interventions, kind))
 
 
 def test_a_sink_curve_counts_in_units_of_uniform_attention():
