@@ -8,7 +8,8 @@ Decisions
 * `bf16` asks for matrix products in bfloat16, and gets them where the machine has instructions for them; elsewhere
   they would be ten times slower than float32. What was used stands in every line of the log.
 * Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
-  count, so 1 and N processes agree.
+  count, so 1 and N processes agree. `PartialState` of accelerate joins what a launcher started. Its `Accelerator` would
+  also hand logits on as float32, which is another recipe: autocast stays here, where it is read.
 """
 
 import json
