@@ -8,6 +8,7 @@ Decisions
 
 import re
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -61,6 +62,7 @@ def lines(*without: str) -> int:
     return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
 
 
+@cache
 def facts(root: Path | None = None) -> dict[str, str]:
     """Say what README quotes, by name: `modules:04`, `exercises:04`, `lines` of the package and of its library part."""
     exercises = list(registry().values())

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from dlmlab.decode import autoregressive
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure.evaluate import Proportion, accuracy, decode, next_result
+from dlmlab.measure.evaluate import Proportion, accuracy, decode, next_result, paired_difference
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.task.tasks import make_problem, solve, verify
@@ -182,3 +182,11 @@ def test_the_probe_of_single_calculations_sees_no_result_and_counts_each_operato
     assert all(share.hits == share.n for share in found.values())
     blind = next_result(ModelOf(UniformDenoiser(V), MASK, EOS), TOKENIZER, problems)
     assert sum(share.hits for share in blind.values()) == 0
+
+
+def test_a_paired_difference_is_zero_only_when_nothing_differs():
+    assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
+    mean, low, high = paired_difference([True] * 30 + [False] * 70, [False] * 100)
+    assert mean == pytest.approx(0.3) and 0.2 < low < mean < high < 0.4
+    with pytest.raises(ValueError, match="equally long"):
+        paired_difference([True], [True, False])
