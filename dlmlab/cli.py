@@ -13,9 +13,11 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 import dlmlab
+from dlmlab import limits
 
 SEEDS = 2**31 - 1
 DIFFUSION = ("score", "steps", "threshold", "factor", "entropy_bound", "guidance", "block_length")
@@ -33,20 +35,22 @@ class Parser(argparse.ArgumentParser):
 
 
 class Known:
-    """The names of a registry as choices of an option, looked up when they are needed: imports take seconds."""
+    """The names of a registry, or what a function lists, as choices of an option, looked up when they are needed:
+    imports take seconds."""
 
     def __init__(self, module: str, name: str):
         self.module, self.name = module, name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(getattr(getattr(dlmlab, self.module), self.name))
+        names = getattr(getattr(dlmlab, self.module), self.name)
+        return iter(names() if callable(names) else names)
 
     def __contains__(self, value: str) -> bool:
         return value in list(self)
 
 
 def number(kind: type, least: float, most: float = math.inf, *, open: str = "") -> Callable[[str], float]:
-    """Make the type of an option: a finite number in least..most; `open` names the ends that are left out, `<` or `>`.
+    """Make the type of an option: a number in the range of `limits.problem`.
 
     >>> number(float, 0, 1, open="<")("0.5")
     0.5
@@ -56,13 +60,9 @@ def number(kind: type, least: float, most: float = math.inf, *, open: str = "") 
         try:
             value = kind(text)
         except ValueError:
-            value = math.nan
-        inside = least <= value <= most and math.isfinite(value)  # nan is in no range
-        if not inside or ("<" in open and value == least) or (">" in open and value == most):
-            whole = "a whole number" if kind is int else "a number"
-            low = f"> {least:g}" if "<" in open else f">= {least:g}"
-            high = "" if most == math.inf else f" and {'<' if '>' in open else '<='} {most:.0f}"
-            raise argparse.ArgumentTypeError(f"{text!r} must be {whole} {low}{high}")
+            value = text  # no number: the message says what was wanted
+        if wrong := limits.problem(value, least, most, kind=Integral if kind is int else Real, open=open):
+            raise argparse.ArgumentTypeError(f"{text!r} {wrong}")
         return value
 
     return read
@@ -115,13 +115,13 @@ def train(args) -> int:
     guard.folder(out, "--out", holds=("state.pt", "state.part"))
     guard.folder(export, "--export", holds=("state.pt", "state.part", "config.json", "training.toml"))
     run, say = Run(config, out), functools.partial(print, flush=True)
-    chief = run.workers.rank == 0
+    chief = run.workers.is_main_process
     if chief:
         say(describe(config))
     if run.resume() and chief:
         say(f"going on from step {run.step} in {out}")
     judge = functools.partial(_validate, tokenizer=build_tokenizer())
-    with guard.Interruption(patient=run.workers.size > 1) as stop:
+    with guard.Interruption(patient=run.workers.num_processes > 1) as stop:
         run.run(evaluate=judge, say=say, stop_after=args.stop_after, stop=lambda: stop.signal)
     if stop.signal and run.tokens < config.tokens:
         if chief:
@@ -411,7 +411,8 @@ def build_parser() -> argparse.ArgumentParser:
     block = "sparsegpt: columns whose mask is chosen together (published: 128)"
     sub.add_argument("--block", type=number(int, 1), help=block)
     sub.add_argument("--calibration", type=states, help="clean, t:0.5, uniform, grid, prefix or trajectory")
-    sub.add_argument("--region", choices=("all", "answer"), help="what noise may hide (default all)")
+    regions = Known("calibration", "REGIONS")
+    sub.add_argument("--region", metavar="NAME", choices=regions, help="what noise may hide: %(choices)s (default all)")
     sub.add_argument("--texts", type=number(int, 1), help="number of calibration problems (default 64)")
     sub.add_argument("--split", choices=("calibration",), help="the others are for measuring")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
@@ -427,7 +428,7 @@ def build_parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     sub.add_argument("--threads", type=number(int, 1, max(cores, 64)), default=cores)
     sub = command(speedrun, "train a recipe until the goal and enter the leaderboard; without --recipe, show it")
-    sub.add_argument("--recipe", help="a file of data/speedrun, without .toml")
+    sub.add_argument("--recipe", metavar="NAME", choices=Known("speedrun", "recipes"), help="%(choices)s")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of the run (default 0)")
     sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
     sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of README")

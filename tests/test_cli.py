@@ -8,12 +8,15 @@ import sys
 import pytest
 
 from dlmlab import cli, guard, study
-from dlmlab.compress import methods
+from dlmlab.compress import calibration, methods
 from dlmlab.course import doctor
+from dlmlab.decode import commit
 from dlmlab.measure import evaluate, store
 from dlmlab.measure.table import Table
 from dlmlab.objective import training
+from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
+from dlmlab.task import tasks
 
 TINY = """
 name = "tiny"
@@ -178,11 +181,21 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_help_of_one_command_lists_names_from_their_registry(capsys):
+@pytest.mark.parametrize(
+    "command, names",
+    [
+        ("bench", SECTIONS),
+        ("prune", (*methods.NAMES, *calibration.MODES, *calibration.REGIONS)),
+        ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
+        ("measure", study.EXPERIMENTS),
+        ("speedrun", speedrun.recipes()),
+    ],
+)
+def test_help_of_one_command_lists_names_from_their_registry(command, names, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["bench", "--help"])
-    out = capsys.readouterr().out
-    assert all(name in out for name in SECTIONS)
+        cli.main([command, "--help"])
+    out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    assert not [name for name in names if name not in out]
 
 
 def test_a_line_is_read_without_heavy_imports():
@@ -231,25 +244,6 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
     assert {"model.safetensors", "config.json", "log.jsonl", "loss.png"} <= {p.name for p in model.iterdir()}
     assert "tokens/s" in capsys.readouterr().out
     assert cli.main(["evaluate", str(model), "--limit", "2", "--steps", "1"]) == 0
-
-
-def test_the_doctor_projects_by_the_speed_of_a_forward(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
-    timing = tmp_path / "timing.json"
-    timing.write_text(json.dumps({"forward_ms": 10.0, "notebooks": {"00_start_here.ipynb": 12.0}}), encoding="utf-8")
-    report = doctor.report(timing)
-    assert "3.0 x" in report and "36 s" in report and "torch" in report
-
-
-def test_timings_of_a_machine_of_another_speed_are_dropped(tmp_path, monkeypatch):
-    timing = tmp_path / "timing.json"
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 10.0)
-    doctor.write_timing({"a": 1.0}, timing)
-    doctor.write_timing({"b": 2.0}, timing)
-    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"a": 1.0, "b": 2.0}
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
-    doctor.write_timing({"b": 6.0}, timing)
-    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"b": 6.0}
 
 
 @pytest.mark.parametrize(

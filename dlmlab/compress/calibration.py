@@ -30,6 +30,7 @@ from dlmlab.task.tasks import Problem, load_split, split_of
 GRID = tuple(k / 10 for k in range(1, 11))  # the ten levels of arXiv 2602.17664
 PREFIX = 0.25  # share of the text that stays visible in prefix-visible calibration
 MODES = ("clean", "t:0.5", "uniform", "grid", "prefix")
+REGIONS = ("all", "answer")
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ def calibration_set(
     if outside or not problems:
         where = split_of(outside[0].skeleton) if outside else "nothing"
         raise ValueError(f"calibration problems must be of the calibration split, got one of {where!r}")
-    if region not in ("all", "answer"):
-        raise ValueError(f"region={region!r} is unknown; known: all, answer")
+    if region not in REGIONS:
+        raise ValueError(f"region={region!r} is unknown; known: {', '.join(REGIONS)}")
     rows = encode_rows(tokenizer, problems, side="right")
     ids, real, text, mask_id = rows.x0, rows.valid, torch.arange(len(problems)), tokenizer.mask_token_id
     if mode == "clean":

@@ -4,6 +4,7 @@
     <!--stored:TABLE:NAME:FORMAT-->93%<!--/-->  a headline of a stored table (`Table.headlines`)
     <!--table:NAME-->                           a fenced block: a section of the benchmark, or the leaderboard
     <!--/table-->
+    <!--contents:NAME-->4.1 to 4.5<!--/-->      what the notebooks and the package hold (`dlmlab.course.contents`)
 
 The comments do not show on the page. `python -m dlmlab refresh` fills them in; a test compares.
 """
@@ -15,12 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlmlab import paths
-from dlmlab.course import ledger
+from dlmlab.course import contents, ledger
 from dlmlab.measure import store
 from dlmlab.network.checkpoint import shipped
 from dlmlab.study import TABLES, bench, speedrun, table
 
 NUMBER = re.compile(r"<!--(?P<source>ledger|stored):(?P<id>[^\n]*?):(?P<format>[^:\n]*?)-->(?P<value>[^\n]*?)<!--/-->")
+TEXT = re.compile(r"<!--contents:(?P<name>[\w:]+)-->[^\n]*?<!--/-->")
 BLOCK = re.compile(r"<!--table:(?P<name>\w+)-->\n.*?<!--/table-->", re.DOTALL)
 Headlines = dict[str, Callable[[], dict[str, float]]]
 Blocks = dict[str, Callable[[], str]]
@@ -60,7 +62,13 @@ def render(
             raise ValueError(f"table {span['name']!r} is unknown; known: {', '.join(sorted(known))}")
         return f"<!--table:{span['name']}-->\n```\n{known[span['name']]().rstrip()}\n```\n<!--/table-->"
 
-    return BLOCK.sub(block, NUMBER.sub(number, markdown))
+    def text(span: re.Match) -> str:
+        known = contents.facts()
+        if span["name"] not in known:
+            raise ValueError(f"contents {span['name']!r} are unknown; known: {', '.join(known)}")
+        return f"<!--contents:{span['name']}-->{known[span['name']]}<!--/-->"
+
+    return TEXT.sub(text, BLOCK.sub(block, NUMBER.sub(number, markdown)))
 
 
 def headlines() -> Headlines:

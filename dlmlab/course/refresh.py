@@ -85,8 +85,8 @@ def execute(path: Path, *, timeout: int = CELL_TIMEOUT) -> dict[str, dict]:
 def normalise(nb: NotebookNode) -> NotebookNode:
     """Return the notebook without volatile metadata: same results, same file.
 
-    Kernelspec is `python3`, ids exist, time stamps are gone, widget ids count from 0, and a widget state above 100 kB
-    is left out with its views.
+    Kernelspec is `python3`, ids exist, time stamps are gone, what was printed in pieces is one piece, widget ids count
+    from 0, and a widget state above 100 kB is left out with its views.
     """
     nb.nbformat, nb.nbformat_minor = 4, max(5, nb.nbformat_minor)
     _, nb = nbformat.validator.normalize(nb, version=4, version_minor=nb.nbformat_minor)
@@ -94,11 +94,24 @@ def normalise(nb: NotebookNode) -> NotebookNode:
     nb.metadata = NotebookNode(kernelspec=NotebookNode(KERNELSPEC), language_info=NotebookNode(LANGUAGE_INFO))
     for cell in nb.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _join_streams(cell.outputs)
     if len(json.dumps(widgets)) > WIDGET_STATE_LIMIT:
         _drop_widget_views(nb)
     elif widgets:
         nb.metadata["widgets"] = widgets
     return _number_widgets(nb)
+
+
+def _join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    # Where one print ends and the next begins a new output is a matter of when the kernel flushed.
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _drop_widget_views(nb: NotebookNode) -> None:

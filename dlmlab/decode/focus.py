@@ -36,7 +36,7 @@ class Focus(DualCache):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limits.number("alpha", self.alpha, 0, above=True)
+        limits.number("alpha", self.alpha, 0, open="<")
 
     def due(self, state: BlockState) -> Tensor:
         right_is_masked = F.pad(state.masked, (0, 1))[:, 1:]

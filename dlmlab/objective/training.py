@@ -8,7 +8,8 @@ Decisions
 * `bf16` asks for matrix products in bfloat16, and gets them where the machine has instructions for them; elsewhere
   they would be ten times slower than float32. What was used stands in every line of the log.
 * Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
-  count, so 1 and N processes agree.
+  count, so 1 and N processes agree. `PartialState` of accelerate joins what a launcher started. Its `Accelerator` would
+  also hand logits on as float32, which is another recipe: autocast stays here, where it is read.
 """
 
 import json
@@ -18,13 +19,14 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import reduce
 from torch import Tensor
 
 from dlmlab import guard
@@ -101,27 +103,6 @@ def precision(config: TrainConfig) -> str:
 # ------------------------------------------------------------------------------------------------ the loop
 
 
-@dataclass
-class Workers:
-    """The processes of a run: `rank` of `size`; one process needs no launcher, `torchrun` sets the environment for
-    more."""
-
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def join(cls, device: str) -> "Workers":
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        if device == "cuda":  # each process its own card; not run on several GPUs
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        if not dist.is_initialized():
-            dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
-            )  # counts are on the CPU
-        return cls(dist.get_rank(), dist.get_world_size())
-
-
 class OtherRecipe(ValueError):
     """A saved state belongs to another recipe; the message names the keys."""
 
@@ -134,8 +115,8 @@ class Run:
         if config.rows % int(os.environ.get("WORLD_SIZE", "1")):
             raise ValueError(f"rows={config.rows} does not divide among {os.environ['WORLD_SIZE']} processes")
         guard.device(config.device)
+        self.workers = PartialState(cpu=torch.device(config.device).type == "cpu")  # one process needs no launcher
         torch.set_num_threads(config.threads)
-        self.workers = Workers.join(config.device)
         self.model = build_model(config).to(config.device).train()
         self.optimizers = build_optimizers(self.model, config)
         self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
@@ -144,7 +125,7 @@ class Run:
         self.sums = torch.zeros(2)  # loss and count since the last entry of the log
         forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
         self.forward = forward
-        if self.workers.size > 1:
+        if self.workers.num_processes > 1:
             self.forward = torch.nn.parallel.DistributedDataParallel(forward)
 
     @property
@@ -153,7 +134,7 @@ class Run:
 
     def save(self) -> None:
         """Write the whole state; a kill or a full disk while writing leaves the previous one. Raises `OSError`."""
-        if self.workers.rank:
+        if not self.workers.is_main_process:
             return
         state = {
             "config": asdict(self.config),
@@ -200,7 +181,7 @@ class Run:
                 "delete it to begin again, or give another --out"
             ) from error
         self.step, self.tokens, self.seconds = counters
-        if self.workers.rank == 0:  # the other processes have handed theirs over
+        if self.workers.is_main_process:  # the other processes have handed theirs over
             self.sums = sums
         return True
 
@@ -220,13 +201,13 @@ class Run:
         batch = self.batches(self.step)
         self.model.config.attention = config.attention_at(self.step)
         count = max(int(batch.weight.sum()), 1)  # of the global batch
-        mine = slice(workers.rank, None, workers.size)
+        mine = slice(workers.process_index, None, workers.num_processes)
         inputs, targets, weight = (x[mine].to(config.device) for x in (batch.inputs, batch.targets, batch.weight))
         device_type = torch.device(config.device).type
         with torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"):
             logits = self.forward(inputs).logits
         loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
-        (loss * workers.size / count).backward()
+        (loss * workers.num_processes / count).backward()
         self.model.config.attention = config.attention  # what the run is for, whatever this step was
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         factor = schedule(self.tokens, self.step, config)
@@ -274,22 +255,20 @@ class Run:
 
     def _any(self, wish: bool) -> bool:
         """Whether any process wishes: one that stopped alone would leave the others waiting."""
-        if self.workers.size == 1:
-            return wish
-        wishes = torch.tensor(float(wish))
-        dist.all_reduce(wishes)
-        return bool(wishes)
+        return bool(self._sum(torch.tensor(float(wish))))
 
     def _gather(self) -> None:
         """Bring the sums of all processes to the first one."""
-        if self.workers.size > 1:
-            dist.all_reduce(self.sums)
-            self.sums *= self.workers.rank == 0
+        self.sums = self._sum(self.sums) * self.workers.is_main_process
+
+    def _sum(self, values: Tensor) -> Tensor:
+        """Add up the values of all processes, where they compute: NCCL knows no tensor of the CPU."""
+        return reduce(values.to(self.workers.device), "sum").cpu()
 
     def _write_down(self, evaluate: Callable[[LLaDAModelLM], dict] | None, say: Callable[[str], None]) -> None:
         """Add an entry to the log, with what `evaluate` finds, and say it."""
         self._gather()
-        if self.workers.rank:
+        if not self.workers.is_main_process:
             return
         loss, scores = round(float(self.sums[0] / self.sums[1]), 5), {}
         entry = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": loss}
@@ -310,7 +289,7 @@ class Run:
 
     def export(self, folder: str | Path) -> None:
         """Write the model as safetensors with its tokenizer, the log as JSON lines and the loss curve."""
-        if self.workers.rank:
+        if not self.workers.is_main_process:
             return
         folder = Path(folder)
         save(self.model, build_tokenizer(), folder)

@@ -39,6 +39,7 @@ def test_a_block_is_filled_and_the_rest_stays():
     [("<!--ledger:01.acuracy:.2f-->1<!--/-->", r"01.acuracy is not in the ledger \(near: 01.accuracy\)")]
     + [("<!--stored:01_y:nfe:.2f-->1<!--/-->", "stored table '01_y' is unknown; known: 01_x")]
     + [("<!--stored:01_x:nfee:.2f-->1<!--/-->", "01_x has no headline 'nfee'; it has 'nfe'")]
+    + [("<!--contents:modules:99-->x<!--/-->", "contents 'modules:99' are unknown; known: modules:00")]
     + [("<!--table:c-->\n<!--/table-->", "table 'c' is unknown; known: a, b")],
 )
 def test_what_is_not_there_is_refused(span, complaint):
@@ -61,6 +62,13 @@ def test_quoted_numbers_are_the_measured_ones(name, text):
     assert pages.render(text) == text, f"{name} quotes other numbers than were measured: `make refresh`"
     quoted = text.count("<!--ledger:") + text.count("<!--stored:")
     assert quoted == len(pages.NUMBER.findall(text)), f"{name} has a malformed span"
+
+
+def test_every_notebook_has_its_row_in_readme_with_its_modules_and_exercises():
+    text = README.read_text(encoding="utf-8")
+    for path in paths.notebooks(paths.checkout()):
+        (row,) = [line for line in text.splitlines() if line.startswith("|") and f"](notebooks/{path.name})" in line]
+        assert all(f"<!--contents:{kind}:{path.name[:2]}-->" in row for kind in ("modules", "exercises"))
 
 
 def test_readme_shows_the_tables_that_were_measured():

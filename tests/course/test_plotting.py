@@ -1,9 +1,9 @@
-"""Views are pure functions from state to figure and text; widgets only bind them."""
+"""Views are pure functions from state to figure and text: what is drawn is what is said."""
 
 import pytest
 import torch
 
-from dlmlab.course import plotting, widgets
+from dlmlab.course import plotting
 from dlmlab.decode.commit import Fixed
 from dlmlab.decode.sampling import Sampler, sample
 from dlmlab.task.tokenizer import build_tokenizer
@@ -53,16 +53,6 @@ def test_a_step_outside_the_run_is_refused(run):
         plotting.denoising_view(run, TOKENIZER, step=6)
 
 
-def test_dragging_the_slider_changes_picture_and_text(run):
-    player = widgets.denoising_player(run, TOKENIZER)
-    before = bytes(player.image.value), player.text.value
-    player.slider.value = 3
-    assert player.slider.max == 5
-    assert bytes(player.image.value) != before[0] and bytes(player.image.value).startswith(b"\x89PNG")
-    assert "after forward 3 of 5" in player.text.value
-    assert repr(player) == "Player(forward 0..5)"
-
-
 def test_a_figure_without_a_description_is_not_shown():
     with pytest.raises(ValueError, match="describe"):
         plotting.show(plotting.figure(), alt="plot")
@@ -74,9 +64,17 @@ def test_a_table_aligns_numbers_to_the_right():
 
 
 def test_a_frontier_draws_one_line_a_method_with_its_interval():
-    rows = [{"method": m, "nfe": n, "exact_match": 0.5, "low": 0.4, "high": 0.7} for m in "ab" for n in (1, 2)]
-    fig = plotting.frontier(rows, title="t")
-    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["a", "b"]
+    points = {"b": [(4, 0.9, 0.8, 0.95), (1, 0.5, 0.4, 0.7)], "a": [(2, 0.3, 0.25, 0.6)]}  # unsorted, lopsided
+    keys = ("nfe", "exact_match", "low", "high")
+    rows = [{"method": m} | dict(zip(keys, point, strict=True)) for m, mine in points.items() for point in mine]
+    ax = plotting.frontier(rows, title="t").axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "a"]
+    for bars, mine in zip(ax.containers, points.values(), strict=True):
+        line, _, [spans] = bars.lines
+        xs, ys, lows, highs = zip(*sorted(mine), strict=True)
+        assert [list(data) for data in line.get_data()] == [list(xs), list(ys)]
+        for segment, x, low, high in zip(spans.get_segments(), xs, lows, highs, strict=True):
+            assert segment.ravel().tolist() == pytest.approx([x, low, x, high])
 
 
 def test_the_cache_view_marks_what_a_forward_computed(run):
@@ -88,31 +86,3 @@ def test_the_cache_view_marks_what_a_forward_computed(run):
     assert drawn.shape == (3, 13) and (drawn[2, :3] == 0).all() and (drawn == 2).sum() == 6
     with pytest.raises(ValueError, match="step=0 is outside 1..5"):
         plotting.cache_view(run, computed, TOKENIZER, step=0)
-
-
-def test_the_cache_player_starts_at_the_first_forward(run):
-    player = widgets.cache_player(run, torch.ones(5, run.ids.shape[1], dtype=torch.bool), TOKENIZER)
-    assert repr(player) == "Player(forward 1..5)"
-    player.slider.value = 2
-    assert "forward 2 of 5" in player.text.value
-
-
-def test_the_pruning_player_shows_mask_and_answer_of_every_sparsity():
-    from dlmlab.compress.pruning import Recipe, prune
-    from tests.tiny import tiny_model
-
-    ids = {"mask_token_id": TOKENIZER.mask_token_id, "eos_token_id": TOKENIZER.eos_token_id}
-    model = tiny_model(vocab_size=len(TOKENIZER), max_sequence_length=48, **ids)
-    made = []
-
-    def pruned(sparsity):
-        made.append(sparsity)
-        return prune(model, Recipe("magnitude", sparsity))
-
-    player = widgets.pruning_player(pruned, TOKENIZER, [1, 5, 2])
-    player.slider.value = 5
-    assert player.text.value.startswith("<pre>50%:") and "forwards" in player.text.value
-    player.slider.value = 0
-    assert player.text.value.startswith("<pre>0%:") and made == [0.0, 0.5]  # each model is made once
-    fig, _ = widgets.pruning_view(pruned(0.5), TOKENIZER, [1, 5, 2], 0.5)
-    assert "50% removed" in fig.axes[0].get_title()

@@ -1,5 +1,6 @@
 """Tables of notebook 03: complete, and made of what their names say."""
 
+import itertools
 import math
 
 import pytest
@@ -11,6 +12,20 @@ from dlmlab.objective.batches import TrainConfig
 from dlmlab.study import nb03_growth as sink_growth
 from dlmlab.study import nb03_sinks as study
 from tests.tiny import tiny_model
+
+
+def test_the_spread_of_a_centroid_is_estimated_without_bias():
+    """Runs of unequal length are compared: the mean over all pairs of a run's states must be what the run reads."""
+    path = [2, 9, 14, 20, 3, 7]
+    m = 0.1 + 5 * torch.eye(24)[path]  # (S, L), one sink a state
+    wanted = float(torch.tensor(path, dtype=torch.float64).var()) / 24**2
+    spread, coverage = study.centroid_spread(m)
+    assert spread == pytest.approx(wanted, rel=1e-2) and coverage == 1
+    pairs = [study.centroid_spread(m[list(pair)])[0] for pair in itertools.combinations(range(len(path)), 2)]
+    assert sum(pairs) / len(pairs) == pytest.approx(spread, rel=1e-4)
+    with_blanks = torch.cat([m, torch.ones(4, 24)])  # states without a sink are neither moved nor counted
+    assert study.centroid_spread(with_blanks) == (pytest.approx(spread, rel=1e-4), 0.6)
+    assert math.isnan(study.centroid_spread(m[:1])[0])  # one state has no spread
 
 
 def test_hiding_nothing_changes_no_prediction():
