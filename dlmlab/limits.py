@@ -6,6 +6,8 @@ NaN fails every comparison and infinity passes them, True is 1 and "0.9" is a te
 import math
 from numbers import Integral, Real
 
+ANSWER_LENGTH = 40  # tokens after a question that are written unless something else is asked for
+
 
 def problem(value, least: float, most: float, *, kind: type = Real, open: str = "") -> str:
     """Say what is wrong with a value that should be a number from `least` to `most`, "" when nothing is.

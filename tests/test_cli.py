@@ -11,7 +11,8 @@ from dlmlab import cli, guard, study
 from dlmlab.compress import calibration, methods
 from dlmlab.course import doctor
 from dlmlab.decode import commit
-from dlmlab.measure import evaluate
+from dlmlab.measure import evaluate, store
+from dlmlab.measure.table import Table
 from dlmlab.objective import training
 from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
@@ -77,6 +78,8 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     (f"{PRUNE} wanda --calibration t:2", "--calibration '2'"),
     (f"{PRUNE} wanda --region prompt", "--region 'prompt' answer"),
     ("measure nothing", "'nothing' 01_sampling"),
+    ("measure", "NAME --all 01_sampling"),
+    ("measure 01_sampling --all", "NAME --all"),
     ("bench --only decode speed", "--only 'speed' exact"),
     ("speedrun --recipe luck", "'luck' baseline"),
     ("evaluate --device tpu", "--device 'tpu'"),
@@ -184,7 +187,7 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
         ("bench", SECTIONS),
         ("prune", (*methods.NAMES, *calibration.MODES, *calibration.REGIONS)),
         ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
-        ("measure", study.EXPERIMENTS),
+        ("measure", study.TABLES),
         ("speedrun", speedrun.recipes()),
     ],
 )
@@ -250,6 +253,19 @@ def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
     assert stop.value.code == 0 and f"dlmlab {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value, status, word", [(1.0, 0, "as stored"), (2.0, 1, "NOT as stored")])
+def test_measure_live_says_whether_a_table_still_holds(tmp_path, monkeypatch, capsys, value, status, word):
+    monkeypatch.setattr(store, "RESULTS", tmp_path)
+    store.write(tmp_path / "00_x.json", [{"a": 1, "value": 1.0}])
+    fake = Table("00_x", lambda: [{"a": 1}], lambda a, size: {"value": value}, live=[{"a": 1}])
+    monkeypatch.setattr(study, "TABLES", {"00_x": "nb00"})
+    monkeypatch.setattr(study, "table", lambda name: fake)
+    for which in ("00_x", "--all"):
+        assert cli.main(["measure", which, "--live"]) == status
+        assert f"00_x a=1: {word} (" in capsys.readouterr().out
+    assert store.read("00_x") == [{"a": 1, "value": 1.0}]  # nothing is stored
 
 
 def test_prune_writes_a_model_that_loads(tmp_path, capsys):

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 
 
-def fingerprint(threads: int | None = None) -> dict:
+def fingerprint() -> dict:
     """Describe processor, threads and versions; stored with every duration, and no duration is compared across two."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": threads or torch.get_num_threads(),
+        "threads": torch.get_num_threads(),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
         "python": platform.python_version(),

@@ -66,7 +66,7 @@ def run(method: str, sampler: str, seed: int, size: int | None = None) -> dict:
     return {
         "nfe": result.mean_nfe,
         "gflop": result.flops / len(problems) / 1e9,
-        "correct": "".join(str(int(v.correct)) for v in result.verdicts),
+        "correct": result.correct,
     }
 
 

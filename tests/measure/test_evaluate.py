@@ -7,14 +7,12 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from dlmlab.decode import autoregressive
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure.evaluate import Proportion, accuracy, decode, next_result, paired_difference
-from dlmlab.network.config import LLaDAConfig
-from dlmlab.network.model import LLaDAModelLM
+from dlmlab.measure.evaluate import Proportion, accuracy, next_result
+from dlmlab.task.layout import encode_prompt
 from dlmlab.task.tasks import make_problem, solve, verify
-from dlmlab.task.tokenizer import build_tokenizer, encode_prompt
+from dlmlab.task.tokenizer import build_tokenizer
 from tests.mocks import CountingDenoiser, ModelOf, OracleDenoiser, UniformDenoiser
 
 TOKENIZER = build_tokenizer()
@@ -137,19 +135,6 @@ def test_a_right_number_after_a_wrong_equation_is_correct_but_not_clean():
     assert mixed.exact_match == Proportion(2, 2) and mixed.clean == Proportion(1, 2)
 
 
-def test_a_causal_model_is_decoded_left_to_right_with_its_cache():
-    torch.manual_seed(0)
-    ids = dict(vocab_size=V, mask_token_id=MASK, eos_token_id=EOS)
-    sizes = dict(d_model=16, n_heads=2, n_layers=1, mlp_hidden_size=16, init_std=0.5)
-    model = LLaDAModelLM(LLaDAConfig(**sizes, **ids, attention="causal")).eval()
-    prompt = [encode_prompt(TOKENIZER, PROBLEMS[0].question)]
-    seeds = [torch.Generator().manual_seed(1) for _ in range(2)]
-    out = decode(model, prompt, sampler=Sampler(temperature=0.7), gen_length=6, generator=seeds[0])
-    expected = autoregressive.sample(model, prompt, gen_length=6, temperature=0.7, generator=seeds[1])
-    assert torch.equal(out.ids, expected.ids) and out.trace.tokens_through == expected.trace.tokens_through
-    assert accuracy(model, TOKENIZER, PROBLEMS[:2], gen_length=6).exact_match.n == 2
-
-
 def test_no_problems_is_refused():
     with pytest.raises(ValueError, match="no problems"):
         accuracy(model_of(UniformDenoiser(V)), TOKENIZER, [])
@@ -182,11 +167,3 @@ def test_the_probe_of_single_calculations_sees_no_result_and_counts_each_operato
     assert all(share.hits == share.n for share in found.values())
     blind = next_result(ModelOf(UniformDenoiser(V), MASK, EOS), TOKENIZER, problems)
     assert sum(share.hits for share in blind.values()) == 0
-
-
-def test_a_paired_difference_is_zero_only_when_nothing_differs():
-    assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
-    mean, low, high = paired_difference([True] * 30 + [False] * 70, [False] * 100)
-    assert mean == pytest.approx(0.3) and 0.2 < low < mean < high < 0.4
-    with pytest.raises(ValueError, match="equally long"):
-        paired_difference([True], [True, False])
