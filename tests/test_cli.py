@@ -187,7 +187,7 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
         ("bench", SECTIONS),
         ("prune", (*methods.NAMES, *calibration.MODES, *calibration.REGIONS)),
         ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
-        ("measure", study.EXPERIMENTS),
+        ("measure", study.TABLES),
         ("speedrun", speedrun.recipes()),
     ],
 )

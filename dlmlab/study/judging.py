@@ -25,7 +25,7 @@ GRID_TEXTS = 16  # for the ablation, at ten levels each; its clean rows see the 
 BOUND_PROBLEMS, DRAWS = 48, 6  # for the likelihood of the sweep and of structure
 PAIRED_PROBLEMS = 32  # for the likelihood of the ablations, which compare within one table
 SEEDS = (0, 1, 2)
-TOLERANCE = {"nats": (0.02, 0.02), "nfe": (1.0, 0.5), "begin": (0.02, 0.02)}  # `nfe` is a mean over the problems
+TOLERANCE = {"nats": (0.005, 0.005), "nfe": (1.0, 0.5), "begin": (0.02, 0.02)}  # `nfe` is a mean over the problems
 
 
 def answer_bound(

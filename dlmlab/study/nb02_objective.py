@@ -19,7 +19,7 @@ from dlmlab.task.tokenizer import ANSWER
 
 LEVELS = 5  # bins of the share of masked tokens
 PROBLEMS, DRAWS, BATCH = 160, 12, 16
-SAMPLES = 32
+SAMPLES, FEW = 32, 4
 TWIN = "twin, left to right"
 SAMPLERS = {
     "random order": Sampler("random", temperature=1.0),
@@ -145,9 +145,12 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
 
 
 def run(method: str, batch: int, size: int | None = None) -> dict:
-    """Sample one batch, always all of it: the chance of a row depends on its batch."""
+    """Sample one batch, and the first few of it alone: the chance of a row depends on its batch, so that a live slice
+    can repeat these (`begin`) and nothing else."""
     model, tokenizer = load("llama-mini" if method == TWIN else "llada-mini")
-    return sample_row(model, tokenizer, method, batch)
+    few = sample_row(model, tokenizer, method, batch, size=FEW)["texts"]
+    begin = {"begin": [" | ".join(text) for text in few]}
+    return begin if size else sample_row(model, tokenizer, method, batch) | begin
 
 
 SAMPLED = Table(
@@ -155,5 +158,6 @@ SAMPLED = Table(
     lambda: [{"method": method, "batch": batch} for batch in range(SAMPLES // BATCH) for method in SAMPLERS],
     run,
     live=({"method": "most probable first", "batch": 0}, {"method": TWIN, "batch": 0}),
+    size=FEW,
     flips=0.25,  # one token drawn otherwise changes the rest of a text
 )

@@ -62,7 +62,7 @@ TABLE = Table(
     "04_timesteps",
     lambda: [{"kind": kind, "seed": seed} for seed in SEEDS for kind in ("agreement", *ADAPTIVE)],
     run,
-    live=[{"kind": kind, "seed": 0} for kind in ("agreement", "two masks", "largest over levels", "weight 1 - t")],
+    live=[{"kind": kind, "seed": 0} for kind in ("agreement", "two masks", "weight 1 - t")],
     size=6,
     tolerance=TOLERANCE | {"agreement": (0.002, 0.0)},
 )
