@@ -195,7 +195,8 @@ def sink_scores(
     phi = torch.zeros(calib.ids.shape)
     for first in range(0, len(calib), batch_size):
         part = slice(first, first + batch_size)
-        mass = sinks.attention_mass(sinks.received(model, calib.ids[part], calib.real[part]))  # (B, L)
+        ids, real = calib.ids[part].to(model.device), calib.real[part].to(model.device)
+        mass = sinks.attention_mass(sinks.received(model, ids, real)).cpu()  # (B, L)
         for row, m, n in zip(phi[part], mass, calib.real[part].sum(1).tolist(), strict=True):
             row[:n] = sinks.soft_sink_score(m[:n], std=std, sharpness=sharpness, normalise=normalise)
     return phi

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
-from dlmlab.compress import activations, adaptive, calibration, methods, pruning, recovery, structured
+from dlmlab.compress import activations, calibration, levels, methods, pruning, recovery, removal, scores
 from dlmlab.compress.pruning import Recipe
+from dlmlab.compress.schedules import layer_sparsities
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate, store
 from dlmlab.measure.store import Say, fill, select
-from dlmlab.network import cost
+from dlmlab.network import cost, parts
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import noise
@@ -245,7 +246,7 @@ def released(say: Say = print, path: Path = store.RESULTS / "04_released.json") 
     fill(path, (({"name": n, "seed": s}, lambda n=n, s=s: measure(n, s)) for s in SEEDS for n in RELEASED), say)
 
 
-RELEASED = methods.SINK
+RELEASED = [name for name in methods.names() if name.startswith("sink-")]
 PUBLISHED_BLOCK = 128  # columns whose mask the released SparseGPT chooses together
 
 
@@ -261,8 +262,8 @@ def blocks(say: Say = print, path: Path = store.RESULTS / "04_blocks.json") -> N
     share of weights that one removes and the other keeps, away from ours."""
 
     def measure(block: int | None, seed: int) -> dict:
-        pairs = zip(*(pruning.prunable(by_block(b, seed)) for b in (None, block)), strict=True)
-        moved = torch.cat([((a == 0) != (b == 0)).flatten() for (_, a), (_, b) in pairs])
+        pairs = zip(*(parts.weights(by_block(b, seed)).values() for b in (None, block)), strict=True)
+        moved = torch.cat([((a == 0) != (b == 0)).flatten() for a, b in pairs])
         nats = answer_bound(by_block(block, seed), problems=BLOCK_PROBLEMS)
         return {"moved": round(float(moved.double().mean()), 5), "nats": nats}
 
@@ -313,8 +314,8 @@ def schedule(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
     model = _dense(name)
     depth = list(range(model.config.n_layers))
     if kind == "OWL":
-        ratios = pruning.outlier_ratios(model, activations.collect(model, twin_texts(name, seed)))
-        return pruning.layer_sparsities(sparsity, ratios, width=0.08)
+        ratios = scores.outlier_ratios(model, activations.collect(model, twin_texts(name, seed)))
+        return layer_sparsities(sparsity, ratios, width=0.08)
     if "sensitivity" in kind:
         importance = sensitivity(name)
         if kind.startswith("shuffled"):
@@ -323,7 +324,7 @@ def schedule(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
     else:
         sign = {"uniform": 0, "earlier is sparser": 1, "deeper is sparser": -1}[kind]
         importance = [sign * d for d in depth]
-    return pruning.layer_sparsities(sparsity, importance, width=0.1)
+    return layer_sparsities(sparsity, importance, width=0.1)
 
 
 def schedules(say: Say = print, path: Path = store.RESULTS / "04_schedules.json") -> None:
@@ -351,14 +352,14 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 def at_level(t: float, seed: int, half: int | None = None) -> LLaDAModelLM:
     """Prune half of the weights with texts of one noise level, all of them or one half."""
     calib = texts(f"t:{t}", seed, "answer")
-    calib = calib if half is None else adaptive.halves(calib)[half]
+    calib = calib if half is None else levels.halves(calib)[half]
     return pruning.prune(_dense(), Recipe("wanda", 0.5, sequential=False), calib=calib)
 
 
 def agreements(seed: int) -> dict:
     """Agreement of masks between noise levels, from disjoint halves of the texts; the diagonal is the floor."""
     first, second = ([at_level(t, seed, half) for t in LEVELS] for half in (0, 1))
-    return {"agreement": [[round(adaptive.removed_agreement(a, b), 4) for b in second] for a in first]}
+    return {"agreement": [[round(levels.removed_agreement(a, b), 4) for b in second] for a in first]}
 
 
 def adaptive_model(kind: str, seed: int):
@@ -368,16 +369,16 @@ def adaptive_model(kind: str, seed: int):
     if kind == "one mask":
         return pruning.prune(_dense(), recipe, calib=calib)
     if kind in ("weight t", "weight 1 - t"):
-        weights = adaptive.time_weights(calib, lambda t: t if kind == "weight t" else 1 - t)
+        weights = levels.time_weights(calib, lambda t: t if kind == "weight t" else 1 - t)
         return pruning.prune(_dense(), recipe, calib=calib, weights=weights)
     if kind == "largest over levels":
-        levels = [activations.collect(_dense(), texts(f"t:{t}", seed, "answer")) for t in LEVELS]
-        return pruning.prune(_dense(), recipe, statistics=adaptive.robust(levels))
+        found = [activations.collect(_dense(), texts(f"t:{t}", seed, "answer")) for t in LEVELS]
+        return pruning.prune(_dense(), recipe, statistics=levels.robust(found))
     noisy = calib.t > 0.5
     if kind == "two masks, random levels":
         noisy = noisy[torch.randperm(len(noisy), generator=torch.Generator().manual_seed(seed))]
-    parts = [calib.rows(pick.nonzero()[:, 0]) for pick in (noisy, ~noisy)]
-    return adaptive.Switched(*(pruning.prune(_dense(), recipe, calib=part) for part in parts), tau=0.5)
+    halves = [calib.rows(pick.nonzero()[:, 0]) for pick in (noisy, ~noisy)]
+    return levels.Switched(*(pruning.prune(_dense(), recipe, calib=part) for part in halves), tau=0.5)
 
 
 ADAPTIVE = ("one mask", "two masks", "two masks, random levels", "largest over levels", "weight t", "weight 1 - t")
@@ -388,8 +389,8 @@ def timesteps(say: Say = print, path: Path = store.RESULTS / "04_timesteps.json"
 
     def measure(kind: str, seed: int) -> dict:
         model = adaptive_model(kind, seed)
-        models = [model.noisy, model.clean] if isinstance(model, adaptive.Switched) else [model]
-        return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS), "bytes": adaptive.union_bytes(models)}
+        models = [model.noisy, model.clean] if isinstance(model, levels.Switched) else [model]
+        return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS), "bytes": levels.union_bytes(models)}
 
     def jobs():
         for seed in SEEDS:
@@ -410,8 +411,8 @@ def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelL
     statistics = activations.collect(model, calib, gram=refit)
     generator = torch.Generator().manual_seed(seed)
     name = method.split(",")[0]
-    chosen = structured.choose_units(model, units, share, name, statistics=statistics, generator=generator)
-    return structured.remove_units(model, units, chosen, statistics=statistics if refit else None)
+    chosen = removal.choose_units(model, units, share, name, statistics=statistics, generator=generator)
+    return removal.remove_units(model, units, chosen, statistics=statistics if refit else None)
 
 
 STRUCTURED = [
@@ -424,7 +425,7 @@ STRUCTURED = [
 
 def structure(say: Say = print, path: Path = store.RESULTS / "04_structured.json") -> None:
     """Remove neurons, heads and layers; every layer alone, beside its block influence."""
-    influence = cache(lambda: structured.block_influence(_dense(), texts("uniform", 0, "answer")))
+    influence = cache(lambda: removal.block_influence(_dense(), texts("uniform", 0, "answer")))
 
     def measure(model) -> dict:
         size = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
@@ -439,9 +440,7 @@ def structure(say: Say = print, path: Path = store.RESULTS / "04_structured.json
             key = {"units": "layer", "method": f"without {layer}", "share": round(1 / 6, 4)}
             yield (
                 key,
-                lambda i=layer: (
-                    measure(structured.remove_layers(_dense(), [i])) | {"influence": round(influence()[i], 5)}
-                ),
+                lambda i=layer: measure(removal.remove_layers(_dense(), [i])) | {"influence": round(influence()[i], 5)},
             )
 
     fill(path, jobs(), say)
