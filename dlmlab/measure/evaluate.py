@@ -7,12 +7,12 @@ of this task live.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
 from dlmlab.decode import autoregressive, sampling
+from dlmlab.measure.difference import between
 from dlmlab.task.tasks import Problem, Verdict, verify
 from dlmlab.task.tokenizer import decode_answer, encode_prompt
 
@@ -43,15 +43,8 @@ def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, floa
 
     Raises `ValueError` when the two do not judge the same number of problems.
     """
-    if len(a) != len(b) or not a:
-        raise ValueError(f"need two equally long, non-empty lists, got {len(a)} and {len(b)}")
-    differences = np.array(a, dtype=float) - np.array(b, dtype=float)
-    if (differences == differences[0]).all():
-        return float(differences[0]), float(differences[0]), float(differences[0])
-    ci = bootstrap(
-        (differences,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return float(differences.mean()), float(ci.low), float(ci.high)
+    found = between(a, b)
+    return found.mean, found.low, found.high
 
 
 @dataclass(frozen=True)

@@ -109,19 +109,25 @@ pruning = dl.nb04_pruning
 def wanted_rows() -> dict[str, list[dict]]:
     """What the tables of notebook 04 must hold, by name."""
     seeds = [{"seed": s} for s in pruning.SEEDS]
-    ablation = [dict(zip(("method", "mode", "weight", "sequential"), cell, strict=True)) for cell in pruning.ABLATION]
+    ablation = [
+        dict(zip(("method", "mode", "weight", "sequential"), cell, strict=True)) for cell in dl.nb04_sinks.ABLATION
+    ]
     models = ("llada-mini", "llama-mini")
     return {
         "04_sparsity": [{"curve": "dense", "sparsity": 0.0}]
-        + [{"curve": c.name, "sparsity": s} for c in pruning.CURVES for s in c.sparsities],
+        + [{"curve": c.name, "sparsity": s} for c in dl.nb04_sparsity.CURVES for s in c.sparsities],
         "04_sinks": [cell | s for cell in ablation for s in seeds],
-        "04_released": [{"name": n} | s for n in pruning.RELEASED for s in seeds],
-        "04_blocks": [{"block": b} | s for b in (None, pruning.PUBLISHED_BLOCK) for s in seeds],
-        "04_calibration": [{"mode": m, "region": r} | s for m, r in pruning.CALIBRATIONS for s in seeds],
-        "04_schedules": [{"model": m, "schedule": k} | s for m in models for k in pruning.SCHEDULES for s in seeds],
-        "04_timesteps": [{"kind": k} | s for k in ("agreement", *pruning.ADAPTIVE) for s in seeds],
-        "04_structured": [{"units": u, "method": m, "share": round(s, 4)} for u, m, s in pruning.STRUCTURED],
-        "04_recovery": [{"kind": k, "steps": n} for k in pruning.RECOVERED for n in (0, pruning.RECOVERY_STEPS)],
+        "04_released": [{"name": n} | s for n in dl.nb04_sinks.RELEASED for s in seeds],
+        "04_blocks": [{"block": b} | s for b in (None, dl.nb04_blocks.PUBLISHED_BLOCK) for s in seeds],
+        "04_calibration": [{"mode": m, "region": r} | s for m, r in dl.nb04_texts.CALIBRATIONS for s in seeds],
+        "04_schedules": [
+            {"model": m, "schedule": k} | s for m in models for k in dl.nb04_schedules.SCHEDULES for s in seeds
+        ],
+        "04_timesteps": [{"kind": k} | s for k in ("agreement", *dl.nb04_levels.ADAPTIVE) for s in seeds],
+        "04_structured": [{"units": u, "method": m, "share": round(s, 4)} for u, m, s in dl.nb04_structure.STRUCTURED],
+        "04_recovery": [
+            {"kind": k, "steps": n} for k in dl.nb04_recovery.RECOVERED for n in (0, dl.nb04_recovery.RECOVERY_STEPS)
+        ],
     }
 
 
