@@ -5,6 +5,7 @@ only copies may cross. Values are real, so code that looks at them works.
 """
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -27,6 +28,9 @@ class Elsewhere(torch.Tensor):
 
     def __deepcopy__(self, memo):
         return Elsewhere(self.here.clone())
+
+    def tolist(self):
+        return self.here.tolist()
 
     def __repr__(self):
         return f"Elsewhere({self.here})"
@@ -55,8 +59,30 @@ def unwrap(x):
     return tree_map(lambda v: v.here if isinstance(v, Elsewhere) else v, x)
 
 
+class _Constants(TorchFunctionMode):
+    """`torch.tensor` makes its tensor below what a dispatch mode sees, so it is made here and moved."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if func is torch.tensor and torch.device(kwargs.get("device") or "cpu") == DEVICE:
+            return func(*args, **kwargs | {"device": "cpu"}).to(DEVICE)
+        return func(*args, **kwargs)
+
+
 class Device(TorchDispatchMode):
     """While it is open, what is made on the device `meta` lies elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.constants = _Constants()
+
+    def __enter__(self):
+        self.constants.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        return self.constants.__exit__(*error)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         return dispatch(func, args, kwargs or {})

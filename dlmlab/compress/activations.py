@@ -106,7 +106,7 @@ def walk(
     sequential: bool = True,
     batch_size: int = 64,
 ) -> Iterator[tuple[int, dict[str, Statistics]]]:
-    """Yield, layer by layer, the statistics of the matrices of a block, {"q_proj": Statistics, ...}.
+    """Yield, layer by layer, the statistics of the matrices of a block, by their path inside it.
 
     What the caller changes in a block before it asks for the next one is felt by all later layers (`sequential`);
     otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. Raises `ValueError` for
@@ -200,7 +200,7 @@ def _checked_weights(model: LLaDAModelLM, calib: CalibrationSet, weights: Tensor
 
 
 def collect(model: LLaDAModelLM, calib: CalibrationSet, **options) -> dict[str, Statistics]:
-    """Collect the statistics of every matrix of the dense model in one pass: {"blocks.0.q_proj": Statistics, ...}.
+    """Collect the statistics of every matrix of the dense model in one pass: by name.
 
     Options and errors as in `walk`.
     """

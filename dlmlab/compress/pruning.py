@@ -41,7 +41,7 @@ class Recipe:
     block: int | None = None
 
     def __post_init__(self) -> None:
-        method = matrix_method(self.method)
+        method = matrix_method(self.method, "prune")
         check_request(self.sparsity, self.pattern)
         if self.statistic not in ("rms", "norms"):
             raise ValueError(f"statistic={self.statistic!r} is unknown; known: rms, norms")

@@ -5,8 +5,8 @@
 Decisions
 * A method is a function of one matrix. What it is told (a sparsity, a number of bits) stands in an object of its own
   class, `options`; the walk does not look inside.
-* A method that is not made of matrices (it takes whole units away, or looks at its own states) is a `Program`: model in,
-  model out. Both stand in one registry, and the command line offers what stands there.
+* A method that is not made of matrices (it takes whole units away, or looks at its own states) is a `Program`: model
+  in, model out. Both stand in one registry, and the command line offers what stands there.
 * Nothing falls back to the dense model: an unknown name, and a method without what it needs, raise `ValueError`.
 """
 
@@ -94,12 +94,12 @@ def names(family: str = "prune") -> list[str]:
     return [method.name for method in METHODS.values() if method.family == family]
 
 
-def matrix_method(name: str) -> Method:
-    """Return a registered method of one matrix. Raises `ValueError` with their names for any other."""
-    if not isinstance(METHODS.get(name), Method):
-        those = [method.name for method in METHODS.values() if isinstance(method, Method)]
+def matrix_method(name: str, family: str | None = None) -> Method:
+    """Return a registered method of one matrix, of one family or any. Raises `ValueError` with their names."""
+    those = {m.name: m for m in METHODS.values() if isinstance(m, Method) and family in (None, m.family)}
+    if name not in those:
         raise ValueError(f"method={name!r} is unknown; known: {', '.join(those)}")
-    return METHODS[name]
+    return those[name]
 
 
 @torch.no_grad()

@@ -32,13 +32,14 @@ def test_the_matrices_are_all_that_the_blocks_hold_beside_their_norms():
 
 def test_the_matrices_of_a_site_read_the_same_input():
     model, seen = tiny_model(), {}
+    note = seen.__setitem__
     for block in parts.blocks(model):
-        for name, matrix in parts.matrices(block).items():
-            matrix.register_forward_pre_hook(lambda module, x, key=(id(block), name): seen.update({key: x[0]}))
+        for matrix in parts.matrices(block).values():
+            matrix.register_forward_pre_hook(lambda module, x: note(module, x[0]))
     with torch.inference_mode():
         model(tiny_ids())
     for block in parts.blocks(model):
-        inputs = [[seen[id(block), name] for name in site.matrices] for site in parts.sites(block)]
+        inputs = [[seen[block.get_submodule(name)] for name in site.matrices] for site in parts.sites(block)]
         assert all(x is group[0] for group in inputs for x in group)
         assert len({id(group[0]) for group in inputs}) == len(inputs)
 
