@@ -67,6 +67,47 @@ def test_a_prefix_is_the_first_quarter_of_what_may_be_masked_and_no_more(region)
         assert not row[~maskable].any()
 
 
+TEXTS = ["ben has 8 marbles .", "cara has 2 .", "8 * 2 = 16 ; #### 16"]
+
+
+@pytest.mark.parametrize("mode", calibration.MODES)
+def test_any_texts_make_states(mode):
+    calib = calibration.text_set(TOKENIZER, TEXTS, mode, generator=seeded())
+    clean = [TOKENIZER(text, add_special_tokens=False)["input_ids"] for text in TEXTS]
+    assert len(calib) == len(TEXTS) * (10 if mode == "grid" else 1)
+    for ids, real, hidden, text in zip(calib.ids, calib.real, calib.masked, calib.text.tolist(), strict=True):
+        assert int(real.sum()) == len(clean[text]) and bool(real[: len(clean[text])].all())
+        seen = real & ~hidden
+        assert ids[seen].tolist() == [t for t, ok in zip(clean[text], seen.tolist(), strict=False) if ok]
+    assert calib.masked.any() == (mode != "clean")
+
+
+def test_problems_make_the_states_of_their_ids():
+    """The split is checked for problems; what follows is the same code for all texts."""
+    ids, real, answer = calibration.encode(TOKENIZER, PROBLEMS)
+    ours = calibration.token_set(
+        ids, "grid", mask_id=TOKENIZER.mask_token_id, real=real, maskable=answer, generator=seeded()
+    )
+    theirs = states("grid", region="answer")
+    assert torch.equal(ours.ids, theirs.ids) and torch.equal(ours.real, theirs.real) and torch.equal(ours.t, theirs.t)
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (lambda: calibration.text_set(TOKENIZER, []), "0 texts"),
+        (lambda: calibration.text_set(TOKENIZER, ["ben", ""]), "1 hold no token"),
+        (lambda: calibration.token_set(torch.ones(3), mask_id=0), "one shape"),
+        (lambda: calibration.token_set(torch.ones(2, 3), mask_id=0, real=torch.ones(2, 2) > 0), "one shape"),
+        (lambda: calibration.token_set(torch.ones(1, 2), mask_id=0, real=torch.arange(2)[None] > 0), "on the left"),
+        (lambda: calibration.token_set(torch.ones(1, 2), mask_id=0), "generator="),
+    ],
+)
+def test_texts_that_are_none_are_refused(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
+
+
 def test_the_same_seed_makes_the_same_states():
     assert torch.equal(states("uniform").ids, states("uniform").ids)
 
