@@ -17,8 +17,8 @@ from dlmlab.measure import evaluate
 from dlmlab.measure.store import select
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.objective import noise
-from dlmlab.task import tasks
+from dlmlab.objective import likelihood, noise
+from dlmlab.task import layout, tasks
 
 PROBLEMS = 64  # for exact match
 TEXTS = 32  # for calibration
@@ -34,19 +34,14 @@ def answer_bound(model, *, problems: int = BOUND_PROBLEMS, split: str = "test", 
     The same seed hides the same tokens from every model. The twin's likelihood is exact instead.
     """
     _, tokenizer = load("llada-mini")
-    ids, real, answer = calibration.encode(tokenizer, tasks.load_split(split)[:problems])
+    rows = layout.encode_rows(tokenizer, tasks.load_split(split)[:problems], side="right")
     if model.config.attention == "causal":
-        return _exact(model, ids, answer, tokenizer.eos_token_id)
-    generator = torch.Generator().manual_seed(seed)
-    nats = noise.bound_by_count(model, ids, answer, draws=DRAWS, generator=generator, valid=real, batch_size=96)
-    return [round(v, 5) for v in nats.mean(1).tolist()]
-
-
-@torch.inference_mode()
-def _exact(model, ids: torch.Tensor, answer: torch.Tensor, eos_id: int) -> list[float]:
-    counted = answer & (((ids == eos_id) & answer).cumsum(1) <= 1)  # up to the first end mark
-    log_p = model(ids).logits[:, :-1].log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
-    return [round(v, 5) for v in (-(log_p * counted[:, 1:]).sum(1)).tolist()]
+        counts = likelihood.up_to_end(rows.x0, rows.answer, tokenizer.eos_token_id)
+        nats = (likelihood.next_token_nats(model, rows.x0) * counts[:, 1:]).sum(1)
+    else:
+        options = dict(draws=DRAWS, generator=torch.Generator().manual_seed(seed), valid=rows.valid, batch_size=96)
+        nats = noise.bound_by_count(model, rows.x0, rows.answer, **options).mean(1)
+    return [round(v, 5) for v in nats.tolist()]
 
 
 def judge(model, *, problems: int = PROBLEMS) -> dict:
@@ -54,8 +49,7 @@ def judge(model, *, problems: int = PROBLEMS) -> dict:
     _, tokenizer = load("llada-mini")
     sampler = Sampler(commit=Threshold(0.9))
     result = evaluate.accuracy(model, tokenizer, tasks.load_split("test")[:problems], sampler=sampler)
-    correct = "".join(str(int(v.correct)) for v in result.verdicts)
-    return {"correct": correct, "nfe": round(result.mean_nfe, 3)}
+    return {"correct": result.correct, "nfe": round(result.mean_nfe, 3)}
 
 
 @cache
@@ -111,7 +105,7 @@ def points(rows: Sequence[dict]) -> list[dict]:
     """Add exact match with its Wilson interval, and the mean bound, to the rows of a table."""
     table = []
     for row in rows:
-        share = evaluate.Proportion(row["correct"].count("1"), len(row["correct"]))
+        share = evaluate.Proportion.of(row["correct"])
         low, high = share.interval
         table.append(row | {"exact_match": share.value, "low": low, "high": high, "bound": mean_nats([row])})
     return table

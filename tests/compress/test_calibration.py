@@ -7,11 +7,13 @@ from dlmlab.compress import calibration, pruning
 from dlmlab.compress.calibration import calibration_set, token_weights
 from dlmlab.compress.pruning import Recipe
 from dlmlab.task import tasks
+from dlmlab.task.layout import encode_rows
 from tests.compress.cases import PROBLEMS, TOKENIZER, reader, seeded, states, weights_of
 from tests.tiny import one_thread
 
 __all__ = ["one_thread"]
 pytestmark = pytest.mark.usefixtures("one_thread")
+ROWS = encode_rows(TOKENIZER, PROBLEMS, side="right")
 
 
 def test_only_the_calibration_split_is_allowed():
@@ -29,14 +31,7 @@ def test_another_seed_draws_other_problems_and_none_twice():
         calibration.calibration_problems(513)
 
 
-def test_a_layout_holds_question_solution_and_end_marks():
-    ids, real, answer = calibration.encode(TOKENIZER, PROBLEMS)
-    for row, ok, mine, p in zip(ids, real, answer, PROBLEMS, strict=True):
-        assert int(mine.sum()) == 40 and bool((real | ~answer).all())
-        text = TOKENIZER.decode(row[mine]).split("<|endoftext|>")[0].strip()
-        assert text == p.solution and bool((row[~ok] == TOKENIZER.eos_token_id).all())
-    with pytest.raises(ValueError, match="answer_length=3"):
-        calibration.encode(TOKENIZER, PROBLEMS, answer_length=3)
+# ------------------------------------------------------------------------------------------------ states
 
 
 def test_the_modes_mask_what_they_say():
@@ -49,7 +44,7 @@ def test_the_modes_mask_what_they_say():
     quarter = (prefix.real.sum(1) // 4).tolist()
     assert not any(row[:n].any() for row, n in zip(prefix.masked, quarter, strict=True))
     for mode in ("t:0.5", "uniform", "grid", "prefix"):
-        _, _, answer = calibration.encode(TOKENIZER, PROBLEMS)
+        answer = ROWS.answer
         part = states(mode, region="answer")
         assert not (part.masked & ~answer[part.text]).any() and part.masked.any()
 
@@ -57,7 +52,7 @@ def test_the_modes_mask_what_they_say():
 @pytest.mark.parametrize("region", ["all", "answer"])
 def test_a_prefix_is_the_first_quarter_of_what_may_be_masked_and_no_more(region):
     """Over many draws everything behind the first quarter is hidden some time, and nothing in it ever."""
-    ids, real, answer = calibration.encode(TOKENIZER, PROBLEMS)
+    real, answer = ROWS.valid, ROWS.answer
     hidden = torch.zeros_like(real)
     for seed in range(60):
         hidden |= calibration_set(TOKENIZER, PROBLEMS, "prefix", region=region, generator=seeded(seed)).masked
@@ -84,7 +79,7 @@ def test_any_texts_make_states(mode):
 
 def test_problems_make_the_states_of_their_ids():
     """The split is checked for problems; what follows is the same code for all texts."""
-    ids, real, answer = calibration.encode(TOKENIZER, PROBLEMS)
+    ids, real, answer = ROWS.x0, ROWS.valid, ROWS.answer
     ours = calibration.token_set(
         ids, "grid", mask_id=TOKENIZER.mask_token_id, real=real, maskable=answer, generator=seeded()
     )
@@ -115,7 +110,7 @@ def test_the_same_seed_makes_the_same_states():
 def test_a_trajectory_set_holds_the_inputs_of_real_runs():
     small = reader()
     calib = calibration.trajectory_set(small, TOKENIZER, PROBLEMS, tau=0.5, states=3)
-    ids, _, answer = calibration.encode(TOKENIZER, PROBLEMS)
+    ids, answer = ROWS.x0, ROWS.answer
     assert calib.text.bincount().tolist() == [3] * 6
     assert bool((calib.ids[::3][answer] == TOKENIZER.mask_token_id).all())  # a run starts with an empty answer
     assert bool((calib.ids == ids[calib.text])[~answer[calib.text]].all())  # the question is never changed

@@ -1,11 +1,13 @@
 """Stored tables: what they hold is what the settings say, and a summary does not make problems out of seeds."""
 
 import pytest
+import torch
 
 import dlmlab as dl
 from dlmlab.decode import drift
 from dlmlab.measure import store
-from dlmlab.measure.evaluate import Proportion, paired_difference
+from dlmlab.measure.difference import Difference
+from dlmlab.measure.evaluate import Proportion
 from dlmlab.task import tasks
 
 
@@ -68,21 +70,13 @@ def test_a_setting_that_is_stored_is_not_run_again(tmp_path, monkeypatch):
     assert len(ran) == sum(len(s.seeds) for s in dl.nb01_sampling.sampling_settings())
 
 
-def test_a_paired_difference_is_zero_only_when_nothing_differs():
-    assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
-    mean, low, high = paired_difference([True] * 30 + [False] * 70, [False] * 100)
-    assert mean == pytest.approx(0.3) and 0.2 < low < mean < high < 0.4
-    with pytest.raises(ValueError, match="equally long"):
-        paired_difference([True], [True, False])
-
-
 def test_the_front_holds_every_method_once_on_the_same_problems():
     caches = dl.nb08_caches
     rows = dl.store.read("08_front")
     assert sorted((r["family"], r["setting"]) for r in rows) == sorted((m.family, m.setting) for m in caches.methods())
     assert {len(r["correct"]) for r in rows} == {caches.PROBLEMS}
     by_name = {(r["family"], r["setting"]): r for r in caches.summarize(rows)}
-    assert by_name[caches.BASELINE]["difference"] == (0.0, 0.0, 0.0)
+    assert by_name[caches.BASELINE]["difference"] == Difference(0.0, 0.0, 0.0)
     assert all(r["low"] <= r["exact_match"] <= r["high"] for r in by_name.values())
 
 
@@ -180,3 +174,17 @@ def test_every_stored_table_names_the_function_that_makes_it():
     assert all(callable(dl.study.experiment(name)) for name in dl.study.EXPERIMENTS)
     with pytest.raises(ValueError, match="'05_none'.*01_sampling"):
         dl.study.experiment("05_none")
+
+
+@torch.no_grad()
+def test_the_exact_nats_of_the_twin_are_those_of_its_answer_up_to_one_end_mark():
+    """Hypothesis H5 stands on them: token by token, from the first of the answer to the first end mark."""
+    twin, tokenizer = dl.load("llama-mini")
+    for problem, nats in zip(tasks.load_split("test"), dl.nb04_pruning.answer_bound(twin, problems=2), strict=False):
+        ids = dl.layout.encode_prompt(tokenizer, problem.question)
+        answer = [*dl.layout.encode_solution(tokenizer, problem), tokenizer.eos_token_id]
+        log_p = 0.0
+        for token in answer:
+            log_p += float(twin(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[token])
+            ids.append(token)
+        assert nats == pytest.approx(-log_p, abs=2e-3)
