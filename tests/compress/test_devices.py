@@ -65,9 +65,9 @@ def test_units_are_removed_where_the_model_is(units):
 
 
 def test_scores_of_tokens_and_layers_are_found_where_the_model_is(monkeypatch):
-    monkeypatch.setattr(sinks, "received", sinks.received.__wrapped__)  # inference mode cannot mix with wrapped tensors
     calib = states("uniform")
     phi, influence = sink_scores(reader(), calib), removal.block_influence(reader(), calib)
+    monkeypatch.setattr(sinks, "received", sinks.received.__wrapped__)  # inference mode cannot mix with wrapped tensors
     with torch.no_grad(), Device():
         model = move(reader())
         torch.testing.assert_close(sink_scores(model, calib), phi)
@@ -75,7 +75,7 @@ def test_scores_of_tokens_and_layers_are_found_where_the_model_is(monkeypatch):
 
 
 def test_the_states_of_real_runs_are_collected_where_the_model_is():
-    texts = methods.Texts(TOKENIZER, PROBLEMS[:2], "trajectory")
+    texts = methods.Texts(TOKENIZER, PROBLEMS[:1], "trajectory")
     expected = texts.states(reader()).ids
     with torch.no_grad(), Device():
         assert torch.equal(texts.states(move(reader())).ids, expected)

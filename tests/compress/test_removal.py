@@ -157,6 +157,6 @@ def test_block_influence_is_over_real_tokens_only():
     with torch.no_grad():
         states = dense(calib.ids, calib.real, output_hidden_states=True).hidden_states
     cosine = torch.cosine_similarity(states[0], states[1], dim=-1)  # (B, L)
-    assert abs(float(cosine.mean() - cosine[calib.real].mean())) > 1e-3
+    assert abs(float(cosine.mean() - cosine[calib.real].mean())) > 1e-4
     first, _ = removal.block_influence(dense, calib, batch_size=5)
     assert first == pytest.approx(1 - float(cosine[calib.real].double().mean()), abs=1e-6)
