@@ -68,24 +68,17 @@ def build(attention: str, *, seed: int, width: int = 64) -> LLaDAModelLM:
         return LLaDAModelLM(config)
 
 
-def loss(
-    model: LLaDAModelLM,
-    x0: Tensor,
-    keys: Tensor | None = None,
-    *,
-    generator: torch.Generator,
-    kernel: str | None = None,
-) -> Tensor:
+def loss(model: LLaDAModelLM, x0: Tensor, keys: Tensor | None = None, *, generator: torch.Generator, **how) -> Tensor:
     """Mean cross-entropy over next symbols (`causal`) or over masked symbols at random times (`full`), in nats.
 
-    `keys` (B, L) bool hides keys where it is False, as the model's attention mask does. `kernel` goes to the model.
+    `keys` (B, L) bool hides keys where it is False, as the model's attention mask does. `how` goes to it.
     """
     if model.config.attention == "causal":
-        logits = model(x0[:, :-1], None if keys is None else keys[:, :-1], kernel=kernel).logits
+        logits = model(x0[:, :-1], None if keys is None else keys[:, :-1], **how).logits
         return F.cross_entropy(logits.flatten(0, 1), x0[:, 1:].flatten())
     t = low_discrepancy_times(len(x0), generator=generator)
     xt, masked = forward_process(x0, t, MASK, maskable=x0 != START, generator=generator)
-    return F.cross_entropy(model(xt, keys, kernel=kernel).logits[masked], x0[masked])
+    return F.cross_entropy(model(xt, keys, **how).logits[masked], x0[masked])
 
 
 def train(

@@ -4,7 +4,7 @@ Decisions
 * A removed unit is gone from every matrix it touches, and the config says how wide each layer is, so the result is
   saved and loaded like any other model. This is the only pruning of the course that makes a CPU faster.
 * Removing a unit equals setting its weights to zero: tests hold the two against each other.
-* Scores are comparable inside one layer and, for `leave_one_out`, across layers.
+* Scores are comparable inside one layer, not across layers.
 * Optional repair: the matrix behind the removed units is refitted by least squares (`refit`).
 
 Sources: Men et al., ShortGPT, arXiv 2403.03853 (block influence); Sun et al., Wanda, arXiv 2306.11695 (its score,
@@ -12,7 +12,7 @@ summed over a unit).
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -152,20 +152,6 @@ def choose_units(
         scores = unit_scores(W, width, method, norms=norms, generator=generator)
         chosen[layer] = lowest(scores[None], share)[0].nonzero()[:, 0].tolist()
     return chosen
-
-
-def leave_one_out(model: LLaDAModelLM, units: str, loss: Callable[[LLaDAModelLM], float]) -> dict[tuple, float]:
-    """Measure how much the loss rises without one layer, or one head: {(layer,): rise} or {(layer, head): rise}.
-
-    `units` is `layers` or `heads`; `loss` should use common random numbers.
-    """
-    base, blocks = loss(model), parts.blocks(model)
-    if units == "layers":
-        return {(i,): loss(remove_layers(model, [i])) - base for i in range(len(blocks))}
-    if units != "heads":
-        raise ValueError(f"units={units!r}: leave-one-out is affordable for layers and heads")
-    pairs = [(i, h) for i, block in enumerate(blocks) for h in range(block.heads)]
-    return {(i, h): loss(remove_units(model, "heads", {i: [h]})) - base for i, h in pairs}
 
 
 @torch.no_grad()

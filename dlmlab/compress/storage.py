@@ -3,7 +3,7 @@
 Decisions
 * `Bitmask`: one bit for each weight says whether it is kept, then the kept values. Exact, and packed and unpacked here,
   so the bytes are those of real arrays.
-* 2:4 keeps 2 of 4 values and two 2-bit places: (2 b + 4) / 4 bits a weight.
+* 2:4 keeps 2 of 4 values of b bits and two 2-bit places: (2 b + 4) / 4 bits a weight.
 * Neither makes a CPU faster: PyTorch has no CPU kernel for them, and the weights are unpacked before they are used.
 
 Source of the 2:4 layout: Mishra et al., arXiv 2104.08378.
@@ -42,15 +42,6 @@ def unpack(packed: Bitmask) -> Tensor:
     n = int(np.prod(packed.shape))
     kept = torch.from_numpy(np.unpackbits(packed.bits, count=n).astype(bool)).view(packed.shape)
     return packed.values.new_zeros(packed.shape).masked_scatter_(kept.to(packed.values.device), packed.values)
-
-
-def two_four_bits(bits: int) -> float:
-    """Bits a weight in the 2:4 format, for values of `bits` bits.
-
-    >>> two_four_bits(16)
-    9.0
-    """
-    return (2 * bits + 4) / 4
 
 
 def stored_bytes(model: nn.Module) -> int:

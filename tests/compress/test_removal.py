@@ -133,13 +133,10 @@ def test_the_refit_is_closer_to_the_dense_output_than_leaving_out():
     assert error[1] < 0.9 * error[0]
 
 
-def test_a_head_without_output_has_the_lowest_score_and_is_the_cheapest_to_leave_out():
+def test_a_head_without_output_has_the_lowest_score():
     dense = even_heads()
     dense.model.transformer["blocks"][1].attn_out.weight.data[:, 8:16] = 0
     assert removal.choose_units(dense, "heads", 0.25, "magnitude")[1] == [1]
-    base = logits(dense)
-    rise = removal.leave_one_out(dense, "heads", lambda m: float((logits(m) - base).square().mean()))
-    assert len(rise) == 8 and min(rise, key=rise.get) == (1, 1) and rise[1, 1] < 1e-10
 
 
 def test_a_block_that_adds_nothing_has_no_influence():
@@ -148,8 +145,6 @@ def test_a_block_that_adds_nothing_has_no_influence():
     dense.model.transformer["blocks"][1].ff_out.weight.data.zero_()
     first, second = removal.block_influence(dense, calib)
     assert first > 0.01 and abs(second) < 1e-6
-    rise = removal.leave_one_out(dense, "layers", lambda m: float(logits(m).square().mean()))
-    assert abs(rise[1,]) < 1e-6 < abs(rise[0,])
 
 
 def test_block_influence_is_over_real_tokens_only():
