@@ -7,6 +7,7 @@ import torch
 from dlmlab.compress import pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import GRID_TEXTS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
@@ -23,8 +24,8 @@ def by_block(block: int | None, seed: int) -> LLaDAModelLM:
 
 def run(block: int | None, seed: int, size: int | None = None) -> dict:
     """Measure likelihood, and `moved`: the share of weights that one block removes and the other keeps."""
-    pairs = zip(*(pruning.prunable(by_block(b, seed)) for b in (None, block)), strict=True)
-    moved = torch.cat([((a == 0) != (b == 0)).flatten() for (_, a), (_, b) in pairs])
+    pairs = zip(*(parts.weights(by_block(b, seed)).values() for b in (None, block)), strict=True)
+    moved = torch.cat([((a == 0) != (b == 0)).flatten() for a, b in pairs])
     nats = answer_bound(by_block(block, seed), problems=PROBLEMS, size=size)
     return {"moved": round(float(moved.double().mean()), 5), "nats": nats}
 

@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 
-from dlmlab.compress import activations, structured
+from dlmlab.compress import activations, removal
 from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.network.model import LLaDAModelLM
@@ -18,8 +18,8 @@ def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelL
     statistics = activations.collect(model, calib, gram=refit)
     generator = torch.Generator().manual_seed(seed)
     name = method.split(",")[0]
-    chosen = structured.choose_units(model, units, share, name, statistics=statistics, generator=generator)
-    return structured.remove_units(model, units, chosen, statistics=statistics if refit else None)
+    chosen = removal.choose_units(model, units, share, name, statistics=statistics, generator=generator)
+    return removal.remove_units(model, units, chosen, statistics=statistics if refit else None)
 
 
 STRUCTURED = [
@@ -41,7 +41,7 @@ def settings() -> list[dict]:
 
 @cache
 def influence() -> list[float]:
-    return structured.block_influence(dense(), texts("uniform", 0, "answer"))
+    return removal.block_influence(dense(), texts("uniform", 0, "answer"))
 
 
 def run(units: str, method: str, share: float, size: int | None = None) -> dict:
@@ -49,7 +49,7 @@ def run(units: str, method: str, share: float, size: int | None = None) -> dict:
     extra = {}
     if units == "layer":
         layer = int(method.removeprefix("without "))
-        model, extra = structured.remove_layers(dense(), [layer]), {"influence": round(influence()[layer], 5)}
+        model, extra = removal.remove_layers(dense(), [layer]), {"influence": round(influence()[layer], 5)}
     elif units == "dense":
         model = dense()
     else:

@@ -45,7 +45,7 @@ def test_an_ablation_that_forgets_its_weights_is_found(monkeypatch):
 
 
 def test_two_masks_without_their_switch_are_found(monkeypatch):
-    monkeypatch.setattr(dl.adaptive.Switched, "__call__", lambda self, *a, **o: self.noisy(*a, **o))
+    monkeypatch.setattr(dl.levels.Switched, "__call__", lambda self, *a, **o: self.noisy(*a, **o))
     assert off("04_timesteps", kind="two masks") > 1
 
 
