@@ -9,7 +9,7 @@ from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
 from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.judging import GRID_TEXTS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.judging import GRID_TEXTS, SEEDS, answer_bound, dense, texts
 
 PROBLEMS = 128  # for the likelihood of the two blocks, whose difference is small
 PUBLISHED_BLOCK = 128  # columns whose mask the released SparseGPT chooses together
@@ -36,5 +36,5 @@ TABLE = Table(
     run,
     live=({"block": PUBLISHED_BLOCK, "seed": 0},),
     size=6,
-    tolerance=TOLERANCE,
+    tolerance={"nats": (0.5, 0.3)},  # of one problem: another processor gives another mask; `moved` hardly changes
 )

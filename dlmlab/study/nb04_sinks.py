@@ -57,7 +57,6 @@ TABLE = Table(
     live=(
         {"method": "wanda", "mode": "clean", "weight": "sink", "sequential": True, "seed": 0},
         {"method": "wanda", "mode": "clean", "weight": "shuffled", "sequential": True, "seed": 0},
-        {"method": "sparsegpt", "mode": "clean", "weight": "sink", "sequential": True, "seed": 0},
     ),
     size=6,
     tolerance=TOLERANCE,
