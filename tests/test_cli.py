@@ -185,7 +185,7 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     "command, names",
     [
         ("bench", SECTIONS),
-        ("prune", (*methods.NAMES, *calibration.MODES, *calibration.REGIONS)),
+        ("prune", (*methods.names(), *calibration.MODES, *calibration.REGIONS)),
         ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
         ("measure", study.TABLES),
         ("speedrun", speedrun.recipes()),
