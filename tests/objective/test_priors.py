@@ -269,5 +269,8 @@ def test_wrong_requests_say_what_is_wrong():
         nelbo_weight(x, x, alpha=at(0.5), dalpha=-torch.ones(1), prior=prior / 2)
     with pytest.raises(ValueError, match="less noisy"):
         reverse_posterior(logits[None, None], x, alpha_t=at(0.7), alpha_s=at(0.4), prior=prior)
+    for alpha_s, text in ((at(1.5), r"in \[0, 1\]"), (at(0.9, 2), "one alpha for each row")):
+        with pytest.raises(ValueError, match=text):
+            reverse_posterior(logits[None, None], x, alpha_t=at(0.7), alpha_s=alpha_s, prior=prior)
     with pytest.raises(ValueError, match=r"k=1.5 must lie in \[0, 1\]"):
         mixed_prior(5, M, 1.5)
