@@ -282,10 +282,11 @@ def test_batches_do_not_change_the_result_and_empty_masks_cost_nothing():
     masked, _ = time_masks(FREE, draws=9, generator=generator())
     masked[0, :4] = False
     counting = CountingDenoiser(MODEL)
-    whole, parts = (masked_losses(counting, X0, masked, mask_id=MASK, batch_size=n) for n in (100, 2))
-    torch.testing.assert_close(whole, parts)
+    whole, *parts = (masked_losses(counting, X0, masked, mask_id=MASK, batch_size=n) for n in (100, 2, 1))
+    for part in parts:
+        torch.testing.assert_close(whole, part)
     assert not whole[~masked].any()
-    assert sum(counting.batches) == 2 * int(masked.any(-1).sum())
+    assert sum(counting.batches) == 3 * int(masked.any(-1).sum())
 
 
 def test_left_padding_does_not_change_a_bound(one_thread):  # noqa: F811
