@@ -402,6 +402,14 @@ def test_a_kill_while_the_state_is_written_leaves_the_one_before(tmp_path, monke
     assert same_weights(whole, trained(TINY, tmp_path / "killed", 6))
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_model_is_compiled_where_the_recipe_says_so(asked, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compiled.append(model) or model)
+    run = Run(replace(TINY, compile=asked), tmp_path)
+    assert compiled == [run.model] * asked
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_finishes_its_step_saves_and_goes_on_to_the_same_weights_and_log(number, tmp_path):
     config = replace(TINY, log_every=5, optimizer="muon")
