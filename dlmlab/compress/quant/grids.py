@@ -146,14 +146,14 @@ def fit(x: Tensor, spec: QSpec) -> tuple[Tensor, Tensor | None]:
         raise ValueError(f"{int((~torch.isfinite(x)).sum())} of {x.numel()} weights are nan or inf")
     parts = cells(x, spec)
     if spec.range == "mean":
-        return _stored(parts.abs().mean(-1), spec), None
+        return stored(parts.abs().mean(-1), spec), None
     low, high = parts.amin(-1).clamp(max=0), parts.amax(-1).clamp(min=0)
-    scale, zero = _grid(low, high, spec)
+    scale, zero = lay(low, high, spec)
     if spec.range == "minmax":
         return scale, zero
     best = torch.full(low.shape, torch.inf, dtype=torch.float64, device=x.device)
     for share in SHRINK:
-        s, z = _grid(share * low, share * high, spec)
+        s, z = lay(share * low, share * high, spec)
         codes = encode(parts, s[..., None], None if z is None else z[..., None], spec, nearest=True)
         error = (decode(codes, s[..., None], None if z is None else z[..., None]) - parts).double().square().sum(-1)
         better = error < best  # of equal errors the wider range
@@ -162,15 +162,16 @@ def fit(x: Tensor, spec: QSpec) -> tuple[Tensor, Tensor | None]:
     return scale, zero
 
 
-def _grid(low: Tensor, high: Tensor, spec: QSpec) -> tuple[Tensor, Tensor | None]:
+def lay(low: Tensor, high: Tensor, spec: QSpec) -> tuple[Tensor, Tensor | None]:
+    """Lay grids from `low` <= 0 to `high` >= 0, of any shape: scale in its stored type, zero point int32 or None."""
     top = spec.codes[1]
     if spec.symmetric:
-        return _stored(torch.maximum(-low, high) / top, spec), None
-    scale = _stored((high - low) / top, spec)
+        return stored(torch.maximum(-low, high) / top, spec), None
+    scale = stored((high - low) / top, spec)
     return scale, (-low / scale.to(low.dtype)).round().clamp(0, top).int()
 
 
-def _stored(scale: Tensor, spec: QSpec) -> Tensor:
+def stored(scale: Tensor, spec: QSpec) -> Tensor:
     """Round scales up to the stored type; 1 where the cell is all zeros."""
     stored = torch.where(scale == 0, 1.0, scale).to(SCALES[spec.scale])
     if not bool(torch.isfinite(stored).all()):
