@@ -66,6 +66,8 @@ def gptq(
     """
     if options.act_order and spec.group is not None and not options.static:
         raise ValueError(f"act_order=True with group={spec.group} needs static=True, scales laid before all columns")
+    if statistics is None:
+        raise ValueError("GPTQ needs statistics of a calibration set")
     grids.quantize(W, spec, generator=generator)  # refuses what cannot be quantized
     if removed is not None and (removed.shape != W.shape or options.sparsity):
         raise ValueError(f"removed {tuple(removed.shape)} must be of W's shape {tuple(W.shape)} and without sparsity=")

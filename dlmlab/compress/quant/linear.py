@@ -52,6 +52,12 @@ class QuantLinear(nn.Module):
         return f"{self.in_features}, {self.out_features}, bits={self.spec.bits}, group={self.spec.group}"
 
 
+def replace(block: nn.Module, name: str, new: nn.Module) -> None:
+    """Put a layer in the place of another; what hooks the input, such as a rotation, stays."""
+    new._forward_pre_hooks.update(getattr(block, name)._forward_pre_hooks)
+    setattr(block, name, new)
+
+
 def model_bytes(model: nn.Module) -> int:
     """Count the bytes of all parameters and buffers of a model as they lie in memory, each tensor once."""
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}

@@ -27,7 +27,7 @@ from torch.nn.utils import parametrize
 from dlmlab import limits
 from dlmlab.compress.quant import grids
 from dlmlab.compress.quant.grids import QSpec, Quantized
-from dlmlab.compress.quant.linear import QuantLinear
+from dlmlab.compress.quant.linear import QuantLinear, replace
 from dlmlab.compress.quant.quantize import MATRICES, Choose
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import diffusion_loss, forward_process, low_discrepancy_times
@@ -113,12 +113,15 @@ def freeze(model: LLaDAModelLM, *, packed: bool = False) -> LLaDAModelLM:
                 continue
             found = linear.parametrizations.weight
             quantized = found[0].quantized(found.original)
-            if packed:
-                setattr(block, name, QuantLinear.of(quantized))
-            else:
-                parametrize.remove_parametrizations(linear, "weight", leave_parametrized=False)
-                linear.weight.copy_(grids.dequantize(quantized))
+            new = QuantLinear.of(quantized) if packed else _dense(grids.dequantize(quantized))
+            replace(block, name, new)  # not remove_parametrizations: it would take them from every copy of the model
     return model.eval()
+
+
+def _dense(W: Tensor) -> nn.Linear:
+    linear = nn.Linear(W.shape[1], W.shape[0], bias=False, device="meta")
+    linear.weight = nn.Parameter(W)
+    return linear
 
 
 def kl_to(teacher: Tensor, student: Tensor, masked: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from dlmlab.compress import activations
 from dlmlab.compress.activations import SITES, Statistics
 from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.compress.quant.grids import QSpec, Quantized, dequantize
-from dlmlab.compress.quant.linear import QuantLinear
+from dlmlab.compress.quant.linear import QuantLinear, replace
 from dlmlab.compress.quant.rtn import rtn
 from dlmlab.network.model import LLaDAModelLM
 
@@ -72,9 +72,7 @@ def _replace(block: nn.Module, name: str, full: str, method: Method, statistics,
     if not packed:
         layer.weight.copy_(dequantize(quantized))
         return
-    new = QuantLinear.of(quantized)
-    new._forward_pre_hooks.update(layer._forward_pre_hooks)  # a rotation of the input stays
-    setattr(block, name, new)
+    replace(block, name, QuantLinear.of(quantized))
 
 
 def bits_of(model: nn.Module) -> float:
