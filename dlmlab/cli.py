@@ -33,13 +33,15 @@ class Parser(argparse.ArgumentParser):
 
 
 class Known:
-    """The names of a registry as choices of an option, looked up when they are needed: imports take seconds."""
+    """The names of a registry, or what a function lists, as choices of an option: looked up when they are needed, as
+    imports take seconds."""
 
     def __init__(self, module: str, name: str):
         self.module, self.name = module, name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(getattr(getattr(dlmlab, self.module), self.name))
+        names = getattr(getattr(dlmlab, self.module), self.name)
+        return iter(names() if callable(names) else names)
 
     def __contains__(self, value: str) -> bool:
         return value in list(self)
@@ -288,13 +290,14 @@ def _check_prune(args) -> None:
     from dlmlab.compress import methods
     from dlmlab.network import checkpoint
 
-    blind = {"random": (), "magnitude": ("seed",)}  # these read no text
-    if args.method in blind:
-        refuse(args, ("calibration", "region", "texts", "split", *blind[args.method]), f"{args.method} reads no texts")
-    if args.method in methods.SINK:
-        refuse(args, ["calibration"], f"{args.method} has its own calibration states")
-    if args.method in methods.STRUCTURED:
-        refuse(args, ["pattern"], f"{args.method} removes whole units")
+    method = methods.known(args.method)
+    if isinstance(method, methods.Program):
+        reasons = {"calibration": "has its own calibration states", "pattern": "removes whole units"}
+        for option in reasons.keys() - method.uses:
+            refuse(args, [option], f"{args.method} {reasons[option]}")
+    elif not method.needs:
+        unread = {"calibration", "region", "texts", "split", "seed"} - set(method.uses)
+        refuse(args, sorted(unread), f"{args.method} reads no texts")
     if args.calibration in ("clean", "trajectory"):
         refuse(args, ["region"], f"--calibration {args.calibration} adds no noise")
     if args.out.resolve() in [checkpoint.find(name).resolve() for name in (args.model, *checkpoint.shipped())]:
@@ -303,7 +306,7 @@ def _check_prune(args) -> None:
 
 
 def prune(args) -> None:
-    from dlmlab.compress import calibration, methods, pruning, sparse
+    from dlmlab.compress import calibration, methods, pruning, storage
     from dlmlab.network.checkpoint import load, save
 
     _check_prune(args)
@@ -318,7 +321,7 @@ def prune(args) -> None:
     print(f"{args.method} of {args.model}, calibrated on {len(problems)} problems ({mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
     print(f"parameters {small.num_parameters():,} (before {model.num_parameters():,})")
-    print(f"bytes dense {4 * small.num_parameters():,}, packed {sparse.stored_bytes(small):,}")
+    print(f"bytes dense {4 * small.num_parameters():,}, packed {storage.stored_bytes(small):,}")
     print(f"written to {args.out}")
 
 
@@ -390,7 +393,7 @@ def build_parser() -> argparse.ArgumentParser:
     _sampler_options(sub)
     sub = command(prune, "prune a model and write it where load() finds it")
     sub.add_argument("--model", default="llada-mini")
-    sub.add_argument("--method", required=True, metavar="NAME", choices=Known("methods", "NAMES"), help="%(choices)s")
+    sub.add_argument("--method", required=True, metavar="NAME", choices=Known("methods", "names"), help="%(choices)s")
     sub.add_argument(
         "--sparsity",
         required=True,

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from dlmlab.attention.sinks import received
 from dlmlab.decode import autoregressive, sampling
 from dlmlab.limits import ANSWER_LENGTH
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
 from dlmlab.task.tokenizer import ANSWER
@@ -154,8 +155,8 @@ def token_kinds(ids: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
 @torch.inference_mode()
 def value_norms(model: LLaDAModelLM, ids: Tensor) -> Tensor:
     """Length of the value vector of every position, (N, B, H, L): what a query gets that looks only there."""
-    values, blocks = [], model.model.transformer["blocks"]
-    hooks = [block.v_proj.register_forward_hook(lambda module, args, out: values.append(out)) for block in blocks]
+    values, matrices = [], [getattr(block, parts.VALUE) for block in parts.blocks(model)]
+    hooks = [matrix.register_forward_hook(lambda module, args, out: values.append(out)) for matrix in matrices]
     try:
         model(ids, logits_to_keep=torch.tensor([-1]))
     finally:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from dlmlab import limits
 from dlmlab.decode.cache import DualCache, Look, Moment, Session, pack
+from dlmlab.network import parts
 from dlmlab.network.cost import block_flops, head_flops
 from dlmlab.network.model import pick
 
@@ -99,17 +100,15 @@ class FocusSession(Session):
 
     def some(self, ids: Tensor, due: Tensor, columns: Tensor) -> Look:
         """Run the due columns through two layers and the promising ones through the rest."""
-        model, blocks, masked = self.model, self.model.model.transformer["blocks"], (ids == self.mask_id) & due
+        model, masked = self.model, (ids == self.mask_id) & due
         at = pack(due.int() + masked.int())  # (R, q), masks first
         ids = ids.gather(1, at)
         place = torch.arange(at.shape[1], device=at.device)
         candidate, real = place < masked.sum(1, keepdim=True), place < due.sum(1, keepdim=True)
-        frame, h, attention = model.frame(ids, None, self.kv, at), model.model.transformer["wte"](ids), []
-        for i, block in enumerate(blocks):
-            x = block.attn_norm(h)
-            new = block.key_value(x, frame.rope)
+        frame, h, attention = model.frame(ids, None, self.kv, at), parts.embed(model, ids), []
+        for i, block in enumerate(parts.blocks(model)):
+            q, *new = parts.project(block, h, frame.rope)
             k, v = frame.store(i)(*new)
-            q = block.query(x, frame.rope)
             if i < 2:
                 attention.append(candidate_attention(q, new[0], candidate))
             if i == 1:
@@ -119,7 +118,7 @@ class FocusSession(Session):
                 at, ids = at.gather(1, keep), ids.gather(1, keep)
                 frame = model.frame(ids, None, self.kv, at)
             h, _ = block.mix(h, q, k, v, frame.mask)
-        logits = model.model.transformer["ff_out"](model.model.transformer["ln_f"](h))  # (R, n, V)
+        logits = parts.predict(model, h)  # (R, n, V)
         found = at[:, None] == columns[:, None]  # (R, C, n)
         logits = pick(logits, found.int().argmax(-1))  # (R, C, V)
         return self._bill(logits, found.any(-1), stay.shape[1], keep.shape[1], int((candidate & ~stay).sum()))

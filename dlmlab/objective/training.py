@@ -28,10 +28,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab import guard
+from dlmlab.network import parts
 from dlmlab.network.checkpoint import save
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM, count_parameters
-from dlmlab.objective.batches import Batches, TrainConfig, build_tokenizer
+from dlmlab.objective.batches import Batch, Batches, TrainConfig, build_tokenizer
 from dlmlab.objective.muon import Muon
 
 # ------------------------------------------------------------------------------------------------ optimizer
@@ -61,7 +62,7 @@ def build_model(config: TrainConfig) -> LLaDAModelLM:
 
 def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
-    blocks = [p for p in model.model.transformer["blocks"].parameters() if p.ndim == 2]
+    blocks = [p for p in parts.blocks(model).parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if not any(p is q for q in blocks)]
     if config.optimizer == "adamw":
         groups = [{"params": blocks, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -96,6 +97,52 @@ def multiplies_bf16(device: str) -> bool:
 def precision(config: TrainConfig) -> str:
     """Name the number format of the matrix products of a run on this machine."""
     return "bfloat16" if config.bf16 and multiplies_bf16(config.device) else "float32"
+
+
+# ------------------------------------------------------------------------------------------------ one step
+
+
+def rates(optimizers: list[torch.optim.Optimizer]) -> list[list[float]]:
+    """Note the learning rate of every group, which `set_rates` scales."""
+    return [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], base: list[list[float]], factor: float) -> None:
+    """Set every learning rate to `factor` times its base."""
+    for optimizer, lrs in zip(optimizers, base, strict=True):
+        for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr * factor
+
+
+def learn(
+    model: LLaDAModelLM,
+    optimizers: list[torch.optim.Optimizer],
+    batch: Batch,
+    *,
+    clip: float,
+    forward: Callable | None = None,
+    rank: int = 0,
+    size: int = 1,
+    bf16: bool = False,
+    **how,
+) -> Tensor:
+    """Follow the gradient of one batch, at the rates that the optimizers have; return summed loss and count, (2,).
+
+    The loss is the mean cross-entropy over the weighted positions. `rank`, `size`: of the processes that share the
+    batch; each takes its rows and counts those of all. `forward`: the model as it is called (compiled, parallel). `how`
+    goes to it: which attention, which kernel.
+    """
+    count, mine = max(int(batch.weight.sum()), 1), slice(rank, None, size)
+    inputs, targets, weight = (x[mine].to(model.device) for x in (batch.inputs, batch.targets, batch.weight))
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        logits = (forward or model)(inputs, **how).logits
+    loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
+    (loss * size / count).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
 
 
 # ------------------------------------------------------------------------------------------------ the loop
@@ -138,7 +185,8 @@ class Run:
         self.workers = Workers.join(config.device)
         self.model = build_model(config).to(config.device).train()
         self.optimizers = build_optimizers(self.model, config)
-        self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.base_lr = rates(self.optimizers)
+        self.kernel = "explicit"  # on a CPU its backward pass is twice as fast
         self.batches, self.precision = Batches(config), precision(config)
         self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
         self.sums = torch.zeros(2)  # loss and count since the last entry of the log
@@ -216,28 +264,23 @@ class Run:
 
     def train_step(self) -> Tensor:
         """Take one optimizer step and return the summed loss and count of this process, (2,)."""
-        config, workers = self.config, self.workers
-        batch = self.batches(self.step)
-        self.model.config.attention = config.attention_at(self.step)
-        count = max(int(batch.weight.sum()), 1)  # of the global batch
-        mine = slice(workers.rank, None, workers.size)
-        inputs, targets, weight = (x[mine].to(config.device) for x in (batch.inputs, batch.targets, batch.weight))
-        device_type = torch.device(config.device).type
-        with torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.forward(inputs).logits
-        loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
-        (loss * workers.size / count).backward()
-        self.model.config.attention = config.attention  # what the run is for, whatever this step was
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        factor = schedule(self.tokens, self.step, config)
-        for optimizer, base in zip(self.optimizers, self.base_lr, strict=True):
-            for group, lr in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = lr * factor
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        config, batch = self.config, self.batches(self.step)
+        set_rates(self.optimizers, self.base_lr, schedule(self.tokens, self.step, config))
+        sums = learn(
+            self.model,
+            self.optimizers,
+            batch,
+            clip=config.clip,
+            forward=self.forward,
+            rank=self.workers.rank,
+            size=self.workers.size,
+            bf16=self.precision == "bfloat16",
+            attention=config.attention_at(self.step),
+            kernel=self.kernel,
+        )
         self.step += 1
         self.tokens += batch.targets.numel()
-        return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
+        return sums
 
     def run(
         self,

@@ -9,6 +9,7 @@ from dlmlab.compress import pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure import store
 from dlmlab.measure.store import Say, fill
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.nb04_pruning import GRID_TEXTS, SEEDS, answer_bound, dense, texts
 
@@ -29,8 +30,8 @@ def blocks(say: Say = print, path: Path = store.RESULTS / "04_blocks.json") -> N
     share of weights that one removes and the other keeps, away from ours."""
 
     def measure(block: int | None, seed: int) -> dict:
-        pairs = zip(*(pruning.prunable(by_block(b, seed)) for b in (None, block)), strict=True)
-        moved = torch.cat([((a == 0) != (b == 0)).flatten() for (_, a), (_, b) in pairs])
+        pairs = zip(*(parts.weights(by_block(b, seed)).values() for b in (None, block)), strict=True)
+        moved = torch.cat([((a == 0) != (b == 0)).flatten() for a, b in pairs])
         nats = answer_bound(by_block(block, seed), problems=BLOCK_PROBLEMS)
         return {"moved": round(float(moved.double().mean()), 5), "nats": nats}
 

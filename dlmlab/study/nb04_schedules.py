@@ -5,8 +5,9 @@ from pathlib import Path
 
 import torch
 
-from dlmlab.compress import activations, calibration, pruning
+from dlmlab.compress import activations, calibration, pruning, scores
 from dlmlab.compress.pruning import Recipe
+from dlmlab.compress.schedules import layer_sparsities
 from dlmlab.measure import store
 from dlmlab.measure.store import Say, fill
 from dlmlab.study.nb04_pruning import PAIRED_PROBLEMS, SEEDS, answer_bound, dense, texts
@@ -37,8 +38,8 @@ def schedule(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
     model = dense(name)
     depth = list(range(model.config.n_layers))
     if kind == "OWL":
-        ratios = pruning.outlier_ratios(model, activations.collect(model, twin_texts(name, seed)))
-        return pruning.layer_sparsities(sparsity, ratios, width=0.08)
+        ratios = scores.outlier_ratios(model, activations.collect(model, twin_texts(name, seed)))
+        return layer_sparsities(sparsity, ratios, width=0.08)
     if "sensitivity" in kind:
         importance = sensitivity(name)
         if kind.startswith("shuffled"):
@@ -47,7 +48,7 @@ def schedule(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
     else:
         sign = {"uniform": 0, "earlier is sparser": 1, "deeper is sparser": -1}[kind]
         importance = [sign * d for d in depth]
-    return pruning.layer_sparsities(sparsity, importance, width=0.1)
+    return layer_sparsities(sparsity, importance, width=0.1)
 
 
 def schedules(say: Say = print, path: Path = store.RESULTS / "04_schedules.json") -> None:

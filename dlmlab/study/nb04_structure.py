@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from dlmlab.compress import activations, structured
+from dlmlab.compress import activations, removal
 from dlmlab.measure import store
 from dlmlab.measure.store import Say, fill
 from dlmlab.network import cost
@@ -20,8 +20,8 @@ def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelL
     statistics = activations.collect(model, calib, gram=refit)
     generator = torch.Generator().manual_seed(seed)
     name = method.split(",")[0]
-    chosen = structured.choose_units(model, units, share, name, statistics=statistics, generator=generator)
-    return structured.remove_units(model, units, chosen, statistics=statistics if refit else None)
+    chosen = removal.choose_units(model, units, share, name, statistics=statistics, generator=generator)
+    return removal.remove_units(model, units, chosen, statistics=statistics if refit else None)
 
 
 STRUCTURED = [
@@ -34,7 +34,7 @@ STRUCTURED = [
 
 def structure(say: Say = print, path: Path = store.RESULTS / "04_structured.json") -> None:
     """Remove neurons, heads and layers; every layer alone, beside its block influence."""
-    influence = cache(lambda: structured.block_influence(dense(), texts("uniform", 0, "answer")))
+    influence = cache(lambda: removal.block_influence(dense(), texts("uniform", 0, "answer")))
 
     def measure(model) -> dict:
         size = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
@@ -49,9 +49,7 @@ def structure(say: Say = print, path: Path = store.RESULTS / "04_structured.json
             key = {"units": "layer", "method": f"without {layer}", "share": round(1 / 6, 4)}
             yield (
                 key,
-                lambda i=layer: (
-                    measure(structured.remove_layers(dense(), [i])) | {"influence": round(influence()[i], 5)}
-                ),
+                lambda i=layer: measure(removal.remove_layers(dense(), [i])) | {"influence": round(influence()[i], 5)},
             )
 
     fill(path, jobs(), say)

@@ -190,7 +190,21 @@ def test_explicit_and_fused_attention_agree(attention):
     model, ids = tiny_model(attention), tiny_ids()
     fused = logits(model, ids)
     assert close(logits(model, ids, output_attentions=True), fused)
-    assert close(logits(model.train(), ids), fused)  # training takes the explicit path; there is no dropout
+    assert close(logits(model, ids, kernel="explicit"), fused)
+
+
+def test_the_mode_of_a_model_chooses_nothing():
+    model, ids = tiny_model(), tiny_ids()
+    assert torch.equal(logits(model.train(), ids), logits(model.eval(), ids))  # no dropout, and no other kernel
+    with pytest.raises(ValueError, match="kernel='flash' is unknown; known: fused, explicit"):
+        logits(model, ids, kernel="flash")
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_a_forward_can_be_told_its_attention(attention):
+    model, ids = tiny_model("full"), tiny_ids()
+    assert torch.equal(logits(model, ids, attention=attention), logits(tiny_model(attention), ids))
+    assert model.config.attention == "full"
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)

@@ -4,49 +4,35 @@ Decisions
 * A removed unit is gone from every matrix it touches, and the config says how wide each layer is, so the result is
   saved and loaded like any other model. This is the only pruning of the course that makes a CPU faster.
 * Removing a unit equals setting its weights to zero: tests hold the two against each other.
-* Scores are comparable inside one layer and, for `leave_one_out`, across layers.
-* Optional compensation: the matrix behind the removed units (attn_out, ff_out) is refitted by least squares.
+* Scores are comparable inside one layer, not across layers.
+* Optional repair: the matrix behind the removed units is refitted by least squares (`refit`).
 
 Sources: Men et al., ShortGPT, arXiv 2403.03853 (block influence); Sun et al., Wanda, arXiv 2306.11695 (its score,
-summed over a unit); least squares as in the optimal brain surgeon, Hassibi and Stork 1993.
+summed over a unit).
 """
 
 import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.calibration import CalibrationSet
-from dlmlab.compress.moments import cholesky, damped
-from dlmlab.compress.pruning import wanda_scores
+from dlmlab.compress.refit import least_squares_refit
+from dlmlab.compress.scores import wanda_scores
 from dlmlab.compress.selection import lowest
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 
 SCORES = ("magnitude", "wanda", "random")
-UNITS = ("heads", "neurons")
-RIDGE = 0.01
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where the units of one kind live: `out`, the matrix whose columns they are, `into`, the matrices whose rows feed
-    them."""
-
-    out: str
-    into: tuple[str, ...]
-
-
-SITES = {"heads": Site("attn_out", ("q_proj", "k_proj", "v_proj")), "neurons": Site("ff_out", ("ff_proj", "up_proj"))}
-
-
-def check_units(units: str) -> Site:
-    """Return the site of a kind of unit. Raises `ValueError` for an unknown kind."""
-    if units not in SITES:
-        raise ValueError(f"units={units!r} is unknown; known: {', '.join(UNITS)}, and layers by remove_layers")
-    return SITES[units]
+def check_units(units: str) -> parts.Unit:
+    """Return where the units of a kind live. Raises `ValueError` for an unknown kind."""
+    if units not in parts.UNITS:
+        raise ValueError(f"units={units!r} is unknown; known: {', '.join(parts.UNITS)}, and layers by remove_layers")
+    return parts.UNITS[units]
 
 
 def unit_scores(W: Tensor, width: int, method: str, *, norms: Tensor | None = None, generator=None) -> Tensor:
@@ -57,7 +43,7 @@ def unit_scores(W: Tensor, width: int, method: str, *, norms: Tensor | None = No
     """
     n = W.shape[1] // width
     if method == "random" and generator is not None:
-        return torch.rand(n, generator=generator)
+        return torch.rand(n, generator=generator, device=generator.device).to(W.device)
     if method == "magnitude":
         return W.square().sum(0).view(n, width).sum(1).sqrt()
     if method == "wanda" and norms is not None:
@@ -89,12 +75,12 @@ def remove_units(
     for layer, indices in removed.items():
         if not 0 <= layer < config.n_layers:
             raise ValueError(f"layer {layer} is outside 0..{config.n_layers - 1}")
-        block = small.model.transformer["blocks"][layer]
+        block = parts.blocks(small)[layer]
         width = block.width if units == "heads" else 1
         kept = _kept(getattr(block, site.out).in_features // width, indices, f"{units} of layer {layer}")
-        rows = (kept[:, None] * width + torch.arange(width)).flatten()
+        columns = (kept[:, None] * width + torch.arange(width)).flatten().to(small.device)
         name = f"blocks.{layer}.{site.out}"
-        _shrink(block, site, rows, statistics[name].second_moments(name) if statistics else None)
+        _shrink(block, site, columns, statistics[name].second_moments(name) if statistics else None)
         if units == "heads":
             block.heads = block.kv_heads = len(kept)
     return _described(small)
@@ -107,23 +93,14 @@ def _kept(n: int, indices: Sequence[int], what: str) -> Tensor:
     return torch.tensor([i for i in range(n) if i not in gone])
 
 
-def _shrink(block: nn.Module, site: Site, rows: Tensor, gram: Tensor | None) -> None:
+def _shrink(block: nn.Module, site: parts.Unit, columns: Tensor, gram: Tensor | None) -> None:
     out = getattr(block, site.out).weight
-    new = out[:, rows] if gram is None else compensate(out, rows, gram)
-    setattr(block, site.out, _linear(new))
+    if gram is not None:
+        removed = torch.ones_like(out, dtype=torch.bool).index_fill_(1, columns, False)
+        out = least_squares_refit(out, removed, gram)
+    setattr(block, site.out, _linear(out[:, columns]))
     for name in site.into:
-        setattr(block, name, _linear(getattr(block, name).weight[rows]))
-
-
-def compensate(W: Tensor, kept: Tensor, gram: Tensor, *, ridge: float = RIDGE) -> Tensor:
-    """Refit the kept columns so that they repeat the output of all: W G_:K (G_KK + ridge mean(diag G) I)^-1.
-
-    Weights of a dead feature become 0. Shapes: W (R, C), kept (n,) column indices, gram (C, C) -> (R, n). Raises
-    `ValueError` when the kept weights are not determined, and as `moments.damped`.
-    """
-    A = damped(gram, ridge)[0][kept][:, kept]
-    cholesky(A, ridge)  # refuses what is singular
-    return torch.linalg.solve(A, (W.double() @ gram.double()[:, kept]).T).T.to(W.dtype)
+        setattr(block, name, _linear(getattr(block, name).weight[columns]))
 
 
 def _linear(weight: Tensor) -> nn.Linear:
@@ -136,17 +113,18 @@ def _linear(weight: Tensor) -> nn.Linear:
 def remove_layers(model: LLaDAModelLM, layers: Sequence[int]) -> LLaDAModelLM:
     """Return a copy without the given layers. Raises `ValueError` for an unknown layer or when none would stay."""
     small = copy.deepcopy(model)
-    kept = _kept(len(small.model.transformer["blocks"]), layers, "layers").tolist()
-    small.model.transformer["blocks"] = nn.ModuleList(small.model.transformer["blocks"][i] for i in kept)
+    blocks = parts.blocks(small)
+    gone = set(range(len(blocks))) - set(_kept(len(blocks), layers, "layers").tolist())
+    for layer in sorted(gone, reverse=True):
+        del blocks[layer]
     return _described(small)
 
 
 def _described(model: LLaDAModelLM) -> LLaDAModelLM:
     """Write the shape of the blocks into the config, so that a saved copy loads."""
-    blocks, config = model.model.transformer["blocks"], model.config
-    config.n_layers = len(blocks)
-    config.layer_heads = [block.heads for block in blocks]
-    config.layer_mlp = [block.ff_out.in_features for block in blocks]
+    shapes, config = [parts.shape(block) for block in parts.blocks(model)], model.config
+    config.n_layers = len(shapes)
+    config.layer_heads, config.layer_mlp = map(list, zip(*shapes, strict=True))
     config._check_layers()
     return model
 
@@ -167,27 +145,13 @@ def choose_units(
     site, chosen = check_units(units), {}
     if not 0 <= share < 1:
         raise ValueError(f"share={share} is outside [0, 1)")
-    for layer, block in enumerate(model.model.transformer["blocks"]):
+    for layer, block in enumerate(parts.blocks(model)):
         W = getattr(block, site.out).weight.detach()
         norms = statistics[f"blocks.{layer}.{site.out}"].rms if statistics else None
         width = block.width if units == "heads" else 1
         scores = unit_scores(W, width, method, norms=norms, generator=generator)
         chosen[layer] = lowest(scores[None], share)[0].nonzero()[:, 0].tolist()
     return chosen
-
-
-def leave_one_out(model: LLaDAModelLM, units: str, loss: Callable[[LLaDAModelLM], float]) -> dict[tuple, float]:
-    """Measure how much the loss rises without one layer, or one head: {(layer,): rise} or {(layer, head): rise}.
-
-    `units` is `layers` or `heads`; `loss` should use common random numbers.
-    """
-    base, blocks = loss(model), model.model.transformer["blocks"]
-    if units == "layers":
-        return {(i,): loss(remove_layers(model, [i])) - base for i in range(len(blocks))}
-    if units != "heads":
-        raise ValueError(f"units={units!r}: leave-one-out is affordable for layers and heads")
-    pairs = [(i, h) for i, block in enumerate(blocks) for h in range(block.heads)]
-    return {(i, h): loss(remove_units(model, "heads", {i: [h]})) - base for i, h in pairs}
 
 
 @torch.no_grad()
@@ -200,14 +164,14 @@ def block_influence(model: LLaDAModelLM, calib: CalibrationSet, *, batch_size: i
     states: list[Tensor] = []
     hooks = [
         block.register_forward_hook(lambda module, inputs, output: states.extend((inputs[0], output[0])))
-        for block in model.model.transformer["blocks"]
+        for block in parts.blocks(model)
     ]
-    total, count = torch.zeros(len(hooks), dtype=torch.float64), 0
+    total, count = torch.zeros(len(hooks), dtype=torch.float64, device=model.device), 0
     for first in range(0, len(calib), batch_size):
         part = slice(first, first + batch_size)
         states.clear()
-        model(calib.ids[part], calib.real[part])
-        real = calib.real[part]
+        real = calib.real[part].to(model.device)
+        model(calib.ids[part].to(model.device), real)
         pairs = zip(states[::2], states[1::2], strict=True)
         total += torch.stack([torch.cosine_similarity(a[real], b[real], dim=-1).double().sum() for a, b in pairs])
         count += int(real.sum())

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.calibration import CalibrationSet
-from dlmlab.compress.pruning import prunable
 from dlmlab.limits import ANSWER_LENGTH
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
 
 
@@ -34,7 +34,7 @@ def jaccard(a: Tensor, b: Tensor) -> float:
 
 def removed_agreement(a: nn.Module, b: nn.Module) -> float:
     """Jaccard index of the weights that two pruned models lack, over all matrices together."""
-    return jaccard(*(torch.cat([(W == 0).flatten() for _, W in prunable(model)]) for model in (a, b)))
+    return jaccard(*(torch.cat([(W == 0).flatten() for W in parts.weights(model).values()]) for model in (a, b)))
 
 
 def chance_agreement(sparsity: float) -> float:
@@ -96,8 +96,7 @@ class Switched:
 def union_bytes(models: Sequence[LLaDAModelLM]) -> int:
     """Count the bytes of several pruned models in one: dense remainder, union of kept weights, a bit for each mask."""
     total = sum(p.numel() * p.element_size() for p in models[0].parameters())
-    for group in zip(*(prunable(m) for m in models), strict=True):
-        matrices = [W for _, W in group]
+    for matrices in zip(*(parts.weights(m).values() for m in models), strict=True):
         kept = int(torch.stack([W != 0 for W in matrices]).any(0).sum())
         total -= matrices[0].numel() * matrices[0].element_size()
         total += kept * matrices[0].element_size() + len(matrices) * -(-matrices[0].numel() // 8)

@@ -3,7 +3,7 @@
 Decisions
 * `Bitmask`: one bit for each weight says whether it is kept, then the kept values. Exact, and packed and unpacked here,
   so the bytes are those of real arrays.
-* 2:4 keeps 2 of 4 values and two 2-bit places: (2 b + 4) / 4 bits a weight.
+* 2:4 keeps 2 of 4 values of b bits and two 2-bit places: (2 b + 4) / 4 bits a weight.
 * Neither makes a CPU faster: PyTorch has no CPU kernel for them, and the weights are unpacked before they are used.
 
 Source of the 2:4 layout: Mishra et al., arXiv 2104.08378.
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dlmlab.compress.pruning import prunable
+from dlmlab.network import parts
 
 
 @dataclass(frozen=True)
@@ -34,26 +34,18 @@ class Bitmask:
 def pack(W: Tensor) -> Bitmask:
     """Leave out the zeros of a matrix."""
     kept = W != 0
-    return Bitmask(W[kept].clone(), np.packbits(kept.numpy()), tuple(W.shape))
+    return Bitmask(W[kept].clone(), np.packbits(kept.cpu().numpy()), tuple(W.shape))
 
 
 def unpack(packed: Bitmask) -> Tensor:
     """Restore the matrix, bit for bit."""
     n = int(np.prod(packed.shape))
     kept = torch.from_numpy(np.unpackbits(packed.bits, count=n).astype(bool)).view(packed.shape)
-    return torch.zeros(packed.shape, dtype=packed.values.dtype).masked_scatter_(kept, packed.values)
-
-
-def two_four_bits(bits: int) -> float:
-    """Bits a weight in the 2:4 format, for values of `bits` bits.
-
-    >>> two_four_bits(16)
-    9.0
-    """
-    return (2 * bits + 4) / 4
+    return packed.values.new_zeros(packed.shape).masked_scatter_(kept.to(packed.values.device), packed.values)
 
 
 def stored_bytes(model: nn.Module) -> int:
     """Count the bytes of a model whose block matrices are packed where that is shorter; the rest stays dense."""
     dense = sum(p.numel() * p.element_size() for p in model.parameters())
-    return dense - sum(max(W.numel() * W.element_size() - pack(W.detach()).nbytes, 0) for _, W in prunable(model))
+    matrices = [W.detach() for W in parts.weights(model).values()]
+    return dense - sum(max(W.numel() * W.element_size() - pack(W).nbytes, 0) for W in matrices)
