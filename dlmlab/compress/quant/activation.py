@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dlmlab.compress.activations import SITES
-from dlmlab.compress.calibration import ANSWER_LENGTH, CalibrationSet
+from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.compress.quant import grids
 from dlmlab.compress.quant.grids import QSpec
+from dlmlab.limits import ANSWER_LENGTH
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM, pick
 
 CLASSES = ("prompt", "visible", "mask")
@@ -136,9 +137,9 @@ def _watched(model: LLaDAModelLM, by_class: bool, answer_length: int, enter) -> 
         return before
 
     handles = [model.register_forward_pre_hook(text.note, with_kwargs=True)]
-    for layer, block in enumerate(model.model.transformer["blocks"]):
-        for name in (name for names in SITES.values() for name in names):
-            handles.append(getattr(block, name).register_forward_pre_hook(hook(f"blocks.{layer}.{name}")))
+    for layer, block in enumerate(parts.blocks(model)):
+        for name, matrix in parts.matrices(block).items():
+            handles.append(matrix.register_forward_pre_hook(hook(f"blocks.{layer}.{name}")))
     try:
         yield model
     finally:
@@ -155,7 +156,7 @@ def observe(
     answer_length: int = ANSWER_LENGTH,
     batch_size: int = 64,
 ) -> dict[str, Ranges]:
-    """Find the static ranges of the inputs of every block matrix, {"blocks.0.q_proj": Ranges, ...}."""
+    """Find the static ranges of the inputs of every block matrix, by its name."""
     found: dict[str, Ranges] = {}
 
     def enter(name: str, x: Tensor, classes: Tensor) -> None:
@@ -165,7 +166,7 @@ def observe(
     with _watched(model, by_class, answer_length, enter):
         for index in torch.arange(len(calib)).split(batch_size):
             part = calib.rows(index)
-            model(part.ids, part.real)
+            model(part.ids.to(model.device), part.real.to(model.device))
     return found
 
 

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from dlmlab.compress.activations import Statistics
-from dlmlab.compress.quant.folding import PRODUCERS, balance
+from dlmlab.compress.quant.folding import balance
 from dlmlab.compress.quant.grids import QSpec, fake_quantize
 from dlmlab.compress.quant.rtn import output_error
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 
 RATIOS = tuple(i / 20 for i in range(20))
@@ -59,7 +60,7 @@ def search(W: Tensor, statistics: Statistics, spec: QSpec) -> Search:
 
 
 def awq(
-    model: LLaDAModelLM, statistics: dict[str, Statistics], spec: QSpec, *, sites: tuple[str, ...] = tuple(PRODUCERS)
+    model: LLaDAModelLM, statistics: dict[str, Statistics], spec: QSpec, *, sites: tuple[str, ...] = tuple(parts.MAKERS)
 ) -> tuple[LLaDAModelLM, dict[str, Statistics]]:
     """Return a copy of the model, its scales folded in, ready to be rounded, and its statistics.
 

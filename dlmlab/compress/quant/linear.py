@@ -54,8 +54,8 @@ class QuantLinear(nn.Module):
 
 def replace(block: nn.Module, name: str, new: nn.Module) -> None:
     """Put a layer in the place of another; what hooks the input, such as a rotation, stays."""
-    new._forward_pre_hooks.update(getattr(block, name)._forward_pre_hooks)
-    setattr(block, name, new)
+    new._forward_pre_hooks.update(block.get_submodule(name)._forward_pre_hooks)
+    block.set_submodule(name, new)
 
 
 def model_bytes(model: nn.Module) -> int:

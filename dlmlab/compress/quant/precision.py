@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from dlmlab import limits
-from dlmlab.compress.calibration import ANSWER_LENGTH
 from dlmlab.compress.quant.activation import token_classes
+from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.network.model import LLaDAOutput, pick
 
 

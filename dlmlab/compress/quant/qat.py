@@ -28,7 +28,8 @@ from dlmlab import limits
 from dlmlab.compress.quant import grids
 from dlmlab.compress.quant.grids import QSpec, Quantized
 from dlmlab.compress.quant.linear import QuantLinear, replace
-from dlmlab.compress.quant.quantize import MATRICES, Choose
+from dlmlab.compress.quant.quantize import Choose
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import diffusion_loss, forward_process, low_discrepancy_times
 
@@ -92,11 +93,10 @@ class FakeQuant(nn.Module):
 def prepare(model: LLaDAModelLM, choose: Choose, *, learned: bool = False, clip: bool = True) -> LLaDAModelLM:
     """Return a copy of the model that computes with rounded block matrices and can be trained."""
     model = copy.deepcopy(model)
-    for layer, block in enumerate(model.model.transformer["blocks"]):
-        for name in MATRICES:
+    for layer, block in enumerate(parts.blocks(model)):
+        for name, linear in parts.matrices(block).items():
             spec = choose if isinstance(choose, QSpec) else choose(f"blocks.{layer}.{name}")
             if spec is not None:
-                linear = getattr(block, name)
                 fake = FakeQuant(linear.weight, spec, learned=learned, clip=clip)
                 parametrize.register_parametrization(linear, "weight", fake)
     return model
@@ -106,9 +106,8 @@ def prepare(model: LLaDAModelLM, choose: Choose, *, learned: bool = False, clip:
 def freeze(model: LLaDAModelLM, *, packed: bool = False) -> LLaDAModelLM:
     """Return a copy of a prepared model whose rounded weights are ordinary ones, or packed; its logits are the same."""
     model = copy.deepcopy(model)
-    for block in model.model.transformer["blocks"]:
-        for name in MATRICES:
-            linear = getattr(block, name)
+    for block in parts.blocks(model):
+        for name, linear in parts.matrices(block).items():
             if not parametrize.is_parametrized(linear, "weight"):
                 continue
             found = linear.parametrizations.weight

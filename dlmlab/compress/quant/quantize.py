@@ -17,16 +17,16 @@ import torch
 from torch import Tensor, nn
 
 from dlmlab.compress import activations
-from dlmlab.compress.activations import SITES, Statistics
+from dlmlab.compress.activations import Statistics
 from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.compress.quant.grids import QSpec, Quantized, dequantize
 from dlmlab.compress.quant.linear import QuantLinear, replace
 from dlmlab.compress.quant.rtn import rtn
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 
-MATRICES = tuple(name for names in SITES.values() for name in names)
 Method = Callable[[Tensor, Statistics | None, QSpec], Quantized]
-Choose = Callable[[str], QSpec | None] | QSpec  # "blocks.0.q_proj" -> its grid, None to leave it in floating point
+Choose = Callable[[str], QSpec | None] | QSpec  # name of a matrix -> its grid, None to leave it in floating point
 
 
 @torch.no_grad()
@@ -48,14 +48,17 @@ def quantize_model(
     if calib is not None and statistics is not None:
         raise ValueError("pass calib= (layers in order) or statistics= of the dense model, not both")
     model = copy.deepcopy(model)
-    blocks = model.model.transformer["blocks"]
+    blocks = parts.blocks(model)
     if calib is None:
         ready = statistics or {}
-        visits = ((i, {name: ready.get(f"blocks.{i}.{name}") for name in MATRICES}) for i in range(len(blocks)))
+        visits = (
+            (layer, {name: ready.get(f"blocks.{layer}.{name}") for name in parts.matrices(block)})
+            for layer, block in enumerate(blocks)
+        )
     else:
         visits = activations.walk(model, calib, weights=weights, gram=True)
     for layer, found in visits:
-        for name in MATRICES:
+        for name in parts.matrices(blocks[layer]):
             full = f"blocks.{layer}.{name}"
             spec = choose if isinstance(choose, QSpec) else choose(full)
             if spec is not None:
@@ -64,7 +67,7 @@ def quantize_model(
 
 
 def _replace(block: nn.Module, name: str, full: str, method: Method, statistics, spec: QSpec, packed: bool) -> None:
-    layer = getattr(block, name)
+    layer = block.get_submodule(name)
     try:
         quantized = method(layer.weight.detach(), statistics, spec)
     except ValueError as error:
@@ -78,9 +81,8 @@ def _replace(block: nn.Module, name: str, full: str, method: Method, statistics,
 def bits_of(model: nn.Module) -> float:
     """Mean bits a weight over the block matrices of a packed model; a matrix left in floating point has its own."""
     total = count = 0
-    for block in model.model.transformer["blocks"]:
-        for name in MATRICES:
-            layer = getattr(block, name)
+    for block in parts.blocks(model):
+        for layer in parts.matrices(block).values():
             n = layer.in_features * layer.out_features
             size = layer.nbytes if isinstance(layer, QuantLinear) else n * layer.weight.element_size()
             total, count = total + 8 * size, count + n

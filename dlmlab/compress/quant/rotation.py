@@ -23,10 +23,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
-
-READERS = ("q_proj", "k_proj", "v_proj", "ff_proj", "up_proj")  # read the residual stream, behind a norm
-WRITERS = ("attn_out", "ff_out")  # add to it
 
 
 def hadamard(n: int) -> Tensor:
@@ -84,12 +82,9 @@ def _change(linear: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
 @torch.no_grad()
 def absorb_norms(model: LLaDAModelLM) -> None:
     """Move the scale of every norm into the matrices that read it, in place; the outputs stay the same."""
-    parts = model.model.transformer
-    readers = [(b.attn_norm, [b.q_proj, b.k_proj, b.v_proj]) for b in parts["blocks"]]
-    readers += [(b.ff_norm, [b.ff_proj, b.up_proj]) for b in parts["blocks"]] + [(parts["ln_f"], [parts["ff_out"]])]
-    for norm, linears in readers:
+    for norm, readers in parts.norms(model):
         scale = norm.weight.double()
-        for linear in linears:
+        for linear in readers:
             _change(linear, lambda W, scale=scale: W * scale)
         norm.weight.fill_(1.0)
 
@@ -103,22 +98,23 @@ def rotate(model: LLaDAModelLM, generator: torch.Generator, *, heads: bool = Tru
     """
     model = copy.deepcopy(model)
     absorb_norms(model)
-    parts, Q = model.model.transformer, random_hadamard(model.config.d_model, generator)
-    for linear in (parts["wte"], parts["ff_out"]):
-        _change(linear, lambda W: W @ Q)
-    for block in parts["blocks"]:
-        for name in READERS:
-            _change(getattr(block, name), lambda W: W @ Q)
-        for name in WRITERS:
-            _change(getattr(block, name), lambda W: Q.T @ W)
+    Q = random_hadamard(model.config.d_model, generator)
+    _change(parts.ends(model)[0], lambda W: W @ Q)
+    for _, readers in parts.norms(model):
+        for linear in readers:
+            _change(linear, lambda W: W @ Q)
+    for block in parts.blocks(model):
+        for linear in parts.writers(block):
+            _change(linear, lambda W: Q.T @ W)
+        mixed, last = parts.writers(block)
         if heads:
             H = hadamard(block.width)
-            _change(block.v_proj, lambda W, H=H: (H.T @ W.unflatten(0, (-1, len(H)))).flatten(0, 1))
-            _change(block.attn_out, lambda W, H=H: (W.unflatten(1, (-1, len(H))) @ H).flatten(1))
+            _change(block.get_submodule(parts.VALUE), lambda W, H=H: (H.T @ W.unflatten(0, (-1, len(H)))).flatten(0, 1))
+            _change(mixed, lambda W, H=H: (W.unflatten(1, (-1, len(H))) @ H).flatten(1))
         if online:
-            turn = random_hadamard(block.ff_out.in_features, generator)
-            _change(block.ff_out, lambda W, turn=turn: W @ turn)
-            block.ff_out.register_forward_pre_hook(Rotate(turn))
+            turn = random_hadamard(last.in_features, generator)
+            _change(last, lambda W, turn=turn: W @ turn)
+            last.register_forward_pre_hook(Rotate(turn))
     return model
 
 

@@ -16,9 +16,9 @@ from torch import Tensor
 from dlmlab import limits
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.quant.folding import balance
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 
-NORMED = ("q_proj", "ff_proj")
 SMALLEST = 1e-5
 
 
@@ -37,7 +37,7 @@ def migration(W: Tensor, abs_max: Tensor, alpha: float = 0.5) -> Tensor:
 
 
 def smooth(
-    model: LLaDAModelLM, statistics: dict[str, Statistics], alpha: float = 0.5, *, sites: tuple[str, ...] = NORMED
+    model: LLaDAModelLM, statistics: dict[str, Statistics], alpha: float = 0.5, *, sites: tuple[str, ...] = parts.NORMED
 ) -> tuple[LLaDAModelLM, dict[str, Statistics]]:
     """Return a copy of the model whose inputs are smoothed, and its statistics. Its logits are those of the model."""
     return balance(model, statistics, lambda W, found: migration(W, found.abs_max, alpha), sites)

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dlmlab.compress import activations
-from dlmlab.compress.activations import SITES
 from dlmlab.compress.quant import folding
+from dlmlab.network import parts
 from tests.compress.quant.helpers import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
 
@@ -13,8 +13,11 @@ __all__ = ["one_thread"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def test_every_site_has_a_producer():
-    assert set(folding.PRODUCERS) == set(SITES)
+SITES = {names[0]: names for names in parts.READERS}
+
+
+def test_every_input_has_a_maker():
+    assert set(parts.MAKERS) == set(SITES)
 
 
 @pytest.mark.parametrize("site", SITES)
@@ -31,7 +34,7 @@ def test_a_folded_scale_changes_the_matrices_and_no_logit(site):
     assert all(
         not torch.equal(getattr(b, n).weight, getattr(a, n).weight)
         for a, b in zip(model.model.transformer["blocks"], new.model.transformer["blocks"], strict=True)
-        for n in (*SITES[site], folding.PRODUCERS[site])
+        for n in (*SITES[site], parts.MAKERS[site])
     )
     again = activations.collect(new, tiny_calibration(), gram=True)  # the statistics that were scaled along are true
     for name, statistics in again.items():

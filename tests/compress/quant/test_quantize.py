@@ -9,9 +9,10 @@ from dlmlab.compress import activations, calibration
 from dlmlab.compress.quant import awq, gptq, rotation, smooth
 from dlmlab.compress.quant.grids import QSpec, dequantize, fake_quantize
 from dlmlab.compress.quant.linear import QuantLinear, model_bytes, packed_sizes
-from dlmlab.compress.quant.quantize import MATRICES, bits_of, quantize_model
+from dlmlab.compress.quant.quantize import bits_of, quantize_model
 from dlmlab.compress.quant.rtn import output_error, rtn
 from dlmlab.decode.sampling import sample
+from dlmlab.network import parts
 from dlmlab.network.checkpoint import load
 from tests.compress.quant.helpers import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
@@ -119,4 +120,6 @@ def test_a_packed_llada_mini_writes_what_the_fake_one_writes(mini):
     fake, packed = (quantize_model(model, QSpec(3, group=64), statistics=found, packed=p) for p in (False, True))
     prompts = [tokenizer("Tom has 3 apples.")["input_ids"]] * 2
     assert sample(fake, prompts, gen_length=8).answers == sample(packed, prompts, gen_length=8).answers
-    assert set(MATRICES) == {name.rsplit(".", 1)[1] for name in packed_sizes(packed)}
+    assert {name for names in parts.READERS for name in names} == {
+        name.rsplit(".", 1)[1] for name in packed_sizes(packed)
+    }

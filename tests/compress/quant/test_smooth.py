@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dlmlab.compress import activations
-from dlmlab.compress.quant import folding, smooth
+from dlmlab.compress.quant import smooth
+from dlmlab.network import parts
 from tests.compress.quant.helpers import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
 
@@ -27,7 +28,7 @@ def test_alpha_shares_the_difficulty():
             assert torch.allclose(w * s, weight, rtol=1e-4)
 
 
-@pytest.mark.parametrize("sites", [smooth.NORMED, tuple(folding.PRODUCERS)])
+@pytest.mark.parametrize("sites", [parts.NORMED, tuple(parts.MAKERS)])
 @pytest.mark.parametrize("alpha", [0.5, 0.85])
 def test_the_smoothed_model_has_the_logits_of_the_model_and_smaller_outliers(sites, alpha):
     model, ids = tiny_model(n_kv_heads=4).double(), tiny_ids()
