@@ -10,7 +10,7 @@ Decisions
 * Scales of a group are laid when its first column is reached, from weights that were already repaired, or before the
   first column (`static`). With act_order they must be static: the group would be laid when half of it is done.
 * float64 inside. The released code updates columns in lazy batches of 128; that is a matter of speed alone and left
-  out, since a layer here takes a tenth of a second.
+  out, since a layer here takes a fraction of a second.
 
 Sources: Frantar et al., arXiv 2210.17323 (algorithm 1) and its released code (act_order, static groups); Frantar and
 Alistarh, arXiv 2301.00774, section 3.5 (pruning and quantization in one pass); both come from Hassibi and Stork 1993.
