@@ -43,11 +43,16 @@ def test_the_model_and_its_decoders_do_not_know_the_task():
 
 def test_a_short_name_means_one_module():
     inside = Counter(
-        parts[-1] for parts in FILES if parts[0] in dlmlab.ROOMS and len(parts) == 2 and parts[-1] != "__init__.py"
+        parts[-1]
+        for parts in FILES
+        if parts[0] in dlmlab.ROOMS and parts[-1] != "__init__.py" and parts[-2] not in dlmlab.CLOSED
     )
     assert max(inside.values()) == 1, inside.most_common(3)
     packages = {part for parts in FILES for part in parts[:-1]}
     assert packages.isdisjoint(name.removesuffix(".py") for name in inside)
+    assert dlmlab.sampling.__name__ == "dlmlab.decode.sampling"
+    assert dlmlab.gptq.__name__ == "dlmlab.compress.quant.gptq"  # a package of a room
+    assert dlmlab.quant.__name__ == "dlmlab.compress.quant"
 
 
 TOGETHER = {  # test files about a room's modules together
