@@ -43,11 +43,16 @@ def test_the_model_and_its_decoders_do_not_know_the_task():
 
 def test_a_short_name_means_one_module():
     inside = Counter(
-        parts[-1] for parts in FILES if parts[0] in dlmlab.ROOMS and len(parts) == 2 and parts[-1] != "__init__.py"
+        parts[-1]
+        for parts in FILES
+        if parts[0] in dlmlab.ROOMS and parts[-1] != "__init__.py" and parts[-2] not in dlmlab.CLOSED
     )
     assert max(inside.values()) == 1, inside.most_common(3)
     packages = {part for parts in FILES for part in parts[:-1]}
     assert packages.isdisjoint(name.removesuffix(".py") for name in inside)
+    assert dlmlab.sampling.__name__ == "dlmlab.decode.sampling"
+    assert dlmlab.gptq.__name__ == "dlmlab.compress.quant.gptq"  # a package of a room
+    assert dlmlab.quant.__name__ == "dlmlab.compress.quant"
 
 
 TOGETHER = {  # test files about a room's modules together
@@ -59,13 +64,18 @@ TOGETHER = {  # test files about a room's modules together
 PROVEN_ELSEWHERE = {"checks": "by tests/mutants"}
 
 
-@pytest.mark.parametrize("room", dlmlab.ROOMS)
-def test_every_module_has_a_test_file_and_every_test_file_a_module(room):
+FOLDERS = [*((room,) for room in dlmlab.ROOMS), ("compress", "quant")]  # `bench` has one test file for all
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids="/".join)
+def test_every_module_has_a_test_file_and_every_test_file_a_module(folder):
     """Modules of `study` that make tables are proven by `test_tables`; what else they have, one file a notebook."""
-    modules = {parts[1].removesuffix(".py") for parts in FILES if parts[0] == room} - {"__init__", *PROVEN_ELSEWHERE}
-    tables = {name for name in modules if room == "study" and name in TABLES.values()}
-    files = {path.stem.removeprefix("test_") for path in (TESTS / room).glob("test_*.py")}
-    strangers = files - modules - TOGETHER.get(room, set()) - {name.split("_")[0] for name in tables}
+    inside = {parts[len(folder)].removesuffix(".py") for parts in FILES if parts[: len(folder)] == folder}
+    apart = {below[-1] for below in FOLDERS if below[:-1] == folder}
+    modules = inside - {"__init__", *PROVEN_ELSEWHERE} - apart
+    tables = {name for name in modules if folder == ("study",) and name in TABLES.values()}
+    files = {path.stem.removeprefix("test_") for path in TESTS.joinpath(*folder).glob("test_*.py")}
+    strangers = files - modules - TOGETHER.get(folder[-1], set()) - {name.split("_")[0] for name in tables}
     assert (sorted(modules - tables - files), sorted(strangers)) == ([], [])
 
 

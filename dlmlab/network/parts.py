@@ -15,6 +15,10 @@ from torch import Tensor, nn
 
 READERS = (("q_proj", "k_proj", "v_proj"), ("attn_out",), ("ff_proj", "up_proj"), ("ff_out",))
 VALUE = "v_proj"  # makes what a token hands to those that look at it
+# What makes each input, linear in a scale of its channels: a norm, the values (attention mixes tokens, never channels),
+# or up, since h = silu(gate) * up is linear in it.
+MAKERS = {"q_proj": "attn_norm", "attn_out": VALUE, "ff_proj": "ff_norm", "ff_out": "up_proj"}
+NORMED = ("q_proj", "ff_proj")  # inputs that a norm makes, by the first matrix that reads them
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,32 @@ def weights(model: nn.Module) -> dict[str, nn.Parameter]:
     not among them."""
     named = enumerate(blocks(model))
     return {f"blocks.{i}.{name}": matrix.weight for i, b in named for name, matrix in matrices(b).items()}
+
+
+def inputs(block: nn.Module) -> dict[str, tuple[nn.Module, dict[str, nn.Linear]]]:
+    """List the inputs inside a block by the first matrix that reads them: what makes each, and all that read it.
+
+    The maker is linear: dividing its weight (a norm), or the rows of its weight, divides the channels of the input.
+    """
+    found = {names[0]: {name: block.get_submodule(name) for name in names} for names in READERS}
+    return {name: (block.get_submodule(MAKERS[name]), readers) for name, readers in found.items()}
+
+
+def norms(model: nn.Module) -> list[tuple[nn.Module, list[nn.Linear]]]:
+    """List every norm with the matrices that read what it makes, the head with the last one."""
+    found = [inputs(block)[name] for block in blocks(model) for name in NORMED]
+    last = model.model.transformer["ln_f"], [model.model.transformer["ff_out"]]
+    return [(norm, list(readers.values())) for norm, readers in found] + [last]
+
+
+def writers(block: nn.Module) -> list[nn.Linear]:
+    """List the matrices that add to the stream between the blocks: the outputs of attention and of the MLP."""
+    return [block.get_submodule(unit.out) for unit in UNITS.values()]
+
+
+def ends(model: nn.Module) -> tuple[nn.Embedding, nn.Linear]:
+    """Return the embedding and the head."""
+    return model.model.transformer["wte"], model.model.transformer["ff_out"]
 
 
 def project(block: nn.Module, h: Tensor, rope) -> tuple[Tensor, Tensor, Tensor]:

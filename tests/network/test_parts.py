@@ -53,3 +53,25 @@ def test_a_forward_is_made_of_its_parts():
         torch.testing.assert_close(parts.predict(model, h), model(ids).logits)
     heads, width = parts.shape(parts.blocks(model)[0])
     assert (heads, width) == (4, 48)
+
+
+def test_makers_readers_writers_and_ends_are_all_there_is():
+    model = tiny_model()
+    found = [weight for norm, readers in parts.norms(model) for weight in (norm.weight, *(r.weight for r in readers))]
+    found += [linear.weight for block in parts.blocks(model) for linear in parts.writers(block)]
+    found.append(parts.ends(model)[0].weight)
+    assert len(found) == len({id(w) for w in found}) == len(list(model.parameters()))
+    assert {id(w) for w in found} == {id(w) for w in model.parameters()}
+    assert parts.norms(model)[-1][1] == [parts.ends(model)[1]]
+
+
+def test_dividing_what_makes_an_input_divides_the_input():
+    for name in parts.MAKERS:
+        model, seen = tiny_model(n_kv_heads=4), []
+        maker, readers = parts.inputs(parts.blocks(model)[0])[name]
+        readers[name].register_forward_pre_hook(lambda module, x, seen=seen: seen.append(x[0]))
+        with torch.inference_mode():
+            model(tiny_ids())
+            maker.weight /= 4
+            model(tiny_ids())
+        torch.testing.assert_close(seen[1], seen[0] / 4)
