@@ -58,10 +58,6 @@ class Recipe:
                 f"only scores, got {self.method!r} with sequential={self.sequential}"
             )
 
-    @property
-    def needs_texts(self) -> bool:
-        return matrix_method(self.method).needs is not None
-
 
 # ------------------------------------------------------------------------------------------------ methods
 
