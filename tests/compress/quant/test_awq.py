@@ -5,8 +5,9 @@ import torch
 
 from dlmlab.compress import activations
 from dlmlab.compress.quant import awq
-from dlmlab.compress.quant.grids import QSpec, dequantize, fake_quantize
+from dlmlab.compress.quant.grids import fake_quantize
 from dlmlab.compress.quant.rtn import output_error, rtn
+from dlmlab.network.codes import QSpec, dequantize
 from tests.compress.quant.helpers import tiny_calibration, toy
 from tests.tiny import one_thread, tiny_ids, tiny_model
 
