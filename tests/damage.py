@@ -115,8 +115,8 @@ def tensors(file: Path, draw: random.Random) -> Iterator[Mutant]:
 
 
 def packed(folder: Path, seed: int) -> Iterator[Mutant]:
-    """Spoil what a packed checkpoint has besides: bytes of codes, scales and zero points, their names, shapes and types,
-    and what the config says of a matrix."""
+    """Spoil what a packed checkpoint has besides: bytes of codes, scales and zero points, their names, shapes and
+    types, and what the config says of a matrix."""
     draw = random.Random(seed)
     good, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_bytes())
     for name in sorted(k for k in good if k.rsplit(".", 1)[1] in ("codes", "scale", "zero")):

@@ -10,8 +10,8 @@ Decisions
   that changes its part of the outputs least. That needs second moments inside a cell only. The released code leaves q
   and k alone; here every matrix is clipped.
 
-Source: Lin et al., arXiv 2306.00978, equations 4 and 5; ratios 0, .05 .. .95, and ranges cut to 1, .95 .. .55, as in the
-released code.
+Source: Lin et al., arXiv 2306.00978, equations 4 and 5; ratios 0, .05 .. .95, and ranges cut to 1, .95 .. .55 of
+their size, as in the released code.
 """
 
 from dataclasses import dataclass

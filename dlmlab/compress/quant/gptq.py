@@ -32,8 +32,9 @@ from dlmlab.network.codes import QSpec, Quantized, decode
 
 @dataclass(frozen=True)
 class Options:
-    """The grid, `spec`. `act_order`, `static`: see above. `damp`: the ridge, as a share of the mean second moment. `sparsity`, `pattern`
-    (n:m or the share of each block of columns), `block`: weights that are removed on the way, as in SparseGPT."""
+    """The grid, `spec`. `act_order`, `static`: see above. `damp`: the ridge, as a share of the mean second moment.
+    `sparsity`, `pattern` (n:m or the share of each block of columns), `block`: weights that are removed on the way, as
+    in SparseGPT."""
 
     spec: QSpec
     act_order: bool = False
