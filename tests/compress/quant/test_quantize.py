@@ -1,17 +1,21 @@
 """A whole model: fake and packed give the same logits, what is chosen is quantized and nothing else."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from dlmlab.compress import activations, calibration, methods, pruning, recovery
+from dlmlab import cli
+from dlmlab.compress import activations, calibration, methods, pruning, recovery, registry
 from dlmlab.compress.quant import awq, gptq, qat, quantize, rotation, smooth
 from dlmlab.compress.quant.grids import fake_quantize
+from dlmlab.compress.quant.grids import quantize as quantize_matrix
 from dlmlab.compress.quant.rtn import output_error, rtn
-from dlmlab.compress.registry import Method, Program, compress
+from dlmlab.compress.registry import Method, Program, compress, register
 from dlmlab.compress.storage import bits_of, model_bytes
 from dlmlab.decode.sampling import sample
+from dlmlab.network import checkpoint, parts
 from dlmlab.network import packed as storage
-from dlmlab.network import parts
 from dlmlab.network.checkpoint import load
 from dlmlab.network.codes import QSpec, dequantize
 from dlmlab.network.packed import QuantLinear
@@ -226,3 +230,20 @@ def test_every_registered_quantizer_makes_its_options_from_plain_values():
     for name in NAMES:
         method = quantize.quantizer(name)
         assert isinstance(method, Method | Program) and method.options and set(method.uses) <= quantize.reads(name)
+
+
+def test_a_quantizer_is_added_by_one_call_from_the_matrix_to_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(registry, "METHODS", dict(registry.METHODS))  # what is registered here is gone after the test
+
+    def floor(W, statistics, spec, generator):
+        return quantize_matrix(W, replace(spec, rounding="floor"))
+
+    register(Method("floor", None, floor, uses=("bits", "group"), family="quantize", options=QSpec))
+    checkpoint.save(reader(), TOKENIZER, tmp_path / "dense")
+    line = f"quantize --model {tmp_path / 'dense'} --method floor --bits 3 --group 16 --out {tmp_path / 'few'}"
+    assert cli.main(line.split()) == 0, capsys.readouterr().err
+    W = parts.weights(reader())["blocks.0.q_proj"].detach()
+    stored = parts.weights(load(tmp_path / "few").model)["blocks.0.q_proj"]
+    assert torch.equal(stored, fake_quantize(W, QSpec(3, group=16, rounding="floor")))
+    assert cli.main([*line.split(), "--symmetric"]) == 2
+    assert "--symmetric: floor does not look at it" in capsys.readouterr().err
