@@ -204,6 +204,8 @@ def test_a_packed_folder_is_read_by_load_and_has_the_logits_of_the_fake_quantize
     model, tokenizer = load(folder)
     assert torch.equal(logits(model), logits(fake))
     assert len(dict(pack.layers(model))) == 12 and not model.training
+    half = load(folder, dtype=torch.bfloat16).model
+    assert torch.equal(logits(half), logits(copy.deepcopy(fake).to(torch.bfloat16)))
     tensors = load_file(folder / "model.safetensors")
     assert {t.dtype for name, t in tensors.items() if "codes" in name} == {torch.uint8}
     save(model, tokenizer, tmp_path)  # as it is: what was loaded can be stored again

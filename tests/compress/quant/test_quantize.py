@@ -154,6 +154,21 @@ def test_every_named_quantizer_gives_a_packed_model_with_the_logits_of_the_fake_
     assert not dict(storage.layers(model))  # a copy was quantized
 
 
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "ternary"])
+def test_at_sixteen_bits_every_quantizer_gives_the_model_back(name):
+    """What is folded or rotated before is folded right, and only programs touch more than the matrices of the blocks."""
+    model, ids = reader(), tiny_ids(vocab=50)
+    out = quantize.apply(model, name, texts=TEXTS, bits=16)
+    assert (out(ids).logits - model(ids).logits).abs().max() < 0.02
+    rest = {key for key, _ in model.named_parameters() if key not in inside(model)}
+    changed = any(not torch.equal(out.get_parameter(key), model.get_parameter(key)) for key in rest)
+    assert changed == isinstance(quantize.quantizer(name), Program)
+
+
+def inside(model) -> set[str]:
+    return {f"model.transformer.{name}.weight" for name in parts.weights(model)}
+
+
 @pytest.mark.parametrize("act_order", [False, True])
 def test_the_walk_gives_each_matrix_what_its_own_layer_sees(act_order):
     """Against a loop of one's own: the statistics of a layer come from the quantized layers before it."""
