@@ -156,7 +156,7 @@ def test_every_named_quantizer_gives_a_packed_model_with_the_logits_of_the_fake_
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ternary"])
 def test_at_sixteen_bits_every_quantizer_gives_the_model_back(name):
-    """What is folded or rotated before is folded right; only programs touch more than the matrices of the blocks."""
+    """What is folded or rotated first is folded right; only programs touch more than the matrices of the blocks."""
     model, ids = reader(), tiny_ids(vocab=50)
     out = quantize.apply(model, name, texts=TEXTS, bits=16)
     assert (out(ids).logits - model(ids).logits).abs().max() < 0.02
