@@ -108,7 +108,7 @@ def test_renoising_masks_what_it_may_anew_for_every_draw():
     assert not hidden[:, :6].any() and torch.equal(half.ids[~hidden], x0.expand(50, -1)[~hidden])
     assert float(hidden[:, 6:].float().mean()) == pytest.approx(0.5, abs=0.06)
     assert len({tuple(row) for row in hidden.tolist()}) > 40
-    assert half.sums.shape == (50, N, H, 20) and half.visible.all()
+    assert half.sums.shape == (50, N, H, 20) and half.visible.dtype == torch.bool and half.visible.all()
     close(half.sums.transpose(0, 1), sinks.received(model, half.ids))
 
 
