@@ -53,6 +53,8 @@ class Method:
     def __post_init__(self) -> None:
         if self.needs not in NEEDS:
             raise ValueError(f"method {self.name!r}: needs={self.needs!r} is unknown; known: {NEEDS}")
+        if not callable(self.apply):
+            raise ValueError(f"method {self.name!r}: apply={self.apply!r} is no function (W, statistics, ...) -> W")
 
     def check(self, W: Tensor, statistics: Statistics | None) -> None:
         """Raise `ValueError` for weights that are not finite and for statistics that are missing or not finite."""

@@ -283,7 +283,7 @@ class _Loop:
 
     def block(self, begin: int, end: int, block: int, blocks: int) -> None:
         """Fill every mask before column `end`. Runs at most as many forwards as the fullest row has masks, or as are
-        planned, and those that an edit rule states on top."""
+        planned, and those that an edit rule states on top. Raises `ValueError` for a rule that then left masks."""
         eligible, edit = self.eligible(end), self.sampler.edit
         masks = eligible.sum(1)  # (B,)
         plan = self.plan(masks, block, blocks)
@@ -303,6 +303,12 @@ class _Loop:
             if len(rows) == 0:
                 break
             self.step(rows, eligible[rows], self.quota(plan, i, eligible.sum(1))[rows])
+        left = self.eligible(end)[~self.stopped]
+        if bool(left.any()):
+            raise ValueError(
+                f"commit={self.sampler.commit} left {int(left.sum())} masks: a rule takes a position of every row at "
+                "each forward, or as many as it planned"
+            )
 
     def plan(self, masks: Tensor, block: int, blocks: int) -> Tensor | None:
         """Ask the commit rule for its schedule. Raises `ValueError` for one that would leave masks."""

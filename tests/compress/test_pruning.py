@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from dlmlab.compress import pruning
+from dlmlab.compress import activations, pruning
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.pruning import Recipe
+from dlmlab.network import parts
 from tests.compress.cases import relative_error, seeded, statistics, tiny_calibration, toy
 from tests.tiny import one_thread, tiny_model
 
@@ -107,3 +108,24 @@ def test_activations_that_are_not_finite_are_refused():
     found = Statistics.empty(4).add(torch.full((1, 2, 4), float("nan")))
     with pytest.raises(ValueError, match="not finite"):
         pruning.prune_matrix(torch.ones(2, 4), Recipe("wanda", 0.5), found)
+
+
+def test_the_statistic_of_wanda_is_the_one_that_was_asked_for():
+    """States of unequal size tell the root of the mean square from the sum of norms: one loud state, or many quiet."""
+    loud = torch.zeros(9, 1, 4)
+    loud[0, 0, :2] = 6.0  # two features that are large once: rms 2, sum of norms 6
+    loud[:, 0, 2:] = 1.0  # two that are small always: rms 1, sum of norms 9
+    found, W = Statistics.empty(4).add(loud), torch.ones(2, 4)
+    for statistic, kept in (("rms", [1, 1, 0, 0]), ("norms", [0, 0, 1, 1])):
+        recipe = Recipe("wanda", 0.5, statistic=statistic)
+        assert pruning.prune_matrix(W, recipe, found).tolist() == [kept, kept]
+
+
+def test_the_weights_of_tokens_count_where_all_matrices_are_compared():
+    model, calib, recipe = tiny_model(), tiny_calibration(), Recipe("wanda", 0.5, "global", sequential=False)
+    weights = torch.rand(calib.ids.shape, generator=seeded()) ** 4
+    ours = pruning.prune(model, recipe, calib=calib, weights=weights)
+    theirs = pruning.prune(model, recipe, statistics=activations.collect(model, calib, weights=weights))
+    plain = pruning.prune(model, recipe, calib=calib)
+    a, b, c = (torch.cat([W.flatten() for W in parts.weights(m).values()]) for m in (ours, theirs, plain))
+    assert torch.equal(a, b) and not torch.equal(a, c)

@@ -97,6 +97,7 @@ def test_a_program_takes_the_model_as_a_whole():
         (lambda: compress(even_heads(), "wanda2", None), "'wanda2' is unknown"),
         (lambda: register(registry.METHODS["wanda"]), "'wanda' is there already"),
         (lambda: Method("m", "moments", rounded), "needs='moments' is unknown"),
+        (lambda: register(Method("m", None, None)), "apply=None is no function"),
         (lambda: compress(even_heads(), Method("m", None, rounded), [2, 3, 4]), "needs 2 of them"),
         (lambda: compress(even_heads(), Method("m", "sums", rounded), 4), "needs calib="),
         (lambda: compress(even_heads(), Method("m", "sums", rounded), 4, statistics={}), "sequential=False"),

@@ -651,6 +651,25 @@ def test_a_plan_that_leaves_masks_is_refused(sizes):
         run(Sampler(commit=FromTheRight(sizes)), 10, 0, batch=[[1, 2]])
 
 
+@dataclass(frozen=True)
+class Never(FromTheRight):
+    """A rule that breaks its word: it plans, if it has sizes, and takes nothing."""
+
+    sizes: tuple[int, ...] = ()
+
+    def plan(self, masks, block=0, blocks=1):
+        return super().plan(masks, block, blocks) if self.sizes else None
+
+    def __call__(self, c):
+        return c.eligible & ~c.eligible
+
+
+@pytest.mark.parametrize("sizes", [(), (4, 4)])
+def test_a_rule_that_leaves_masks_in_the_text_is_refused(sizes):
+    with pytest.raises(ValueError, match=r"commit=Never.* left 8 masks"):
+        run(Sampler(commit=Never(sizes)), 10, 0, batch=[[1, 2]])
+
+
 def test_what_is_no_commit_rule_is_refused():
     with pytest.raises(ValueError, match="is no commit rule"):
         Sampler(commit=lambda c: c.eligible)
