@@ -4,18 +4,20 @@ Decisions
 * The language is Unigram-Backcopy: symbols are drawn independently, some of them are triggers, and after a trigger
   comes the symbol before it. At triggers attention has work; everywhere else there is nothing to find, so a head there
   is idle by construction and must still give its attention to something.
-* The causal bottle has one layer and one head. A start mark stands in front: the only token without content.
+* The causal bottle has one layer and one head. A start mark stands in front. Triggers are rare: a trigger is never
+  copied, so where they are many they are a parking place too (`CAUSAL_VARIANTS`).
 * The diffusion bottle has two layers, because a mask must first find out that a trigger is beside it and then fetch
   the symbol from the trigger's other side; and two heads, so that one may be idle. No start mark: the only tokens
   without content are the masks themselves. Triggers are never masked, so a mask beside one always has work.
 * Everything is the course's own model, one unit wide in the feed-forward layer: attention has to do the work.
-* `Recipe` names what is trained. `VARIANTS` change one thing of the diffusion bottle each.
+* `RECIPES` holds both, and variants that change one thing each: what would a sink be made of if not of this?
 
 Source: Guo et al., Active-Dormant Attention Heads, arXiv 2410.13835, section 2: their Bigram-Backcopy has a table of
 pairs in place of independent symbols, and a causal model only. Independent symbols, the diffusion bottle and its
 variants are ours.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -26,12 +28,18 @@ from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
 
-SYMBOLS, TRIGGERS, RATE = 64, 3, 0.1  # the first TRIGGERS symbols are triggers, each drawn at this rate
+SYMBOLS, TRIGGERS = 64, 3  # the first TRIGGERS symbols are triggers
 START, MASK, END = SYMBOLS, SYMBOLS + 1, SYMBOLS + 2  # ids after those of the symbols
+FORCES = ("", "hidden masks", "long masks", "empty start")
 
 
-def draw(B: int, L: int, *, rate: float = RATE, generator: torch.Generator) -> Tensor:
-    """Draw B texts of L symbols, (B, L). The first is ordinary, so no trigger follows a trigger."""
+def draw(B: int, L: int, *, rate: float, generator: torch.Generator) -> Tensor:
+    """Draw B texts of L symbols, (B, L), each trigger at this rate.
+
+    The first symbol is ordinary, so no trigger follows a trigger. Raises `ValueError` for a rate outside [0, 1/3].
+    """
+    if not 0 <= rate * TRIGGERS <= 1:
+        raise ValueError(f"rate={rate} of each trigger must lie in [0, 1/{TRIGGERS}]")
     ordinary = torch.randint(TRIGGERS, SYMBOLS, (B, L), generator=generator)
     trigger = torch.randint(TRIGGERS, (B, L), generator=generator)
     x = torch.where(torch.rand(B, L, generator=generator) < TRIGGERS * rate, trigger, ordinary)
@@ -46,34 +54,34 @@ class Recipe:
     """What is trained: the model, its texts, and what is forced upon it.
 
     `start`: a start mark in front of the `length` symbols. `padded`: texts end early and end marks follow. `force`:
-    "hidden masks" (no other query may attend to a mask), "long masks" (the value of a mask is stretched to the length
-    of the others' values), "empty start" (the start mark's value is zero: an extra learned key), or nothing.
+    "hidden masks" (no other query may attend to a mask), "long masks" (the value of a mask is as long as those of the
+    other tokens on average), "empty start" (the value of the start mark is zero: an extra learned key), or nothing.
     """
 
     attention: str
     layers: int
     heads: int
     length: int
+    rate: float
     steps: int
     rows: int
+    lr: float
     start: bool
     padded: bool = False
     force: str = ""
-    width: int = 64
 
     def texts(self, B: int, *, generator: torch.Generator) -> Tensor:
-        """Draw B texts, (B, length) or one longer with the start mark; a padded one keeps half of its symbols at
-        least."""
-        x = draw(B, self.length, generator=generator)
+        """Draw B texts, (B, length), one longer with a start mark; at least half of a padded one are symbols."""
+        x = draw(B, self.length, rate=self.rate, generator=generator)
         if self.padded:
             ends = torch.randint(self.length // 2, self.length + 1, (B, 1), generator=generator)
             x = torch.where(torch.arange(self.length) < ends, x, END)
         return F.pad(x, (1, 0), value=START) if self.start else x
 
     def build(self, seed: int) -> LLaDAModelLM:
-        """Make the untrained model."""
+        """Make the untrained model. Raises `ValueError` for an unknown force."""
         config = LLaDAConfig(
-            d_model=self.width,
+            d_model=64,
             n_heads=self.heads,
             n_layers=self.layers,
             mlp_hidden_size=1,
@@ -89,12 +97,58 @@ class Recipe:
             return Forced(config, self.force) if self.force else LLaDAModelLM(config)
 
 
-CAUSAL = Recipe("causal", layers=1, heads=1, length=64, steps=800, rows=32, start=True)
-DIFFUSION = Recipe("full", layers=2, heads=2, length=32, steps=3000, rows=64, start=False)
+CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=800, rows=32, lr=1e-3, start=True)
+DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=3000, rows=64, lr=3e-3, start=False)
+RECIPES = {
+    "causal": CAUSAL,
+    "diffusion": DIFFUSION,
+    "causal, many triggers": replace(CAUSAL, rate=0.1),
+    "one head": replace(DIFFUSION, heads=1),
+    "start mark": replace(DIFFUSION, start=True),
+    "hidden masks": replace(DIFFUSION, force="hidden masks"),
+    "long masks": replace(DIFFUSION, force="long masks"),
+    "extra key": replace(DIFFUSION, start=True, force="empty start"),
+    "end marks": replace(DIFFUSION, padded=True),
+    "few triggers": replace(DIFFUSION, rate=0.05),
+}
 
 
 class Forced(LLaDAModelLM):
-    pass
+    """A model that is trained and read under one of `FORCES`, without a cache."""
+
+    def __init__(self, config: LLaDAConfig, force: str):
+        if force not in FORCES:
+            raise ValueError(f"force={force!r} is unknown; known: {', '.join(map(repr, FORCES))}")
+        super().__init__(config)
+        self.force, self.ids = force, None
+        for block in self.model.transformer["blocks"]:
+            block.v_proj.register_forward_hook(lambda module, args, out: self.value(out))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options):
+        self.ids = input_ids  # the values need them
+        if self.force == "hidden masks":
+            seen = input_ids != MASK
+            attention_mask = seen if attention_mask is None else seen & attention_mask.bool()
+        return super().forward(input_ids, attention_mask, **options)
+
+    def value(self, v: Tensor) -> Tensor:
+        """Make the values of a layer, (B, L, D), what the force wants them to be."""
+        if self.force == "empty start":
+            return v.masked_fill((self.ids == START)[..., None], 0.0)
+        if self.force == "long masks":
+            return stretched(v.unflatten(-1, (self.config.n_heads, -1)), self.ids == MASK).flatten(-2)
+        return v
+
+
+def stretched(v: Tensor, short: Tensor) -> Tensor:
+    """Give the marked values of each text and head the mean length of the others; a text without others keeps its own.
+
+    Shapes: v (B, L, H, width), short (B, L) bool.
+    """
+    length = v.norm(dim=-1, keepdim=True)  # (B, L, H, 1)
+    others = ~short[..., None, None]
+    mean = ((length * others).sum(1, keepdim=True) / others.sum(1, keepdim=True)).detach()  # (B, 1, H, 1), NaN: none
+    return torch.where(others | mean.isnan(), v, v * (mean / length.clamp(min=1e-6)))
 
 
 def maskable(x0: Tensor) -> Tensor:
@@ -111,16 +165,27 @@ def loss(model: LLaDAModelLM, x0: Tensor, *, generator: torch.Generator) -> Tens
     return F.cross_entropy(model(xt).logits[masked], x0[masked])
 
 
-def train(recipe: Recipe, *, seed: int, say=lambda step, model, loss: None) -> LLaDAModelLM:
-    """Train with AdamW (lr 3e-3, no weight decay); after every step `say` is told its number, the model and its
-    loss."""
+def train(recipe: Recipe, *, seed: int, watch: Callable[[int, LLaDAModelLM, float], None] | None = None):
+    """Train with AdamW without weight decay and return the model; after each step `watch` gets its number, the model
+    and the loss."""
     generator = torch.Generator().manual_seed(seed)
     model = recipe.build(seed).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=0.0)
     for step in range(1, recipe.steps + 1):
         value = loss(model, recipe.texts(recipe.rows, generator=generator), generator=generator)
         value.backward()
         optimizer.step()
         optimizer.zero_grad()
-        say(step, model, float(value.detach()))
+        if watch is not None:
+            watch(step, model, float(value.detach()))
     return model.eval()
+
+
+def causal(seed: int, *, steps: int = CAUSAL.steps) -> LLaDAModelLM:
+    """Train the causal bottle, in about ten seconds."""
+    return train(replace(CAUSAL, steps=steps), seed=seed)
+
+
+def diffusion(seed: int, *, steps: int = DIFFUSION.steps) -> LLaDAModelLM:
+    """Train the masked-diffusion bottle, in a minute or two."""
+    return train(replace(DIFFUSION, steps=steps), seed=seed)

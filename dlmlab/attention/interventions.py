@@ -1,12 +1,19 @@
-"""Take keys away while a model decodes: is a position that gets much attention needed?
+"""Is a position that gets much attention needed? Take its key away; and, apart from that, take away what it says.
 
     blind = WithoutKeys(model, Strongest(k=1))
     sampling.sample(blind, prompts)  # at every forward the strongest receiver is hidden from all other queries
+    mute = EmptyValues(model, Strongest(k=1))  # it still receives the attention, and hands over nothing
+
+Only the pair tells a sink from a source. Where nothing breaks without the value, but much without the key, attention
+was parked there: without the key it goes elsewhere and brings along what is there. Where it breaks without the value,
+the position was read.
 
 Decisions
 * The keys are chosen anew at every forward from that forward's own attention, and are the same in all layers and heads.
 * A hidden key stays visible to its own query: its row of the map must not be empty, and what it tells itself is not a
-  sink's job.
+  sink's job. An emptied value is empty for its own query too: leave those you ask for a prediction out of the choice.
+* Emptied values change what later layers read, and so where these attend; in each layer attention is what its input
+  says.
 * Two controls: as many random keys, and as many keys of the same kinds. A start mark is the only one of its kind, so
   there the second control takes any other position.
 
@@ -20,6 +27,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dlmlab.attention import values
 from dlmlab.attention.sinks import attention_mass
 from dlmlab.attention.trajectories import KINDS, token_kinds
 from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
@@ -27,11 +35,10 @@ from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
 Choice = Callable[[Tensor, Tensor, Tensor], Tensor]  # mass (B, L), ids (B, L), real (B, L) bool -> hidden (B, L) bool
 
 
-class WithoutKeys:
-    """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
+class _Chosen:
+    """A model with something done to the keys that `choose` picks; called like the model, at twice the cost.
 
-    A trace counts one forward for the two. Column sums of the result leave out the hidden positions, as queries too.
-    Raises `ValueError` when it is called with a cache.
+    A trace counts one forward for the two. Raises `ValueError` when it is called with a cache.
     """
 
     def __init__(self, model: LLaDAModelLM, choose: Choice):
@@ -44,18 +51,41 @@ class WithoutKeys:
         real = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         last = torch.tensor([-1], device=ids.device)
         sums = torch.stack(self.model(ids, attention_mask, output_column_sums=True, logits_to_keep=last).column_sums)
-        hidden = self.choose(attention_mass(sums), ids, real)
-        return self.model(ids, real & ~hidden, **options)
+        return self.read(ids, attention_mask, self.choose(attention_mass(sums), ids, real), options)
+
+
+class WithoutKeys(_Chosen):
+    """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
+
+    A trace counts one forward for the two. Column sums of the result leave out the hidden positions, as queries too.
+    Raises `ValueError` when it is called with a cache.
+    """
+
+    def read(self, ids: Tensor, attention_mask: Tensor | None, hidden: Tensor, options: dict) -> LLaDAOutput:
+        seen = ~hidden if attention_mask is None else attention_mask.bool() & ~hidden
+        return self.model(ids, seen, **options)
+
+
+class EmptyValues(_Chosen):
+    """A model in which the positions that `choose` picks hand over nothing: they get their attention, their values are
+    zero in all layers. Called like the model, at twice the cost; raises as `WithoutKeys` does."""
+
+    def read(self, ids: Tensor, attention_mask: Tensor | None, empty: Tensor, options: dict) -> LLaDAOutput:
+        with values.through(self.model, lambda v: v.masked_fill(empty[..., None], 0.0)):
+            return self.model(ids, attention_mask, **options)
 
 
 @torch.inference_mode()
-def divergence(model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice) -> Tensor:
+def divergence(
+    model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice, *, without=WithoutKeys
+) -> Tensor:
     """KL divergence of the predictions without the chosen keys from those with them, in nats, one a position of `at`.
 
-    Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool -> (number of True in `at`,).
+    `without`: `WithoutKeys` or `EmptyValues`. Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool -> (number
+    of True in `at`,).
     """
     dense = model(states, real).logits[at].log_softmax(-1)  # (M, V)
-    blind = WithoutKeys(model, choose)(states, real).logits[at].log_softmax(-1)
+    blind = without(model, choose)(states, real).logits[at].log_softmax(-1)
     return (dense.exp() * (dense - blind)).sum(-1)
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dlmlab.attention.sinks import received
+from dlmlab.attention.values import through
 from dlmlab.decode import autoregressive, sampling
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
@@ -153,13 +154,9 @@ def token_kinds(ids: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
 @torch.inference_mode()
 def value_norms(model: LLaDAModelLM, ids: Tensor) -> Tensor:
     """Length of the value vector of every position, (N, B, H, L): what a query gets that looks only there."""
-    values, blocks = [], model.model.transformer["blocks"]
-    hooks = [block.v_proj.register_forward_hook(lambda module, args, out: values.append(out)) for block in blocks]
-    try:
+    found = []
+    with through(model, found.append):
         model(ids, logits_to_keep=torch.tensor([-1]))
-    finally:
-        for hook in hooks:
-            hook.remove()
     config = model.config
-    heads = [v.unflatten(-1, (config.n_kv_heads, -1)).norm(dim=-1).transpose(1, 2) for v in values]  # (B, H_kv, L)
+    heads = [v.unflatten(-1, (config.n_kv_heads, -1)).norm(dim=-1).transpose(1, 2) for v in found]  # (B, H_kv, L)
     return torch.stack(heads).repeat_interleave(config.n_heads // config.n_kv_heads, 2)
