@@ -98,7 +98,7 @@ class Recipe:
 
 
 CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=800, rows=32, lr=1e-3, start=True)
-DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=3000, rows=64, lr=3e-3, start=False)
+DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1500, rows=64, lr=3e-3, start=False)
 RECIPES = {
     "causal": CAUSAL,
     "diffusion": DIFFUSION,

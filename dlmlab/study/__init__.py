@@ -14,6 +14,7 @@ EXPERIMENTS = {
     "02_bounds": "nb02_objective.bounds",
     "02_samples": "nb02_objective.samples",
     "03_bottle": "nb03_growth.bottles",
+    "03_bottles": "nb03_bottles.bottles",
     "03_movement": "nb03_sinks.movements",
     "03_necessity": "nb03_sinks.necessity",
     "03_sweep": "nb03_growth.sweep",
