@@ -4,8 +4,9 @@ Decisions
 * The language is Unigram-Backcopy: symbols are drawn independently, some of them are triggers, and after a trigger
   comes the symbol before it. At triggers attention has work; everywhere else there is nothing to find, so a head there
   is idle by construction and must still give its attention to something.
-* The causal bottle has one layer and one head. A start mark stands in front. Triggers are rare: a trigger is never
-  copied, so where they are many they are a parking place too (`CAUSAL_VARIANTS`).
+* The causal bottle has one layer and one head. A start mark stands in front. A trigger is never copied either, so it
+  may serve as a parking place as well as the start mark does: which of them a seed takes depends on how many triggers
+  there are and on the size of the first weights (variants).
 * The diffusion bottle has two layers, because a mask must first find out that a trigger is beside it and then fetch
   the symbol from the trigger's other side; and two heads, so that one may be idle. No start mark: the only tokens
   without content are the masks themselves. Triggers are never masked, so a mask beside one always has work.
@@ -56,6 +57,7 @@ class Recipe:
     `start`: a start mark in front of the `length` symbols. `padded`: texts end early and end marks follow. `force`:
     "hidden masks" (no other query may attend to a mask), "long masks" (the value of a mask is as long as those of the
     other tokens on average), "empty start" (the value of the start mark is zero: an extra learned key), or nothing.
+    `init`: standard deviation of the first weights.
     """
 
     attention: str
@@ -66,6 +68,7 @@ class Recipe:
     steps: int
     rows: int
     lr: float
+    init: float
     start: bool
     padded: bool = False
     force: str = ""
@@ -91,25 +94,28 @@ class Recipe:
             mask_token_id=MASK,
             bos_token_id=START,
             eos_token_id=END,
+            init_std=self.init,
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return Forced(config, self.force) if self.force else LLaDAModelLM(config)
 
 
-CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=800, rows=32, lr=1e-3, start=True)
-DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1500, rows=64, lr=3e-3, start=False)
+CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=400, rows=32, lr=3e-3, init=0.1, start=True)
+DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1000, rows=64, lr=3e-3, init=0.02, start=False)
 RECIPES = {
     "causal": CAUSAL,
     "diffusion": DIFFUSION,
-    "causal, many triggers": replace(CAUSAL, rate=0.1),
     "one head": replace(DIFFUSION, heads=1),
-    "start mark": replace(DIFFUSION, start=True),
     "hidden masks": replace(DIFFUSION, force="hidden masks"),
-    "long masks": replace(DIFFUSION, force="long masks"),
     "extra key": replace(DIFFUSION, start=True, force="empty start"),
     "end marks": replace(DIFFUSION, padded=True),
+    "long masks": replace(DIFFUSION, force="long masks"),
+    "start mark": replace(DIFFUSION, start=True),
+    "large start values": replace(DIFFUSION, init=0.1),
     "few triggers": replace(DIFFUSION, rate=0.05),
+    "causal, small start values": replace(CAUSAL, init=0.02, lr=1e-3, steps=800),
+    "causal, many triggers": replace(CAUSAL, rate=0.1),
 }
 
 

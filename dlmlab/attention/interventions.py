@@ -35,11 +35,31 @@ from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
 Choice = Callable[[Tensor, Tensor, Tensor], Tensor]  # mass (B, L), ids (B, L), real (B, L) bool -> hidden (B, L) bool
 
 
-class _Chosen:
-    """A model with something done to the keys that `choose` picks; called like the model, at twice the cost.
+def without_keys(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
+    """Call the model with some keys hidden from all queries but their own.
+
+    Shapes: ids (B, L), keys (B, L) bool. Column sums of the result leave out the hidden positions, as queries too.
+    """
+    seen = ~keys if attention_mask is None else attention_mask.bool() & ~keys
+    return model(ids, seen, **options)
+
+
+def empty_values(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
+    """Call the model with the values of some positions set to zero in all layers, while they get their attention.
+
+    Shapes: ids (B, L), keys (B, L) bool.
+    """
+    with values.through(model, lambda v: v.masked_fill(keys[..., None], 0.0)):
+        return model(ids, attention_mask, **options)
+
+
+class WithoutKeys:
+    """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
 
     A trace counts one forward for the two. Raises `ValueError` when it is called with a cache.
     """
+
+    change = staticmethod(without_keys)
 
     def __init__(self, model: LLaDAModelLM, choose: Choice):
         self.model, self.choose = model, choose
@@ -51,28 +71,14 @@ class _Chosen:
         real = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         last = torch.tensor([-1], device=ids.device)
         sums = torch.stack(self.model(ids, attention_mask, output_column_sums=True, logits_to_keep=last).column_sums)
-        return self.read(ids, attention_mask, self.choose(attention_mass(sums), ids, real), options)
+        keys = self.choose(attention_mass(sums), ids, real)
+        return self.change(self.model, ids, keys, attention_mask, **options)
 
 
-class WithoutKeys(_Chosen):
-    """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
+class EmptyValues(WithoutKeys):
+    """A model in which the positions that `choose` picks get their attention and hand over nothing."""
 
-    A trace counts one forward for the two. Column sums of the result leave out the hidden positions, as queries too.
-    Raises `ValueError` when it is called with a cache.
-    """
-
-    def read(self, ids: Tensor, attention_mask: Tensor | None, hidden: Tensor, options: dict) -> LLaDAOutput:
-        seen = ~hidden if attention_mask is None else attention_mask.bool() & ~hidden
-        return self.model(ids, seen, **options)
-
-
-class EmptyValues(_Chosen):
-    """A model in which the positions that `choose` picks hand over nothing: they get their attention, their values are
-    zero in all layers. Called like the model, at twice the cost; raises as `WithoutKeys` does."""
-
-    def read(self, ids: Tensor, attention_mask: Tensor | None, empty: Tensor, options: dict) -> LLaDAOutput:
-        with values.through(self.model, lambda v: v.masked_fill(empty[..., None], 0.0)):
-            return self.model(ids, attention_mask, **options)
+    change = staticmethod(empty_values)
 
 
 @torch.inference_mode()

@@ -11,6 +11,7 @@ about heads:
 * `filling ...`: the head of layer 0 that gives masks most, while texts are filled in; see `filling`.
 """
 
+import functools
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor
 
 from dlmlab.attention import backcopy, sinks
 from dlmlab.attention.backcopy import END, MASK, RECIPES, START, SYMBOLS, TRIGGERS
-from dlmlab.attention.interventions import Choice, EmptyValues, WithoutKeys
+from dlmlab.attention.interventions import empty_values, without_keys
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
 from dlmlab.measure import store
@@ -30,7 +31,7 @@ from dlmlab.objective.noise import forward_process
 
 SEEDS, VARIANT_SEEDS = 10, 3
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
-TEXTS, FILLED, EARLY = 512, 16, 8  # causal queries before EARLY see few keys and are left out
+TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 KEPT = Path(tempfile.gettempdir()) / "dlmlab-bottles"
 
 
@@ -115,11 +116,6 @@ def lengths(model: LLaDAModelLM, xt: Tensor) -> dict[str, list]:
 # ------------------------------------------------------------------------------------------------ is it needed?
 
 
-def only(marked: Tensor) -> Choice:
-    """Choose what is marked, (B, L) bool, whatever the attention says."""
-    return lambda mass, ids, real: marked
-
-
 def drawn(pool: Tensor, count: Tensor, *, generator: torch.Generator) -> Tensor:
     """Draw count[b] positions of pool[b], or all when there are fewer; (B, L) bool."""
     order = torch.rand(pool.shape, generator=generator).masked_fill(~pool, 2.0).argsort(-1).argsort(-1)
@@ -138,7 +134,7 @@ def changes(model, xt: Tensor, asked: Tensor, *, generator: torch.Generator) -> 
             yield kind, marks[kind]
             yield f"{kind}, control", drawn(marks["symbol"], marks[kind].sum(1), generator=generator)
     if bool(marks["start"].any()):
-        yield "second", F.one_hot(torch.ones(len(xt), dtype=torch.long), xt.shape[1]).bool()
+        yield "second", (torch.arange(xt.shape[1]) == 1) & ~asked
     if bool(marks["mask"].any()):
         mass = sinks.received(model, xt)[0].amax(1).masked_fill(~marks["mask"], -1.0)  # (B, L), strongest head
         top = F.one_hot(mass.argmax(1), xt.shape[1]).bool() & marks["mask"]
@@ -162,18 +158,18 @@ def needs(model: LLaDAModelLM, xt: Tensor, x0: Tensor, *, generator: torch.Gener
         x, clean, at = xt[rows], x0[rows], here[rows]
         at = at if causal else drawn(at, torch.ones(len(rows)), generator=generator)
         asked = torch.zeros_like(at) if causal else at
-        dense = nats(model, x, clean, at)
+        dense = nats(model, x, clean, at, causal=causal)
         found[f"nats {job}"] = round(dense, 4)
         for name, keys in changes(model, x, asked, generator=generator):
-            for how, change in (("hide", WithoutKeys), ("empty", EmptyValues)):
-                found[f"{how} {name} {job}"] = round(nats(change(model, only(keys)), x, clean, at) - dense, 4)
+            for how, change in (("hide", without_keys), ("empty", empty_values)):
+                changed = functools.partial(change, model, keys=keys)
+                found[f"{how} {name} {job}"] = round(nats(changed, x, clean, at, causal=causal) - dense, 4)
     return found
 
 
 @torch.inference_mode()
-def nats(model, xt: Tensor, x0: Tensor, at: Tensor) -> float:
+def nats(model: Callable, xt: Tensor, x0: Tensor, at: Tensor, *, causal: bool) -> float:
     """Mean cross-entropy of the queries `at` (B, L): of the next symbol if causal, else of their own."""
-    causal = model.config.attention == "causal"
     at, x0 = (at[:, :-1], x0[:, 1:]) if causal else (at, x0)
     logits = model(xt).logits
     return float(F.cross_entropy((logits[:, :-1] if causal else logits)[at], x0[at]))
@@ -273,9 +269,13 @@ def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int
 
 
 def settings() -> list[dict]:
-    """List the rows of the table: both bottles, then the variants."""
-    seeds = {name: SEEDS if name in ("causal", "diffusion") else VARIANT_SEEDS for name in RECIPES}
-    return [{"bottle": name, "seed": seed} for name, n in seeds.items() for seed in range(n)]
+    """List the rows of the table, in the order in which they are measured: what matters most first."""
+    variants = [name for name in RECIPES if name not in ("causal", "diffusion")]
+    order = [("causal", seed) for seed in range(SEEDS)] + [("diffusion", seed) for seed in range(VARIANT_SEEDS)]
+    order += [(name, 0) for name in variants]
+    order += [("diffusion", seed) for seed in range(VARIANT_SEEDS, SEEDS)]
+    order += [(name, seed) for seed in range(1, VARIANT_SEEDS) for name in variants]
+    return [{"bottle": name, "seed": seed} for name, seed in order]
 
 
 def measure(bottle: str, seed: int) -> dict:

@@ -1,0 +1,131 @@
+"""The study of bottles: who is idle and who works, controls that match, and a sink that grows while the test runs."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import dlmlab as dl
+from dlmlab.attention import backcopy
+from dlmlab.attention.backcopy import CAUSAL, DIFFUSION, MASK, SYMBOLS, TRIGGERS
+from dlmlab.study import nb03_bottles as study
+from tests.tiny import one_thread  # noqa: F401 (a fixture)
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# ------------------------------------------------------------------------------------------------ who works
+
+
+def test_a_mask_works_beside_a_trigger_whose_other_side_is_seen():
+    t, M = 0, MASK
+    x0 = torch.tensor([[9, t, 9, 20, 30, t, 30, 40, 50, t, 50, 60]])
+    xt = torch.tensor([[9, t, M, 20, M, t, 30, M, M, t, M, 60]])
+    jobs = study.jobs(xt, x0, causal=False)
+    assert jobs["work"][0].nonzero()[:, 0].tolist() == [2, 4]
+    assert jobs["idle"][0].nonzero()[:, 0].tolist() == [7]  # 8 and 10 ask each other
+    causal = {job: at[0].nonzero()[:, 0].tolist() for job, at in study.jobs(x0, x0, causal=True).items()}
+    assert causal == {"work": [9], "idle": [8, 10, 11]}  # the first eight see few keys
+
+
+def test_masks_of_end_marks_have_no_job():
+    x0 = torch.tensor([[9, 20, backcopy.END, backcopy.END]])
+    assert study.jobs(torch.full((1, 4), MASK), x0, causal=False)["idle"].tolist() == [[True, True, False, False]]
+
+
+@pytest.mark.parametrize("share", study.SHARES)
+def test_masks_are_a_share_of_all_tokens_and_never_triggers(share):
+    x0 = DIFFUSION.texts(3000, generator=seeded())
+    xt = study.masked_texts(x0, share, generator=seeded())
+    assert float((xt == MASK).float().mean()) == pytest.approx(share, abs=0.01)
+    assert bool((xt[x0 < TRIGGERS] < TRIGGERS).all()) and torch.equal(xt[xt != MASK], x0[xt != MASK])
+
+
+def test_what_is_drawn_is_of_the_pool_and_as_many_as_asked():
+    pool = torch.rand(200, 20, generator=seeded()) < 0.4
+    count = torch.randint(0, 12, (200,), generator=seeded())
+    found = study.drawn(pool, count, generator=seeded())
+    assert not bool((found & ~pool).any()) and torch.equal(found.sum(1), count.minimum(pool.sum(1)))
+    many = torch.stack([study.drawn(pool[:1], torch.tensor([2]), generator=seeded(s)) for s in range(300)])
+    assert bool(many.any(0)[pool[:1]].all())  # any of them
+
+
+def test_controls_take_as_many_keys_and_nobody_takes_the_asked_one():
+    recipe = replace(DIFFUSION, start=True)
+    x0 = recipe.texts(40, generator=seeded())
+    xt = study.masked_texts(x0, 0.3, generator=seeded())
+    asked = study.drawn(xt == MASK, torch.ones(40), generator=seeded())
+    sets = dict(study.changes(recipe.build(0).eval(), xt, asked, generator=seeded()))
+    assert {"start", "second", "trigger", "mask", "top mask"} < set(sets)
+    for name, keys in sets.items():
+        kind, _, control = name.partition(", ")
+        assert not bool((keys & asked).any())
+        if control:
+            assert not bool((keys & sets[kind]).any())
+            free = ((xt < SYMBOLS) & (xt >= TRIGGERS) if control == "control" else xt == MASK) & ~asked & ~sets[kind]
+            assert torch.equal(keys.sum(1), sets[kind].sum(1).minimum(free.sum(1))), name
+            assert bool((free | ~keys).all())
+    assert torch.equal(sets["mask"], (xt == MASK) & ~asked) and bool((sets["top mask"] <= sets["mask"]).all())
+    assert bool(sets["start"][:, 0].all()) and int(sets["start"].sum()) == 40
+    assert torch.equal(sets["second"][:, 1], ~asked[:, 1]) and not bool(sets["second"][:, 2:].any())
+
+
+# ------------------------------------------------------------------------------------------------ in seconds
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A causal bottle of 250 steps, and what is measured of it."""
+    model = backcopy.train(replace(CAUSAL, steps=250, rows=16), seed=0)
+    return study.judge(model, CAUSAL, seed=0, texts=64)
+
+
+def test_idle_queries_of_a_causal_bottle_park_on_the_start_mark_and_triggers_look_left(small):
+    (to_start,), (working,) = small["0 symbol > start"][0], small["0 trigger > start"][0]
+    assert to_start > 0.8 and working < 0.2 and small["0 symbol > start fair"][0][0] > 10
+    assert small["0 trigger > left"][0][0] > 0.8 and small["0 copies"] > 0.9
+    assert small["0 symbol > left"][0][0] < 0.1
+
+
+def test_hiding_the_key_costs_more_than_emptying_the_value_and_controls_cost_nothing(small):
+    hidden, empty = small["0 hide start idle"], small["0 empty start idle"]
+    assert hidden > 2 * empty and hidden > 0.3
+    for change in ("hide second", "empty second", "hide start, control", "empty start, control"):
+        assert abs(small[f"0 {change} idle"]) < 0.1 * hidden
+    # triggers do not look at the start mark, but at symbols: for them the roles are exchanged
+    assert abs(small["0 hide start work"]) < 0.1
+    assert small["0 empty trigger, control work"] > 0.3 > abs(small["0 empty start work"])
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def test_stored_bottles_are_rows_of_the_table_once_each():
+    rows = dl.store.read("03_bottles")
+    stored = [{key: row[key] for key in ("bottle", "seed")} for row in rows]
+    assert all(stored.count(key) == 1 and key in study.settings() for key in stored)
+
+
+def test_a_bottle_that_was_trained_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setitem(study.RECIPES, "diffusion", replace(DIFFUSION, steps=2, rows=4))
+    model, curve = study.trained("diffusion", 3, folder=tmp_path)
+    assert [entry[0] for entry in curve] == [1] and len(curve[0][2]) == 2
+    monkeypatch.setattr(backcopy, "train", None)
+    again, kept = study.trained("diffusion", 3, folder=tmp_path)
+    assert kept == curve
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+def test_filling_a_text_follows_it_to_the_last_mask():
+    model = DIFFUSION.build(0).eval()
+    x0 = DIFFUSION.texts(3, generator=seeded())
+    found = study.filling(model, x0, head=1)
+    most = int(backcopy.maskable(x0).sum(1).max())
+    left = [n for n, _ in found["filling top is mask"]]
+    assert left == list(range(most, 0, -1)) and [n for n, _ in found["filling to masks"]][-1] == 1
+    for n, value in found["filling to masks"][2:]:
+        assert value == pytest.approx(n / 32, rel=0.1)  # untrained: every token gets its fair share
