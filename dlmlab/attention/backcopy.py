@@ -101,7 +101,7 @@ class Recipe:
             return Forced(config, self.force) if self.force else LLaDAModelLM(config)
 
 
-CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=400, rows=32, lr=3e-3, init=0.1, start=True)
+CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=400, rows=16, lr=3e-3, init=0.1, start=True)
 DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1000, rows=64, lr=3e-3, init=0.02, start=False)
 RECIPES = {
     "causal": CAUSAL,
@@ -114,7 +114,7 @@ RECIPES = {
     "start mark": replace(DIFFUSION, start=True),
     "large start values": replace(DIFFUSION, init=0.1),
     "few triggers": replace(DIFFUSION, rate=0.05),
-    "causal, small start values": replace(CAUSAL, init=0.02, lr=1e-3, steps=800),
+    "causal, small start values": replace(CAUSAL, init=0.02, lr=1e-3, steps=800, rows=32),
     "causal, many triggers": replace(CAUSAL, rate=0.1),
 }
 

@@ -3,16 +3,18 @@
     blind = WithoutKeys(model, Strongest(k=1))
     sampling.sample(blind, prompts)  # at every forward the strongest receiver is hidden from all other queries
     mute = EmptyValues(model, Strongest(k=1))  # it still receives the attention, and hands over nothing
+    dull = MeanValues(model, Strongest(k=1))  # ... and hands over the same in every text
 
-Only the pair tells a sink from a source. Where nothing breaks without the value, but much without the key, attention
-was parked there: without the key it goes elsewhere and brings along what is there. Where it breaks without the value,
-the position was read.
+Only together do they tell a sink from a source. Where the key is missed, but not what it says, attention was parked
+there: without the key it goes elsewhere and brings along what is there. Where the value is missed, the position may
+have been read, or have served as a constant: a start mark before which nothing stands says the same in every text, and
+a model can count on it. What is missed when the mean takes the place of the value was information.
 
 Decisions
 * The keys are chosen anew at every forward from that forward's own attention, and are the same in all layers and heads.
 * A hidden key stays visible to its own query: its row of the map must not be empty, and what it tells itself is not a
   sink's job. An emptied value is empty for its own query too: leave those you ask for a prediction out of the choice.
-* Emptied values change what later layers read, and so where these attend; in each layer attention is what its input
+* Other values change what later layers read, and so where these attend; in each layer attention is what its input
   says.
 * Two controls: as many random keys, and as many keys of the same kinds. A start mark is the only one of its kind, so
   there the second control takes any other position.
@@ -53,6 +55,19 @@ def empty_values(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None
         return model(ids, attention_mask, **options)
 
 
+def mean_values(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
+    """Call the model with the values of some positions replaced by their mean over the batch, in each layer.
+
+    They say something, but nothing about their text. Shapes: ids (B, L), keys (B, L) bool.
+    """
+
+    def mean(v: Tensor) -> Tensor | None:
+        return torch.where(keys[..., None], v[keys].mean(0), v) if bool(keys.any()) else None
+
+    with values.through(model, mean):
+        return model(ids, attention_mask, **options)
+
+
 class WithoutKeys:
     """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
 
@@ -81,14 +96,20 @@ class EmptyValues(WithoutKeys):
     change = staticmethod(empty_values)
 
 
+class MeanValues(WithoutKeys):
+    """A model in which the positions that `choose` picks get their attention and say what they say on average."""
+
+    change = staticmethod(mean_values)
+
+
 @torch.inference_mode()
 def divergence(
     model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice, *, without=WithoutKeys
 ) -> Tensor:
     """KL divergence of the predictions without the chosen keys from those with them, in nats, one a position of `at`.
 
-    `without`: `WithoutKeys` or `EmptyValues`. Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool -> (number
-    of True in `at`,).
+    `without`: `WithoutKeys`, `EmptyValues` or `MeanValues`. Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool
+    -> (number of True in `at`,).
     """
     dense = model(states, real).logits[at].log_softmax(-1)  # (M, V)
     blind = without(model, choose)(states, real).logits[at].log_softmax(-1)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from dlmlab.attention import backcopy, sinks
 from dlmlab.attention.backcopy import END, MASK, RECIPES, START, SYMBOLS, TRIGGERS
-from dlmlab.attention.interventions import empty_values, without_keys
+from dlmlab.attention.interventions import empty_values, mean_values, without_keys
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
 from dlmlab.measure import store
@@ -32,6 +32,7 @@ from dlmlab.objective.noise import forward_process
 SEEDS, VARIANT_SEEDS = 10, 3
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
+HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}
 KEPT = Path(tempfile.gettempdir()) / "dlmlab-bottles"
 
 
@@ -123,7 +124,7 @@ def drawn(pool: Tensor, count: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def changes(model, xt: Tensor, asked: Tensor, *, generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
-    """Name sets of keys, (B, L) bool, that are hidden or emptied, each followed by controls that take as many keys.
+    """Name sets of keys, (B, L) bool, that something is done to, each followed by controls that take as many keys.
 
     The asked query is never among them. Controls are ordinary symbols; of a start mark, the second token, which as
     many queries see; of the mask that gets most attention, another mask.
@@ -145,7 +146,8 @@ def changes(model, xt: Tensor, asked: Tensor, *, generator: torch.Generator) -> 
 
 
 def needs(model: LLaDAModelLM, xt: Tensor, x0: Tensor, *, generator: torch.Generator) -> dict[str, float]:
-    """Measure the loss at idle and at working queries, and what it gains when keys are hidden or values emptied.
+    """Measure the loss at idle and at working queries, and what it gains when keys are hidden, or values emptied or
+    replaced by their mean.
 
     A causal model is asked at all its queries at once. Of a masked text one mask is asked, so that all others can be
     taken; texts without one of the kind are left out.
@@ -161,7 +163,7 @@ def needs(model: LLaDAModelLM, xt: Tensor, x0: Tensor, *, generator: torch.Gener
         dense = nats(model, x, clean, at, causal=causal)
         found[f"nats {job}"] = round(dense, 4)
         for name, keys in changes(model, x, asked, generator=generator):
-            for how, change in (("hide", without_keys), ("empty", empty_values)):
+            for how, change in HOW.items():
                 changed = functools.partial(change, model, keys=keys)
                 found[f"{how} {name} {job}"] = round(nats(changed, x, clean, at, causal=causal) - dense, 4)
     return found

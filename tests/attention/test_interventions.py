@@ -6,6 +6,7 @@ import torch
 from dlmlab.attention import sinks
 from dlmlab.attention.interventions import (
     EmptyValues,
+    MeanValues,
     OfKind,
     RandomKeys,
     SameKind,
@@ -13,6 +14,7 @@ from dlmlab.attention.interventions import (
     WithoutKeys,
     divergence,
     empty_values,
+    mean_values,
     without_keys,
 )
 from dlmlab.attention.trajectories import token_kinds
@@ -163,6 +165,19 @@ def test_emptying_everything_is_attention_that_says_nothing_and_emptying_nothing
     assert not torch.allclose(empty, dense, atol=1e-2)
 
 
+def test_a_mean_value_tells_nothing_about_its_text_and_costs_nothing_where_nothing_was_told():
+    model, ids = tiny("causal", n_layers=1), tiny_ids(3, 9)
+    ids[:, 0] = 7  # the same in every text, and it sees itself alone: a constant
+    first, rest = torch.arange(9)[None].expand(3, -1) == 0, torch.arange(9)[None].expand(3, -1) > 0
+    with torch.no_grad():
+        close(mean_values(model, ids, first).logits, logits(model, ids))
+        assert not torch.allclose(empty_values(model, ids, first).logits, logits(model, ids), atol=1e-2)
+        assert not torch.allclose(mean_values(model, ids, rest).logits, logits(model, ids), atol=1e-2)
+        close(mean_values(model, ids, ~first & ~rest).logits, logits(model, ids))
+        handed = attention_outputs(model, lambda: mean_values(model, ids, first | rest))[0]  # one value for all
+    close(handed, handed[:1, :1].expand(handed.shape))
+
+
 def test_the_values_are_back_after_an_error():
     model, ids = tiny(), tiny_ids(2, 9)
     dense = logits(model, ids)
@@ -172,8 +187,10 @@ def test_the_values_are_back_after_an_error():
 
 
 @pytest.mark.parametrize("attention", ["full", "causal"])
-@pytest.mark.parametrize("kind, change", [(WithoutKeys, without_keys), (EmptyValues, empty_values)])
-def test_both_changes_do_to_the_chosen_keys_what_their_functions_do(attention, kind, change):
+@pytest.mark.parametrize(
+    "kind, change", [(WithoutKeys, without_keys), (EmptyValues, empty_values), (MeanValues, mean_values)]
+)
+def test_each_change_does_to_the_chosen_keys_what_its_function_does(attention, kind, change):
     model, ids = tiny(attention), tiny_ids(3, 9)
     real = torch.arange(9) >= torch.tensor([[0], [0], [3]])
     with torch.no_grad():

@@ -91,14 +91,16 @@ def test_idle_queries_of_a_causal_bottle_park_on_the_start_mark_and_triggers_loo
     assert small["0 symbol > left"][0][0] < 0.1
 
 
-def test_hiding_the_key_costs_more_than_emptying_the_value_and_controls_cost_nothing(small):
-    hidden, empty = small["0 hide start idle"], small["0 empty start idle"]
-    assert hidden > 2 * empty and hidden > 0.3
+def test_a_parking_place_is_missed_as_a_key_and_as_a_constant_but_tells_nothing(small):
+    hidden, empty, dull = (small[f"0 {how} start idle"] for how in ("hide", "empty", "mean"))
+    assert hidden > 0.05 and empty > 0.05 and abs(dull) < 1e-3  # the same in every text
     for change in ("hide second", "empty second", "hide start, control", "empty start, control"):
-        assert abs(small[f"0 {change} idle"]) < 0.1 * hidden
-    # triggers do not look at the start mark, but at symbols: for them the roles are exchanged
-    assert abs(small["0 hide start work"]) < 0.1
-    assert small["0 empty trigger, control work"] > 0.3 > abs(small["0 empty start work"])
+        assert abs(small[f"0 {change} idle"]) < 0.01
+
+
+def test_triggers_need_the_symbols_they_read_and_not_the_start_mark(small):
+    assert all(abs(small[f"0 {how} start work"]) < 0.05 for how in study.HOW)
+    assert all(small[f"0 {how} trigger, control work"] > 0.3 for how in study.HOW)
 
 
 # ------------------------------------------------------------------------------------------------ the table
