@@ -183,7 +183,7 @@ def _decoder(args) -> tuple:
 
 def _encode(tokenizer, questions: Sequence[str], model, gen_length: int) -> list[list[int]]:
     """Encode questions. Raises `ValueError` when one and its answer are longer than the model reads."""
-    from dlmlab.task.tokenizer import encode_prompt
+    from dlmlab.task.layout import encode_prompt
 
     prompts, most = [encode_prompt(tokenizer, question) for question in questions], model.config.max_sequence_length
     if (longest := max(map(len, prompts))) + gen_length > most:
@@ -195,13 +195,13 @@ def _encode(tokenizer, questions: Sequence[str], model, gen_length: int) -> list
 
 def generate(args) -> None:
     from dlmlab.course.plotting import text_grid
-    from dlmlab.measure import evaluate as ev
+    from dlmlab.decode.run import decode
+    from dlmlab.task.layout import decode_answer
     from dlmlab.task.tasks import verify
-    from dlmlab.task.tokenizer import decode_answer
 
     model, tokenizer, sampler, generator = _decoder(args)
     prompts = _encode(tokenizer, [args.question], model, args.gen_length)
-    out = ev.decode(model, prompts, sampler=sampler, gen_length=args.gen_length, generator=generator)
+    out = decode(model, prompts, sampler=sampler, gen_length=args.gen_length, generator=generator)
     if args.grid:
         print(text_grid(out, tokenizer))
     answer = decode_answer(tokenizer, out.answers[0])

@@ -6,6 +6,8 @@ NaN fails every comparison and infinity passes them, True is 1 and "0.9" is a te
 import math
 from numbers import Integral, Real
 
+ANSWER_LENGTH = 40  # tokens after a question that are written unless something else is asked for
+
 
 def number(name: str, value, least: float = -math.inf, most: float = math.inf, *, above: bool = False) -> None:
     """Raise `ValueError` unless `value` is a finite number from `least` to `most` (`above`: more than `least`).

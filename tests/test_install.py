@@ -168,9 +168,9 @@ import dlmlab as dl
 assert pathlib.Path(dl.__file__).is_relative_to(sys.prefix), dl.__file__
 model, tokenizer = dl.load("llada-mini")
 problem = dl.tasks.load_split("test")[0]
-prompt = dl.tokenizer.encode_prompt(tokenizer, problem.question)
+prompt = dl.layout.encode_prompt(tokenizer, problem.question)
 out = dl.sampling.sample(model, [prompt], gen_length=40, sampler=dl.Sampler(commit=dl.Threshold(0.9)))
-answer = dl.tokenizer.decode_answer(tokenizer, out.answers[0])
+answer = dl.layout.decode_answer(tokenizer, out.answers[0])
 assert dl.tasks.verify(problem.question, answer).correct, answer
 assert dl.ledger.load() and dl.bench.read() and dl.speedrun.read() and dl.store.read("01_sampling")
 from dlmlab import cli

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from dlmlab.attention.sinks import received
 from dlmlab.attention.values import through
 from dlmlab.decode import autoregressive, sampling
+from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
 from dlmlab.task.tokenizer import ANSWER
@@ -63,7 +64,7 @@ def denoising(
     model: LLaDAModelLM,
     prompt: Sequence[int],
     *,
-    gen_length: int = 40,
+    gen_length: int = ANSWER_LENGTH,
     sampler: sampling.Sampler | None = None,
     generator: torch.Generator | None = None,
 ) -> Trajectory:
@@ -78,7 +79,7 @@ def denoising(
 
 
 @torch.inference_mode()
-def generation(model: LLaDAModelLM, prompt: Sequence[int], *, gen_length: int = 40) -> Trajectory:
+def generation(model: LLaDAModelLM, prompt: Sequence[int], *, gen_length: int = ANSWER_LENGTH) -> Trajectory:
     """Decode one prompt left to right; state s is the prefix that predicted answer token s.
 
     `ids` holds the mask token where a state has no text yet. Raises `ValueError` for gen_length < 1, and what

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.compress.pruning import prunable
+from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
 
 
@@ -73,7 +74,7 @@ class Switched:
     `tau` outside [0, 1].
     """
 
-    def __init__(self, noisy: LLaDAModelLM, clean: LLaDAModelLM, *, tau: float, answer_length: int = 40):
+    def __init__(self, noisy: LLaDAModelLM, clean: LLaDAModelLM, *, tau: float, answer_length: int = ANSWER_LENGTH):
         if not 0 <= tau <= 1:
             raise ValueError(f"tau={tau} is outside [0, 1]")
         self.noisy, self.clean, self.tau, self.answer_length = noisy, clean, tau, answer_length

@@ -24,10 +24,9 @@ from dlmlab.decode import sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
+from dlmlab.task.layout import ANSWER_LENGTH, encode_prompt, encode_rows
 from dlmlab.task.tasks import Problem, load_split, split_of
-from dlmlab.task.tokenizer import encode_prompt
 
-ANSWER_LENGTH = 40
 GRID = tuple(k / 10 for k in range(1, 11))  # the ten levels of arXiv 2602.17664
 PREFIX = 0.25  # share of the text that stays visible in prefix-visible calibration
 MODES = ("clean", "t:0.5", "uniform", "grid", "prefix")
@@ -73,27 +72,6 @@ def calibration_problems(n: int = 64, *, seed: int = 0, split: str = "calibratio
     return [problems[i] for i in order[:n].tolist()]
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem], *, answer_length: int = ANSWER_LENGTH
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Lay out problems with their solutions: question, answer of fixed length filled up with end marks.
-
-    Shapes: ids (N, L), real (N, L) bool (question and answer), answer (N, L) bool. Raises `ValueError` when a solution
-    does not fit.
-    """
-    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
-    solutions = [tokenizer(p.solution, add_special_tokens=False)["input_ids"] for p in problems]
-    if (longest := max(map(len, solutions))) >= answer_length:
-        raise ValueError(f"a solution has {longest} tokens and an end mark, answer_length={answer_length}")
-    L = max(map(len, prompts)) + answer_length
-    ids = torch.full((len(problems), L), tokenizer.eos_token_id)
-    for i, (prompt, solution) in enumerate(zip(prompts, solutions, strict=True)):
-        ids[i, : len(prompt) + len(solution)] = torch.tensor(prompt + solution)
-    start, column = torch.tensor([len(p) for p in prompts])[:, None], torch.arange(L)[None]
-    real = column < start + answer_length
-    return ids, real, real & (column >= start)
-
-
 def calibration_set(
     tokenizer: PreTrainedTokenizerBase,
     problems: Sequence[Problem],
@@ -115,15 +93,15 @@ def calibration_set(
         raise ValueError(f"calibration problems must be of the calibration split, got one of {where!r}")
     if region not in ("all", "answer"):
         raise ValueError(f"region={region!r} is unknown; known: all, answer")
-    ids, real, answer = encode(tokenizer, problems)
-    text, mask_id = torch.arange(len(ids)), tokenizer.mask_token_id
+    rows = encode_rows(tokenizer, problems, side="right")
+    ids, real, text, mask_id = rows.x0, rows.valid, torch.arange(len(problems)), tokenizer.mask_token_id
     if mode == "clean":
         return CalibrationSet(ids, real, torch.zeros(len(ids)), text, mask_id)
     if generator is None:
         raise ValueError(f"mode {mode!r} is random: it needs generator=torch.Generator().manual_seed(...)")
     t = _levels(mode, len(ids), generator)  # (levels, N)
     text = text.repeat(len(t))
-    maskable = (real if region == "all" else answer)[text]
+    maskable = (real if region == "all" else rows.answer)[text]
     if mode == "prefix":
         place = maskable.cumsum(1)
         maskable = maskable & (place > PREFIX * place[:, -1:])
@@ -160,7 +138,7 @@ def trajectory_set(
     """
     clean = calibration_set(tokenizer, problems, "clean")
     prompts = [encode_prompt(tokenizer, p.question) for p in problems]
-    out = sampling.sample(model, prompts, gen_length=ANSWER_LENGTH, sampler=sampling.Sampler(commit=Threshold(tau)))
+    out = sampling.sample(model, prompts, sampler=sampling.Sampler(commit=Threshold(tau)))
     found, text = [], []
     for i, prompt in enumerate(prompts):
         seen = out.trace.states(i)[:-1]  # the last state is never read

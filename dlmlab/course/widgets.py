@@ -20,7 +20,7 @@ from dlmlab.decode import sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.trace import Sample
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.task.tokenizer import decode_answer
+from dlmlab.task.layout import decode_answer
 
 
 class Player(W.VBox):

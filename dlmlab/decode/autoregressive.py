@@ -33,7 +33,7 @@ def sample(
     prompts: Sequence[Sequence[int]] | Tensor | Mapping,
     *,
     attention_mask: Tensor | Sequence[Sequence[int]] | None = None,
-    gen_length: int = 40,
+    gen_length: int = limits.ANSWER_LENGTH,
     temperature: float = 0.0,
     cache: bool = True,
     generator: torch.Generator | None = None,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dlmlab.decode.commit import num_transfer_tokens
 from dlmlab.decode.sampling import check_logits, check_request, left_pad, read_for
+from dlmlab.limits import ANSWER_LENGTH
 
 
 @torch.inference_mode()
@@ -21,7 +22,7 @@ def generate(
     model,
     prompts: Sequence[Sequence[int]],
     *,
-    gen_length: int = 40,
+    gen_length: int = ANSWER_LENGTH,
     steps: int | None = None,
     block_length: int | None = None,
     float64: bool = False,

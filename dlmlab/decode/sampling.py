@@ -218,7 +218,7 @@ def sample(
     prompts: Sequence[Sequence[int]] | Tensor | Mapping,
     *,
     attention_mask: Tensor | Sequence[Sequence[int]] | None = None,
-    gen_length: int = 40,
+    gen_length: int = limits.ANSWER_LENGTH,
     sampler: Sampler | None = None,
     generator: torch.Generator | None = None,
     mask_id: int | None = None,

@@ -4,17 +4,19 @@ The Wilson interval (Wilson 1927; scipy's `binomtest`) stays inside [0, 1] and i
 of this task live.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.decode import autoregressive, sampling
+from dlmlab.decode import sampling
+from dlmlab.decode.run import decode
+from dlmlab.limits import ANSWER_LENGTH
+from dlmlab.measure.difference import between
+from dlmlab.task.layout import decode_answer, encode_prompt, encode_solution
 from dlmlab.task.tasks import Problem, Verdict, verify
-from dlmlab.task.tokenizer import decode_answer, encode_prompt
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Proportion:
 
     hits: int
     n: int
+
+    @classmethod
+    def of(cls, verdicts: str) -> "Proportion":
+        """Count the ones of a string of digits."""
+        return cls(verdicts.count("1"), len(verdicts))
 
     @property
     def value(self) -> float:
@@ -43,15 +50,17 @@ def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, floa
 
     Raises `ValueError` when the two do not judge the same number of problems.
     """
-    if len(a) != len(b) or not a:
-        raise ValueError(f"need two equally long, non-empty lists, got {len(a)} and {len(b)}")
-    differences = np.array(a, dtype=float) - np.array(b, dtype=float)
-    if (differences == differences[0]).all():
-        return float(differences[0]), float(differences[0]), float(differences[0])
-    ci = bootstrap(
-        (differences,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
-    ).confidence_interval
-    return float(differences.mean()), float(ci.low), float(ci.high)
+    found = between(a, b)
+    return found.mean, found.low, found.high
+
+
+def digits(verdicts: Iterable[bool]) -> str:
+    """Pack verdicts into one digit a problem.
+
+    >>> digits([True, False, True])
+    '101'
+    """
+    return "".join(str(int(verdict)) for verdict in verdicts)
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,11 @@ class Result:
     def exact_match(self) -> Proportion:
         """Share of problems whose final answer is right."""
         return Proportion(sum(v.correct for v in self.verdicts), len(self.verdicts))
+
+    @property
+    def correct(self) -> str:
+        """One digit a problem, as tables store verdicts."""
+        return digits(v.correct for v in self.verdicts)
 
     @property
     def clean(self) -> Proportion:
@@ -94,7 +108,7 @@ def accuracy(
     problems: Sequence[Problem],
     *,
     sampler: sampling.Sampler | None = None,
-    gen_length: int = 40,
+    gen_length: int = ANSWER_LENGTH,
     batch_size: int = 64,
     generator: torch.Generator | None = None,
 ) -> Result:
@@ -121,25 +135,6 @@ def accuracy(
     return Result(problems, answers, verdicts, nfe, *costs)
 
 
-def decode(
-    model,
-    prompts,
-    *,
-    attention_mask=None,
-    sampler: sampling.Sampler | None = None,
-    gen_length: int = 40,
-    generator: torch.Generator | None = None,
-) -> sampling.Sample:
-    """Decode with the loop that fits the model: diffusion, or left to right with a cache when it is causal.
-
-    `prompts` and `attention_mask`: all forms that `dlmlab.sampling.sample` takes.
-    """
-    request = dict(attention_mask=attention_mask, gen_length=gen_length, generator=generator)
-    if getattr(getattr(model, "config", None), "attention", None) == "causal":
-        return autoregressive.sample(model, prompts, temperature=sampler.temperature if sampler else 0.0, **request)
-    return sampling.sample(model, prompts, sampler=sampler, **request)
-
-
 @torch.inference_mode()
 def next_result(model, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Problem]) -> dict[str, Proportion]:
     """Probe single calculations: how often the most likely next result is the right one, by operator.
@@ -151,7 +146,7 @@ def next_result(model, tokenizer: PreTrainedTokenizerBase, problems: Sequence[Pr
     hits: dict[str, list[bool]] = {}
     for problem in problems:
         prompt = encode_prompt(tokenizer, problem.question)
-        answer = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
+        answer = encode_solution(tokenizer, problem)
         for at in range(4, 6 * problem.steps, 6):  # an equation is `a op b = c ;`
             hidden = [tokenizer.mask_token_id] * (len(answer) - at + 3)
             ids = prompt + answer[:at] + ([] if causal else hidden)

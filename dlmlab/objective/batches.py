@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
+from dlmlab.task.layout import encode_texts
 from dlmlab.task.tasks import STEP_WEIGHTS, Problem, make_problem
 from dlmlab.task.tokenizer import ANSWER, build_tokenizer
 
@@ -185,23 +186,18 @@ class Batches:
         most = int(at(self.config.max_equations, pool_index * POOL))
         if self.config.context:
             return [self._packed(first + i, most) for i in range(n)]
-        return sorted(self.encode([self.problem(first + i, most) for i in range(n)]), key=len)
+        return sorted(encode_texts(self.tokenizer, [self.problem(first + i, most) for i in range(n)]), key=len)
 
     def problem(self, seed: int, most: int) -> Problem:
         """Make the problem of a seed: as the splits are drawn, or, with fewer than 5 equations allowed, every number
         of equations up to `most` equally often."""
         return make_problem(seed, steps=None if most == len(STEP_WEIGHTS) else 1 + seed % most)
 
-    def encode(self, problems: list[Problem]) -> list[list[int]]:
-        """Tokenize whole texts: start, question, answer mark, solution, end mark."""
-        texts = [f"<|startoftext|>{p.question}<|answer|>{p.solution}<|endoftext|>" for p in problems]
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-
     def _packed(self, row: int, most: int) -> list[int]:
         """Join problems until `context` tokens are full; no text is shorter than 16 tokens, so seeds never overlap."""
         seeds, ids = itertools.count(row * self.config.context), []
         while len(ids) < self.config.context:
-            ids += self.encode([self.problem(next(seeds), most)])[0]
+            ids += encode_texts(self.tokenizer, [self.problem(next(seeds), most)])[0]
         return ids[: self.config.context]
 
     def __call__(self, step: int) -> Batch:

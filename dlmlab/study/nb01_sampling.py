@@ -61,7 +61,7 @@ def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
     return key(setting, seed) | {
         "nfe": result.mean_nfe,
         "gflop": result.flops / len(problems) / 1e9,
-        "correct": "".join(str(int(v.correct)) for v in result.verdicts),
+        "correct": result.correct,
     }
 
 

@@ -1,22 +1,22 @@
 """Notebook 02: the bound of LLaDA-mini on the test split by noise level, and what the model writes from nothing."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.decode import autoregressive
-from dlmlab.decode.sampling import Sampler, left_pad, sample
+from dlmlab.decode.run import decode
+from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import store
+from dlmlab.measure.evaluate import digits
 from dlmlab.network.checkpoint import load
+from dlmlab.objective.likelihood import next_token_nats, up_to_end
 from dlmlab.objective.noise import count_masks, masked_losses
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import ANSWER, decode_answer, encode_prompt
+from dlmlab.task.layout import ANSWER_LENGTH, Rows, decode_answer, encode_prompt, encode_rows, hidden_prompt
+from dlmlab.task.tokenizer import ANSWER
 
-WINDOW = 40  # tokens after the question, as in the sampling of notebook 01: the solution, then end marks
 LEVELS = 5  # bins of the share of masked tokens
 PROBLEMS, DRAWS, BATCH = 160, 12, 16
 SAMPLES = 32
@@ -29,36 +29,6 @@ SAMPLERS = {
 
 
 # ------------------------------------------------------------------------------------------------ bounds
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Problems as rows, padded on the left: ids `x0` (B, L), `valid`, `question` and `answer` (B, L) bool.
-
-    `question` leaves out the start and answer marks, which are never masked; `answer` is the whole window.
-    """
-
-    x0: Tensor
-    valid: Tensor
-    question: Tensor
-    answer: Tensor
-
-
-def rows_of(tokenizer: PreTrainedTokenizerBase, problems: Sequence[tasks.Problem], window: int = WINDOW) -> Rows:
-    """Lay out questions and answers, the answers followed by end marks up to `window` tokens."""
-    prompts, valid = left_pad([encode_prompt(tokenizer, p.question) for p in problems], tokenizer.eos_token_id, "cpu")
-    answers = torch.full((len(problems), window), tokenizer.eos_token_id)
-    for row, p in zip(answers, problems, strict=True):
-        ids = tokenizer(p.solution, add_special_tokens=False)["input_ids"]
-        row[: len(ids)] = torch.tensor(ids)
-    marks = torch.tensor([tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(ANSWER)])
-    nothing, everything = torch.zeros_like(valid), torch.ones_like(answers, dtype=torch.bool)
-    return Rows(
-        x0=torch.cat([prompts, answers], 1),
-        valid=torch.cat([valid, everything], 1),
-        question=torch.cat([valid & ~torch.isin(prompts, marks), ~everything], 1),
-        answer=torch.cat([nothing, everything], 1),
-    )
 
 
 def bound_rows(model, rows: Rows, part: str, *, draws: int, generator: torch.Generator) -> list[dict]:
@@ -84,20 +54,17 @@ def bound_rows(model, rows: Rows, part: str, *, draws: int, generator: torch.Gen
     ]
 
 
-@torch.no_grad()
 def twin_rows(twin, rows: Rows, eos_id: int) -> list[dict]:
     """Compute the exact -log p of question and answer under an autoregressive model, in nats.
 
     The question counts with its answer mark and the answer with one end mark: they say how long each is.
     """
-    log_p = twin(rows.x0, rows.valid).logits[:, :-1].log_softmax(-1)
-    loss = -log_p.gather(-1, rows.x0[:, 1:, None])[..., 0].double()  # (B, L - 1), of token i + 1
-    answer, valid = rows.answer[:, 1:], rows.valid[:, 1:] & rows.valid[:, :-1]
-    first_end = (answer & (rows.x0[:, 1:] == eos_id)).cumsum(1) <= 1
-    question = valid & ~answer
+    nats = next_token_nats(twin, rows.x0, rows.valid).double()  # (B, L - 1), of token i + 1
+    question = (rows.valid & ~rows.answer)[:, 1:] & rows.valid[:, :-1]  # the start mark is given
+    answer = up_to_end(rows.x0, rows.answer, eos_id)[:, 1:]
     return [
-        {"question": float(loss[b][question[b]].sum()), "answer": float(loss[b][answer[b] & first_end[b]].sum())}
-        for b in range(len(rows.x0))
+        {"question": float(nats[b][question[b]].sum()), "answer": float(nats[b][answer[b]].sum())}
+        for b in range(len(nats))
     ]
 
 
@@ -113,7 +80,7 @@ def bounds(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_
 
 def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, first: int) -> list[dict]:
     """Measure problems of the test split that start at index `first`; the index seeds the masks."""
-    rows = rows_of(tokenizer, problems)
+    rows = encode_rows(tokenizer, problems, side="left")
     parts = {
         part: bound_rows(model, rows, part, draws=DRAWS, generator=torch.Generator().manual_seed(first))
         for part in ("answer", "question")
@@ -142,19 +109,16 @@ def from_nothing(
 
     A diffusion model is given the lengths of the questions; a causal one ends its questions itself.
     """
-    bos, answer = tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(ANSWER)
-    if model.config.attention == "causal":
-        room = model.config.max_sequence_length - 1
-        out = autoregressive.sample(
-            model, [[bos]] * len(lengths), gen_length=room, temperature=sampler.temperature, generator=generator
-        )
+    invents = model.config.attention == "causal"
+    prompts = [[tokenizer.bos_token_id] if invents else hidden_prompt(tokenizer, n) for n in lengths]
+    room = model.config.max_sequence_length - 1 if invents else ANSWER_LENGTH
+    out = decode(model, prompts, gen_length=room, sampler=sampler, generator=generator)
+    if invents:
         parts = [tokenizer.decode(ids).partition(ANSWER) for ids in out.answers]
         return [(question.strip(), text.strip()) for question, _, text in parts]
-    prompts = [[bos] + [tokenizer.mask_token_id] * n + [answer] for n in lengths]
-    out = sample(model, prompts, gen_length=WINDOW, sampler=sampler, generator=generator)
-    P = out.prompt_length
+    end = out.prompt_length - 1  # where the answer mark stands
     return [
-        (tokenizer.decode(out.ids[i, P - 1 - n : P - 1].tolist()), decode_answer(tokenizer, out.answers[i]))
+        (tokenizer.decode(out.ids[i, end - n : end].tolist()), decode_answer(tokenizer, out.answers[i]))
         for i, n in enumerate(lengths)
     ]
 
@@ -173,9 +137,9 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
     return {
         "method": method,
         "batch": batch,
-        "read": "".join(str(int(not v.problem)) for v in verdicts),
-        "correct": "".join(str(int(v.correct)) for v in verdicts),
-        "clean": "".join(str(int(v.clean)) for v in verdicts),
+        "read": digits(not v.problem for v in verdicts),
+        "correct": digits(v.correct for v in verdicts),
+        "clean": digits(v.clean for v in verdicts),
         "problem": [v.problem for v in verdicts],
         "texts": texts,
     }

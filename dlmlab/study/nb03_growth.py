@@ -13,11 +13,12 @@ from dlmlab.attention.trajectories import value_norms
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate, store
-from dlmlab.objective.batches import Batches, TrainConfig
+from dlmlab.objective.batches import TrainConfig
 from dlmlab.objective.noise import forward_process
 from dlmlab.objective.training import Run
 from dlmlab.paths import DATA
 from dlmlab.task import tasks
+from dlmlab.task.layout import encode_texts
 from dlmlab.task.tokenizer import build_tokenizer
 
 TEXTS, LENGTH, TIMES = 64, 64, (0.1, 0.5, 0.9)
@@ -28,8 +29,7 @@ def sweep_texts(config: TrainConfig) -> Tensor:
 
     Packed runs read problem after problem, others the problems that are long enough.
     """
-    encode = Batches(config).encode
-    encoded = encode(tasks.load_split("validation"))
+    encoded = encode_texts(build_tokenizer(), tasks.load_split("validation"))
     if config.context:
         flat = [id for text in encoded for id in text]
         starts = [i for i, id in enumerate(flat[:-LENGTH]) if id == encoded[0][0]]

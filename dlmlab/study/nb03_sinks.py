@@ -10,12 +10,13 @@ from torch import Tensor
 
 from dlmlab.attention import interventions, sinks
 from dlmlab.attention.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds
-from dlmlab.decode import autoregressive
-from dlmlab.decode.sampling import left_pad, sample
+from dlmlab.decode.run import decode
+from dlmlab.decode.sampling import left_pad
 from dlmlab.measure import store
+from dlmlab.measure.evaluate import digits
 from dlmlab.network.checkpoint import load
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import decode_answer, encode_prompt
+from dlmlab.task.layout import decode_answer, encode_prompt, encode_rows
 
 MOVED, LEVELS, DRAWS = 48, tuple(round(0.05 + 0.1 * i, 2) for i in range(10)), 10
 
@@ -37,9 +38,8 @@ def sources(model, tokenizer, problem: tasks.Problem, *, seed: int = 0) -> dict[
             "written": Trajectory(run.ids[:, :P], run.sums[..., :P], run.visible[:, :P]),
             "written, over uniform": Trajectory(run.ids[:, : P // 2], lift[..., : P // 2], run.visible[:, : P // 2]),
         }
-    solution = tokenizer(problem.solution, add_special_tokens=False)["input_ids"]
-    x0 = torch.tensor(prompt + solution + [tokenizer.eos_token_id] * (40 - len(solution)))
-    is_answer = torch.arange(len(x0)) >= len(prompt)
+    rows = encode_rows(tokenizer, [problem], side="left")
+    x0, is_answer = rows.x0[0], rows.answer[0]
     generator = torch.Generator().manual_seed(seed)
     levels = renoising(model, x0, LEVELS, draws=1, maskable=is_answer, generator=generator)
     (floor,) = renoising(model, x0, [0.5], draws=DRAWS, maskable=is_answer, generator=generator)
@@ -142,10 +142,7 @@ def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) 
     model, tokenizer = load(line.model)
     prompts = [encode_prompt(tokenizer, p.question) for p in problems]
     blind = interventions.WithoutKeys(model, line.choice(tokenizer))
-    if model.config.attention == "causal":
-        out = autoregressive.sample(blind, prompts, cache=False)
-    else:
-        out = sample(blind, prompts)  # one token a forward, as the other model
+    out = decode(blind, prompts, cache=False)  # one token a forward, both models
     verdicts = [
         tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
     ]
@@ -154,7 +151,7 @@ def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) 
         for prompt in prompts[:states]
     ]
     return asdict(line) | {
-        "correct": "".join(str(int(v.correct)) for v in verdicts),
+        "correct": digits(v.correct for v in verdicts),
         "kl": [round(value, 5) for value in kl],
         "nfe": sum(out.trace.nfe) / len(prompts),
     }

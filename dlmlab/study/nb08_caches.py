@@ -13,9 +13,10 @@ from dlmlab.decode.drift import drift
 from dlmlab.decode.focus import Focus
 from dlmlab.decode.sampling import Sampler, sample
 from dlmlab.measure import evaluate, store
+from dlmlab.measure.difference import between
 from dlmlab.network.checkpoint import load
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import encode_prompt
+from dlmlab.task.layout import encode_prompt
 
 PROBLEMS = 100  # of the test split, the same for every method
 BLOCK = 8
@@ -74,7 +75,7 @@ def run(method: Method, problems: Sequence[tasks.Problem]) -> dict:
         "nfe": result.mean_nfe,
         "tokens": result.tokens_through / n,
         "gflop": result.flops / n / 1e9,
-        "correct": "".join(str(int(v.correct)) for v in result.verdicts),
+        "correct": result.correct,
     }
 
 
@@ -90,9 +91,9 @@ def summarize(rows: Sequence[dict]) -> list[dict]:
     (base,) = (r["correct"] for r in rows if (r["family"], r["setting"]) == BASELINE)
     table = []
     for row in rows:
-        share = evaluate.Proportion(row["correct"].count("1"), len(row["correct"]))
+        share = evaluate.Proportion.of(row["correct"])
         low, high = share.interval
-        lost = evaluate.paired_difference([c == "1" for c in row["correct"]], [c == "1" for c in base])
+        lost = between(row["correct"], base)
         numbers = {"exact_match": share.value, "low": low, "high": high, "difference": lost}
         table.append({k: v for k, v in row.items() if k != "correct"} | numbers)
     return table

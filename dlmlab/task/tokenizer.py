@@ -23,10 +23,6 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<|startoftext|>{{ m['content'] | trim }}<|answer|>"
     "{% else %}{{ m['content'] | trim }}<|endoftext|>{% endif %}{% endfor %}"
 )
-EXAMPLES = (
-    "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?",
-    "ben has 8 marbles . cara has twice as many as ben . how many marbles does cara have ?",
-)
 
 
 def words() -> list[str]:
@@ -73,49 +69,3 @@ def save_tokenizer(folder: str | Path, tokenizer: PreTrainedTokenizerBase, *, ma
     file.write_text(
         json.dumps(values, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
     )
-
-
-_READABLE = "it reads whole numbers 0-99 and the words of mini-GSM, for example:\n" + "\n".join(
-    f"  {example}" for example in EXAMPLES
-)
-
-
-def _shown(value: object) -> str:
-    """Write a value so that it can be recognised, in at most about 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:40]} ... ({len(text):,} characters)"
-
-
-def _listed(strange: list[str]) -> str:
-    """Name the first words, each once, and how many more there are."""
-    different = list(dict.fromkeys(strange))
-    more = f" and {len(different) - 8} more" if len(different) > 8 else ""
-    return ", ".join(map(_shown, different[:8])) + more
-
-
-def encode_prompt(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
-    """Turn a question into prompt ids, ready for an answer: the chat template for one user turn.
-
-    A mask token in the question is kept as a mask (infilling). Raises `ValueError` for what is no text, for an empty
-    one, and listing the words the model has no token for, with examples of what it can read.
-    """
-    if not isinstance(question, str) or not question.strip():
-        raise ValueError(f"a question is a text that is not empty, got {_shown(question)}; {_READABLE}")
-    if strange := re.findall(r"[\ud800-\udfff]", question):  # half a character: the tokenizer cannot take it
-        raise ValueError(f"the model has no token for {_listed(strange)}; {_READABLE}")
-    turn = [{"role": "user", "content": question}]
-    text = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-    unknown = tokenizer.unk_token_id
-    if unknown is not None and unknown in ids:
-        spans = tokenizer(question, add_special_tokens=False, return_offsets_mapping=True)
-        strange = [
-            question[a:b] for i, (a, b) in zip(spans["input_ids"], spans["offset_mapping"], strict=True) if i == unknown
-        ]
-        raise ValueError(f"the model has no token for {_listed(strange)}; {_READABLE}")
-    return ids
-
-
-def decode_answer(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Turn answer ids into text, cut at the first end mark; masks stay visible."""
-    return tokenizer.decode(ids, skip_special_tokens=False).partition(tokenizer.eos_token)[0].strip()

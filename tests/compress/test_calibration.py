@@ -7,6 +7,7 @@ from dlmlab.compress import activations, calibration, methods, pruning
 from dlmlab.compress.calibration import CalibrationSet, calibration_set, token_weights
 from dlmlab.compress.pruning import Recipe
 from dlmlab.task import tasks
+from dlmlab.task.layout import encode_rows
 from dlmlab.task.tokenizer import build_tokenizer
 from tests.tiny import one_thread, tiny_model
 
@@ -14,6 +15,7 @@ __all__ = ["one_thread"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOKENIZER = build_tokenizer()
 PROBLEMS = calibration.calibration_problems(6)
+ROWS = encode_rows(TOKENIZER, PROBLEMS, side="right")
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -53,16 +55,6 @@ def test_another_seed_draws_other_problems_and_none_twice():
         calibration.calibration_problems(513)
 
 
-def test_a_layout_holds_question_solution_and_end_marks():
-    ids, real, answer = calibration.encode(TOKENIZER, PROBLEMS)
-    for row, ok, mine, p in zip(ids, real, answer, PROBLEMS, strict=True):
-        assert int(mine.sum()) == 40 and bool((real | ~answer).all())
-        text = TOKENIZER.decode(row[mine]).split("<|endoftext|>")[0].strip()
-        assert text == p.solution and bool((row[~ok] == TOKENIZER.eos_token_id).all())
-    with pytest.raises(ValueError, match="answer_length=3"):
-        calibration.encode(TOKENIZER, PROBLEMS, answer_length=3)
-
-
 # ------------------------------------------------------------------------------------------------ states
 
 
@@ -76,7 +68,7 @@ def test_the_modes_mask_what_they_say():
     quarter = (prefix.real.sum(1) // 4).tolist()
     assert not any(row[:n].any() for row, n in zip(prefix.masked, quarter, strict=True))
     for mode in ("t:0.5", "uniform", "grid", "prefix"):
-        _, _, answer = calibration.encode(TOKENIZER, PROBLEMS)
+        answer = ROWS.answer
         part = states(mode, region="answer")
         assert not (part.masked & ~answer[part.text]).any() and part.masked.any()
 
@@ -88,7 +80,7 @@ def test_the_same_seed_makes_the_same_states():
 def test_a_trajectory_set_holds_the_inputs_of_real_runs():
     small = model()
     calib = calibration.trajectory_set(small, TOKENIZER, PROBLEMS, tau=0.5, states=3)
-    ids, _, answer = calibration.encode(TOKENIZER, PROBLEMS)
+    ids, answer = ROWS.x0, ROWS.answer
     assert calib.text.bincount().tolist() == [3] * 6
     assert bool((calib.ids[::3][answer] == TOKENIZER.mask_token_id).all())  # a run starts with an empty answer
     assert bool((calib.ids == ids[calib.text])[~answer[calib.text]].all())  # the question is never changed

@@ -8,7 +8,7 @@ from dlmlab.decode.commit import Fixed
 from dlmlab.decode.sampling import Sampler, sample
 from dlmlab.network import checkpoint
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import encode_prompt
+from dlmlab.task.layout import encode_prompt
 from tests.tiny import one_thread as one_thread
 from tests.tiny import tiny_model
 

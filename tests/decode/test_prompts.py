@@ -7,10 +7,9 @@ import pytest
 import torch
 from transformers import BatchEncoding
 
-from dlmlab.decode import autoregressive, literal
+from dlmlab.decode import autoregressive, literal, run
 from dlmlab.decode.prompts import read_prompts
 from dlmlab.decode.sampling import sample
-from dlmlab.measure import evaluate
 from dlmlab.task.tokenizer import build_tokenizer
 from tests.mocks import RandomDenoiser
 from tests.tiny import one_thread as one_thread
@@ -23,8 +22,8 @@ PROMPTS = [[5, 7, 9], [8], [4, 4, 6, 1]]
 LOOPS = {
     "full": sample,
     "causal": autoregressive.sample,
-    "full, decode": evaluate.decode,
-    "causal, decode": evaluate.decode,
+    "full, decode": run.decode,
+    "causal, decode": run.decode,
 }
 every_loop = pytest.mark.parametrize("loop", LOOPS)
 

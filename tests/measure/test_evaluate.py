@@ -7,14 +7,12 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from dlmlab.decode import autoregressive
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure.evaluate import Proportion, accuracy, decode, next_result
-from dlmlab.network.config import LLaDAConfig
-from dlmlab.network.model import LLaDAModelLM
+from dlmlab.measure.evaluate import Proportion, accuracy, next_result
+from dlmlab.task.layout import encode_prompt
 from dlmlab.task.tasks import make_problem, solve, verify
-from dlmlab.task.tokenizer import build_tokenizer, encode_prompt
+from dlmlab.task.tokenizer import build_tokenizer
 from tests.mocks import CountingDenoiser, ModelOf, OracleDenoiser, UniformDenoiser
 
 TOKENIZER = build_tokenizer()
@@ -135,19 +133,6 @@ def test_a_right_number_after_a_wrong_equation_is_correct_but_not_clean():
     spoilt = verify(PROBLEMS[0].question, f"1 + 1 = 3 ; #### {PROBLEMS[0].answer}")
     mixed = dataclasses.replace(result, verdicts=[*result.verdicts, spoilt])
     assert mixed.exact_match == Proportion(2, 2) and mixed.clean == Proportion(1, 2)
-
-
-def test_a_causal_model_is_decoded_left_to_right_with_its_cache():
-    torch.manual_seed(0)
-    ids = dict(vocab_size=V, mask_token_id=MASK, eos_token_id=EOS)
-    sizes = dict(d_model=16, n_heads=2, n_layers=1, mlp_hidden_size=16, init_std=0.5)
-    model = LLaDAModelLM(LLaDAConfig(**sizes, **ids, attention="causal")).eval()
-    prompt = [encode_prompt(TOKENIZER, PROBLEMS[0].question)]
-    seeds = [torch.Generator().manual_seed(1) for _ in range(2)]
-    out = decode(model, prompt, sampler=Sampler(temperature=0.7), gen_length=6, generator=seeds[0])
-    expected = autoregressive.sample(model, prompt, gen_length=6, temperature=0.7, generator=seeds[1])
-    assert torch.equal(out.ids, expected.ids) and out.trace.tokens_through == expected.trace.tokens_through
-    assert accuracy(model, TOKENIZER, PROBLEMS[:2], gen_length=6).exact_match.n == 2
 
 
 def test_no_problems_is_refused():

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerFast
 from dlmlab.network import checkpoint
 from dlmlab.network.checkpoint import CheckpointError, account, load, save, shipped
 from dlmlab.network.config import CONSTANTS, REQUIRED, TOKEN_IDS
-from dlmlab.task.tokenizer import EXAMPLES, MASK, build_tokenizer, encode_prompt
+from dlmlab.task.layout import EXAMPLES, encode_prompt
+from dlmlab.task.tokenizer import MASK, build_tokenizer
 from tests import damage
 from tests.tiny import one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 

@@ -15,8 +15,8 @@ from dlmlab.decode.sampling import left_pad
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.kv import KV
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.task.layout import encode_prompt
 from dlmlab.task.tasks import make_problem
-from dlmlab.task.tokenizer import encode_prompt
 from tests.network.test_model import ATTENTIONS, STRANGE, close, llama_twin
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 

@@ -12,8 +12,9 @@ from dlmlab.decode import autoregressive
 from dlmlab.network.checkpoint import save
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.task.layout import encode_prompt
 from dlmlab.task.tasks import make_problem
-from dlmlab.task.tokenizer import build_tokenizer, encode_prompt
+from dlmlab.task.tokenizer import build_tokenizer
 from tests.network.test_interface import SPECIAL, labels_of
 from tests.network.test_model import close
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)

@@ -1,11 +1,13 @@
 """Stored tables: what they hold is what the settings say, and a summary does not make problems out of seeds."""
 
 import pytest
+import torch
 
 import dlmlab as dl
 from dlmlab.decode import drift
 from dlmlab.measure import store
-from dlmlab.measure.evaluate import Proportion, paired_difference
+from dlmlab.measure.difference import Difference
+from dlmlab.measure.evaluate import Proportion
 from dlmlab.task import tasks
 
 
@@ -68,21 +70,13 @@ def test_a_setting_that_is_stored_is_not_run_again(tmp_path, monkeypatch):
     assert len(ran) == sum(len(s.seeds) for s in dl.nb01_sampling.sampling_settings())
 
 
-def test_a_paired_difference_is_zero_only_when_nothing_differs():
-    assert paired_difference([True, False], [True, False]) == (0.0, 0.0, 0.0)
-    mean, low, high = paired_difference([True] * 30 + [False] * 70, [False] * 100)
-    assert mean == pytest.approx(0.3) and 0.2 < low < mean < high < 0.4
-    with pytest.raises(ValueError, match="equally long"):
-        paired_difference([True], [True, False])
-
-
 def test_the_front_holds_every_method_once_on_the_same_problems():
     caches = dl.nb08_caches
     rows = dl.store.read("08_front")
     assert sorted((r["family"], r["setting"]) for r in rows) == sorted((m.family, m.setting) for m in caches.methods())
     assert {len(r["correct"]) for r in rows} == {caches.PROBLEMS}
     by_name = {(r["family"], r["setting"]): r for r in caches.summarize(rows)}
-    assert by_name[caches.BASELINE]["difference"] == (0.0, 0.0, 0.0)
+    assert by_name[caches.BASELINE]["difference"] == Difference(0.0, 0.0, 0.0)
     assert all(r["low"] <= r["exact_match"] <= r["high"] for r in by_name.values())
 
 
@@ -109,19 +103,25 @@ pruning = dl.nb04_pruning
 def wanted_rows() -> dict[str, list[dict]]:
     """What the tables of notebook 04 must hold, by name."""
     seeds = [{"seed": s} for s in pruning.SEEDS]
-    ablation = [dict(zip(("method", "mode", "weight", "sequential"), cell, strict=True)) for cell in pruning.ABLATION]
+    ablation = [
+        dict(zip(("method", "mode", "weight", "sequential"), cell, strict=True)) for cell in dl.nb04_sinks.ABLATION
+    ]
     models = ("llada-mini", "llama-mini")
     return {
         "04_sparsity": [{"curve": "dense", "sparsity": 0.0}]
-        + [{"curve": c.name, "sparsity": s} for c in pruning.CURVES for s in c.sparsities],
+        + [{"curve": c.name, "sparsity": s} for c in dl.nb04_sparsity.CURVES for s in c.sparsities],
         "04_sinks": [cell | s for cell in ablation for s in seeds],
-        "04_released": [{"name": n} | s for n in pruning.RELEASED for s in seeds],
-        "04_blocks": [{"block": b} | s for b in (None, pruning.PUBLISHED_BLOCK) for s in seeds],
-        "04_calibration": [{"mode": m, "region": r} | s for m, r in pruning.CALIBRATIONS for s in seeds],
-        "04_schedules": [{"model": m, "schedule": k} | s for m in models for k in pruning.SCHEDULES for s in seeds],
-        "04_timesteps": [{"kind": k} | s for k in ("agreement", *pruning.ADAPTIVE) for s in seeds],
-        "04_structured": [{"units": u, "method": m, "share": round(s, 4)} for u, m, s in pruning.STRUCTURED],
-        "04_recovery": [{"kind": k, "steps": n} for k in pruning.RECOVERED for n in (0, pruning.RECOVERY_STEPS)],
+        "04_released": [{"name": n} | s for n in dl.nb04_sinks.RELEASED for s in seeds],
+        "04_blocks": [{"block": b} | s for b in (None, dl.nb04_blocks.PUBLISHED_BLOCK) for s in seeds],
+        "04_calibration": [{"mode": m, "region": r} | s for m, r in dl.nb04_texts.CALIBRATIONS for s in seeds],
+        "04_schedules": [
+            {"model": m, "schedule": k} | s for m in models for k in dl.nb04_schedules.SCHEDULES for s in seeds
+        ],
+        "04_timesteps": [{"kind": k} | s for k in ("agreement", *dl.nb04_levels.ADAPTIVE) for s in seeds],
+        "04_structured": [{"units": u, "method": m, "share": round(s, 4)} for u, m, s in dl.nb04_structure.STRUCTURED],
+        "04_recovery": [
+            {"kind": k, "steps": n} for k in dl.nb04_recovery.RECOVERED for n in (0, dl.nb04_recovery.RECOVERY_STEPS)
+        ],
     }
 
 
@@ -174,3 +174,17 @@ def test_every_stored_table_names_the_function_that_makes_it():
     assert all(callable(dl.study.experiment(name)) for name in dl.study.EXPERIMENTS)
     with pytest.raises(ValueError, match="'05_none'.*01_sampling"):
         dl.study.experiment("05_none")
+
+
+@torch.no_grad()
+def test_the_exact_nats_of_the_twin_are_those_of_its_answer_up_to_one_end_mark():
+    """Hypothesis H5 stands on them: token by token, from the first of the answer to the first end mark."""
+    twin, tokenizer = dl.load("llama-mini")
+    for problem, nats in zip(tasks.load_split("test"), dl.nb04_pruning.answer_bound(twin, problems=2), strict=False):
+        ids = dl.layout.encode_prompt(tokenizer, problem.question)
+        answer = [*dl.layout.encode_solution(tokenizer, problem), tokenizer.eos_token_id]
+        log_p = 0.0
+        for token in answer:
+            log_p += float(twin(torch.tensor([ids])).logits[0, -1].log_softmax(-1)[token])
+            ids.append(token)
+        assert nats == pytest.approx(-log_p, abs=2e-3)

@@ -9,30 +9,19 @@ import dlmlab as dl
 from dlmlab.decode.sampling import Sampler
 from dlmlab.study import nb02_objective as objective
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import ANSWER, build_tokenizer, encode_prompt
+from dlmlab.task.layout import ANSWER_LENGTH, encode_prompt, encode_rows
+from dlmlab.task.tokenizer import ANSWER, build_tokenizer
 from tests.mocks import CountingDenoiser, ModelOf, OracleDenoiser, UniformDenoiser
 from tests.tiny import one_thread, tiny_model  # noqa: F401
 
 TOKENIZER = build_tokenizer()
 V, MASK, EOS = len(TOKENIZER), TOKENIZER.mask_token_id, TOKENIZER.eos_token_id
 PROBLEMS = tasks.load_split("test")[:3]  # of different lengths
-ROWS = objective.rows_of(TOKENIZER, PROBLEMS)
+ROWS = encode_rows(TOKENIZER, PROBLEMS, side="left")
 
 
 def generator():
     return torch.Generator().manual_seed(0)
-
-
-def test_rows_hold_question_and_answer_and_padding_apart():
-    for b, p in enumerate(PROBLEMS):
-        x, mark = ROWS.x0[b], TOKENIZER.convert_tokens_to_ids(ANSWER)
-        assert TOKENIZER.decode(x[ROWS.question[b]]) == p.question
-        answer = x[ROWS.answer[b]].tolist()
-        assert len(answer) == objective.WINDOW and TOKENIZER.decode(answer[: answer.index(EOS)]) == p.solution
-        assert set(answer[answer.index(EOS) :]) == {EOS}
-        rest = ROWS.valid[b] & ~ROWS.question[b] & ~ROWS.answer[b]
-        assert x[rest].tolist() == [TOKENIZER.bos_token_id, mark]
-        assert not (ROWS.valid[b] != (ROWS.question[b] | ROWS.answer[b] | rest)).any()
 
 
 @pytest.mark.parametrize("part", ["answer", "question"])
@@ -50,7 +39,7 @@ def test_the_bound_of_a_question_hides_the_answer_and_does_not_count_it():
     counting = CountingDenoiser(UniformDenoiser(V))
     objective.bound_rows(ModelOf(counting, MASK), ROWS, "question", draws=4, generator=generator())
     seen = torch.cat(counting.inputs)
-    assert bool((seen[:, -objective.WINDOW :] == MASK).all())
+    assert bool((seen[:, -ANSWER_LENGTH:] == MASK).all())
 
 
 @torch.no_grad()
@@ -68,7 +57,7 @@ def test_the_twin_reads_left_to_right_up_to_the_first_end_mark(one_thread):  # n
 
 def test_a_text_from_nothing_is_split_at_the_answer_mark():
     p = PROBLEMS[0]
-    row = objective.rows_of(TOKENIZER, [p])
+    row = encode_rows(TOKENIZER, [p], side="left")
     model = ModelOf(OracleDenoiser(row.x0, V, MASK), MASK, EOS)
     length = int(row.question.sum())
     ((question, answer),) = objective.from_nothing(model, TOKENIZER, [length], Sampler(), generator())
@@ -83,7 +72,7 @@ def test_a_causal_model_writes_question_answer_mark_and_answer(one_thread):  # n
 
 def test_samples_are_judged_letter_by_letter():
     p = tasks.load_split("calibration")[0]
-    model = ModelOf(OracleDenoiser(objective.rows_of(TOKENIZER, [p]).x0, V, MASK), MASK, EOS)
+    model = ModelOf(OracleDenoiser(encode_rows(TOKENIZER, [p], side="left").x0, V, MASK), MASK, EOS)
     row = objective.sample_row(model, TOKENIZER, "most probable first", 0, size=1)
     assert (row["read"], row["correct"], row["clean"]) == ("1", "1", "1") and row["problem"] == [""]
 

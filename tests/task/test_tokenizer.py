@@ -1,23 +1,11 @@
 """The tokenizer: one token a word and a number, the same from disk, an honest error for what it cannot read."""
 
-import re
-
 import pytest
 from transformers import AutoTokenizer
 
-from dlmlab.task.tasks import load_split, make_problem, verify
-from dlmlab.task.tokenizer import (
-    ANSWER,
-    BOS,
-    EOS,
-    EXAMPLES,
-    MASK,
-    UNKNOWN,
-    build_tokenizer,
-    decode_answer,
-    encode_prompt,
-    save_tokenizer,
-)
+from dlmlab.task.layout import encode_prompt
+from dlmlab.task.tasks import load_split, make_problem
+from dlmlab.task.tokenizer import ANSWER, BOS, EOS, MASK, UNKNOWN, build_tokenizer, save_tokenizer
 
 QUESTION = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
 
@@ -83,62 +71,6 @@ def test_free_spacing_and_capitals_read_the_same(tokenizer):
     )
 
 
-def test_a_prompt_is_a_begin_mark_the_question_and_the_answer_mark(tokenizer):
-    answer = tokenizer.convert_tokens_to_ids(ANSWER)
-    assert encode_prompt(tokenizer, QUESTION) == [tokenizer.bos_token_id, *encode(tokenizer, QUESTION), answer]
-    assert encode_prompt(tokenizer, f"  {QUESTION}\n") == encode_prompt(tokenizer, QUESTION)
-
-
 def test_the_chat_template_lays_out_a_whole_example(from_disk):
     turns = [{"role": "user", "content": f" {QUESTION}\n"}, {"role": "assistant", "content": "12 + 5 = 17 ; #### 17"}]
     assert from_disk.apply_chat_template(turns, tokenize=False) == f"{BOS}{QUESTION}{ANSWER}12 + 5 = 17 ; #### 17{EOS}"
-
-
-def test_unknown_words_are_listed_once_with_examples(tokenizer):
-    with pytest.raises(ValueError) as error:
-        encode_prompt(tokenizer, "Ann buys 500 quokkas . then Ann takes 500 quokkas more .")
-    assert "no token for '500', 'quokkas';" in str(error.value)
-    assert all(example in str(error.value) for example in EXAMPLES)
-
-
-@pytest.mark.parametrize("question", ["", " \n\t", None, 5, ["ann"], b"ann", {"content": "ann"}])
-def test_what_is_no_question_is_refused_by_name(tokenizer, question):
-    with pytest.raises(ValueError, match=re.escape(f"got {question!r}")):
-        encode_prompt(tokenizer, question)
-
-
-@pytest.mark.parametrize("strange", ["\ud800", "\0", "٣", "²", "05", "007", "100", "İ", UNKNOWN])
-def test_a_strange_character_is_named(tokenizer, strange):
-    with pytest.raises(ValueError, match=re.escape(repr(strange))):
-        encode_prompt(tokenizer, QUESTION.replace("5", strange))
-
-
-def test_the_error_stays_short_whatever_the_question(tokenizer):
-    for question in ("x" * 100_000, " ".join(map(str, range(100, 9999))), "\ud800" * 1000):
-        with pytest.raises(ValueError) as error:
-            encode_prompt(tokenizer, question)
-        assert len(str(error.value)) < 700
-
-
-def test_the_examples_of_the_error_are_readable(tokenizer):
-    for example in EXAMPLES:
-        encode_prompt(tokenizer, example)
-        assert verify(example, "").problem == ""
-
-
-def test_a_mask_in_the_prompt_stays_a_mask(tokenizer):
-    ids = encode_prompt(tokenizer, QUESTION.replace("5", MASK))
-    plain = encode_prompt(tokenizer, QUESTION)
-    assert [b if a == tokenizer.mask_token_id else a for a, b in zip(ids, plain, strict=True)] == plain
-    assert ids.count(tokenizer.mask_token_id) == 1
-
-
-def test_an_answer_ends_at_the_first_end_mark(tokenizer):
-    ids = encode(tokenizer, f"12 + 5 = 17 ; #### 17{EOS}9 9{EOS}")
-    assert decode_answer(tokenizer, ids) == "12 + 5 = 17 ; #### 17"
-    assert decode_answer(tokenizer, [tokenizer.eos_token_id, *ids]) == ""
-    assert decode_answer(tokenizer, []) == ""
-
-
-def test_masks_of_an_unfinished_answer_are_visible(tokenizer):
-    assert decode_answer(tokenizer, encode(tokenizer, f"12 + {MASK} = 17")) == f"12 + {MASK} = 17"

@@ -10,12 +10,13 @@ from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
 from dlmlab.decode.focus import Focus
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate
+from dlmlab.measure.difference import between
 from dlmlab.network import cost
 from dlmlab.network.checkpoint import load
 from dlmlab.study.bench import ROUNDS
 from dlmlab.study.bench.spread import ratios, times
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import encode_prompt
+from dlmlab.task.layout import encode_prompt
 
 PROBLEMS = {1: 16, 16: 32, 64: 64}  # timed, by batch
 LITERAL, OURS = "published loop", "ours, same tokens"
@@ -65,7 +66,7 @@ def measure(*, quick: bool, say) -> dict:
     for name, sampler in METHODS.items():
         result = evaluate.accuracy(model, tokenizer, test[:8] if quick else test, sampler=sampler)
         found["accuracy"][name] = {
-            "correct": "".join(str(int(v.correct)) for v in result.verdicts),
+            "correct": result.correct,
             "nfe": result.mean_nfe,
             "gflop": result.flops / len(result.nfe) / 1e9,
         }
@@ -80,8 +81,7 @@ def lines(section: dict) -> list[str]:
     found = [f"  identical tokens, {k}: {a} of {b} problems" for k, (a, b) in section["same_tokens"].items()]
     found.append(f"  {'times as fast as the published loop':36}" + "".join(f"{'batch ' + k:>26}" for k in sizes))
     for name, row in section["accuracy"].items():
-        share = evaluate.Proportion(row["correct"].count("1"), len(row["correct"]))
-        lost, low, high = evaluate.paired_difference([c == "1" for c in row["correct"]], [c == "1" for c in base])
+        quality = f"{evaluate.Proportion.of(row['correct'])}, difference {between(row['correct'], base):+.1%}"
         speed = "".join(f"{times(section['speed'][k][name]):>26}" for k in sizes)
-        found.append(f"  {name:36}{speed}   {share}, difference {lost:+.1%} [{low:+.1%}, {high:+.1%}]")
+        found.append(f"  {name:36}{speed}   {quality}")
     return found

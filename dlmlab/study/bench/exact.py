@@ -14,7 +14,7 @@ from dlmlab.study.bench import ROUNDS
 from dlmlab.study.bench.decode import batches
 from dlmlab.study.bench.spread import ratios, times
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import encode_prompt
+from dlmlab.task.layout import encode_prompt
 
 LITERAL, OURS, COMPILED = "published loop", "ours", "ours, compiled"
 PROBLEMS = {1: (8, 40), 16: (16, 40), 64: (64, 16)}  # batch: problems timed, length of the answer

@@ -13,6 +13,7 @@ import torch
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate
+from dlmlab.measure.difference import between
 from dlmlab.network import cost
 from dlmlab.network.checkpoint import load
 from dlmlab.network.config import LLaDAConfig
@@ -64,7 +65,7 @@ def measure(*, quick: bool, say) -> dict:
         if not name.startswith("feed-forward"):
             sampler = Sampler(commit=Threshold(0.9))
             result = evaluate.accuracy(model, tokenizer, problems, sampler=sampler)
-            found["accuracy"][name] = "".join(str(int(v.correct)) for v in result.verdicts)
+            found["accuracy"][name] = result.correct
             say(f"precision: {name}: exact match {result.exact_match}")
     return found
 
@@ -76,9 +77,7 @@ def lines(section: dict) -> list[str]:
     for name in section["speed"]["1"]:
         quality = "untrained"
         if correct := section["accuracy"].get(name):
-            lost, low, high = evaluate.paired_difference([c == "1" for c in correct], [c == "1" for c in base])
-            share = evaluate.Proportion(correct.count("1"), len(correct))
-            quality = f"{share}, difference {lost:+.1%} [{low:+.1%}, {high:+.1%}]"
+            quality = f"{evaluate.Proportion.of(correct)}, difference {between(correct, base):+.1%}"
         speeds = "".join(f"{times(by[name]):>24}" for by in section["speed"].values())
         found.append(f"  {name:26}{speeds}   {quality}")
     return found

@@ -14,7 +14,7 @@ from dlmlab.network.checkpoint import load
 from dlmlab.study.bench import ROUNDS
 from dlmlab.study.bench.spread import ratios, times
 from dlmlab.task import tasks
-from dlmlab.task.tokenizer import encode_prompt
+from dlmlab.task.layout import encode_prompt
 
 BATCHES = (1, 4, 16, 64)
 ANSWERS = (1, 3, 5)  # equations

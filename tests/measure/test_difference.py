@@ -1,0 +1,102 @@
+"""A difference gets its word from the interval and from every seed; the interval is a paired bootstrap."""
+
+import numpy as np
+import pytest
+
+from dlmlab.measure.difference import Difference, between, of_rows
+
+RNG = np.random.default_rng(0)
+EASY, HARD = RNG.normal(2.0, 0.1, 40), RNG.normal(3.0, 0.1, 40)
+
+
+def rows(**runs: list[list[float]]) -> list[dict]:
+    return [{"m": m, "seed": s, "nats": list(v)} for m, seeds in runs.items() for s, v in enumerate(seeds)]
+
+
+# ------------------------------------------------------------------------------------------------------------ the word
+
+
+def test_less_is_lower_and_more_is_higher():
+    assert between(EASY, HARD).word == "lower"
+    assert between(HARD, EASY).word == "higher"
+    table = rows(easy=[EASY, EASY + 0.1], hard=[HARD, HARD - 0.1])
+    assert of_rows(table, {"m": "easy"}, {"m": "hard"}).word == "lower"
+    assert of_rows(table, {"m": "hard"}, {"m": "easy"}).word == "higher"
+
+
+@pytest.mark.parametrize("sign, word", [(-1, "lower"), (1, "higher")])
+def test_one_seed_that_disagrees_takes_the_word_away(sign, word):
+    found = Difference(sign * 0.5, *sorted((sign * 0.2, sign * 0.8)), seeds=(sign * 0.4, sign * 0.6))
+    assert found.word == word
+    assert Difference(found.mean, found.low, found.high, (*found.seeds, -sign * 0.1)).word == "no difference shown"
+    assert Difference(found.mean, found.low, found.high, (*found.seeds, 0.0)).word == "no difference shown"
+
+
+@pytest.mark.parametrize("low, high", [(-0.1, 0.3), (0.0, 0.3), (-0.3, 0.0), (0.0, 0.0)])
+def test_an_interval_that_touches_zero_shows_nothing_whatever_the_seeds_say(low, high):
+    for seeds in ((), (0.1, 0.2), (-0.1, -0.2)):
+        assert Difference((low + high) / 2, low, high, seeds).word == "no difference shown"
+
+
+# -------------------------------------------------------------------------------------------------------- the interval
+
+
+def test_a_difference_is_zero_only_when_nothing_differs():
+    assert between([True, False], [True, False]) == Difference(0.0, 0.0, 0.0)
+    found = between([True] * 30 + [False] * 70, [False] * 100)
+    assert found.mean == pytest.approx(0.3) and 0.2 < found.low < 0.3 < found.high < 0.4
+
+
+def test_problems_are_paired():
+    """A gain of 0.1 on every problem stands out from problems that differ by a hundred times as much."""
+    level = np.linspace(0, 10, 40)
+    found = between(level + 0.1 + RNG.normal(0, 0.01, 40), level)
+    assert found.word == "higher" and found.high - found.low < 0.02
+
+
+def test_verdicts_are_compared_as_the_tables_store_them():
+    a, b = "1101", "0101"
+    assert between(a, b) == between([True, True, False, True], [False, True, False, True])
+
+
+@pytest.mark.parametrize("a, b", [([], []), ([1.0], [1.0, 2.0]), ("", "1")])
+def test_lists_that_cannot_be_paired_are_refused(a, b):
+    with pytest.raises(ValueError, match=f"got {len(a)} and {len(b)}"):
+        between(a, b)
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+def test_rows_are_paired_over_problems_and_shown_for_each_seed():
+    table = rows(a=[[2.0, 10.0, 5.0], [3.0, 11.0, 6.0]], b=[[1.0, 9.0, 4.0], [2.0, 10.0, 5.0]])
+    found = of_rows(table, {"m": "a"}, {"m": "b"})
+    assert found == Difference(1.0, 1.0, 1.0, (1.0, 1.0))
+    table.append({"m": "a", "seed": 7, "nats": [99.0, 99.0, 99.0]})  # a seed that b lacks
+    assert of_rows(table, {"m": "a"}, {"m": "b"}) == found
+    with pytest.raises(ValueError, match="no row"):
+        of_rows(table, {"m": "c"}, {"m": "b"})
+    with pytest.raises(ValueError, match="no seed in common"):
+        of_rows([table[0], table[3]], {"m": "a"}, {"m": "b"})
+
+
+def test_seeds_are_averaged_before_problems_are_drawn():
+    """Seeds that undo each other on every problem leave no interval at all."""
+    wave = np.array([1.0, -1.0] * 10)
+    found = of_rows(rows(a=[wave + 1, -wave + 1], b=[0 * wave, 0 * wave]), {"m": "a"}, {"m": "b"})
+    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0) and found.word == "higher"
+
+
+def test_another_column_of_verdicts():
+    table = [{"m": "a", "correct": "1111"}, {"m": "b", "correct": "0101"}]
+    assert of_rows(table, {"m": "a"}, {"m": "b"}, column="correct").seeds == (0.5,)
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def test_a_change_of_unit_keeps_the_word_and_its_negative_turns_it_round():
+    found = Difference(0.1, 0.05, 0.2, (0.1, 0.2))
+    assert found.times(100) == Difference(10.0, 5.0, 20.0, (10.0, 20.0))
+    assert found.times(-1) == Difference(-0.1, -0.2, -0.05, (-0.1, -0.2)) and found.times(-1).word == "lower"
+    assert f"{found.times(100):+.1f}" == "+10.0 [+5.0, +20.0]"
