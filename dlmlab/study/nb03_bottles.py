@@ -14,6 +14,7 @@ about heads:
 import functools
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -228,11 +229,19 @@ def by_number(pairs: list[tuple[int, float]]) -> list[list]:
 
 def trained(name: str, seed: int, folder: Path = KEPT) -> tuple[LLaDAModelLM, list]:
     """Train a bottle and its curve, or read what an earlier run left in the folder."""
-    recipe, path = RECIPES[name], folder / f"{name}-{seed}.pt".replace(" ", "-").replace(",", "")
+    path = folder / f"{name}-{seed}.pt".replace(" ", "-").replace(",", "")
     if path.exists():
-        kept, model = torch.load(path, weights_only=True), recipe.build(seed)
+        kept, model = torch.load(path, weights_only=True), RECIPES[name].build(seed)
         model.load_state_dict(kept["weights"])
         return model.eval(), kept["curve"]
+    model, curve = watched(RECIPES[name], seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save({"weights": model.state_dict(), "curve": curve}, path)
+    return model, curve
+
+
+def watched(recipe: backcopy.Recipe, seed: int) -> tuple[LLaDAModelLM, list]:
+    """Train a bottle and return it with its curve."""
     generator = torch.Generator().manual_seed(10_000 + seed)
     xt = recipe.texts(64, generator=generator)
     xt = xt if recipe.attention == "causal" else masked_texts(xt, 0.07, generator=generator)
@@ -247,10 +256,7 @@ def trained(name: str, seed: int, folder: Path = KEPT) -> tuple[LLaDAModelLM, li
             curve.append([step, round(mean, 4), [round(x, 4) for x in given.tolist()]])
             model.train()
 
-    model = backcopy.train(recipe, seed=seed, watch=watch)
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"weights": model.state_dict(), "curve": curve}, path)
-    return model, curve
+    return backcopy.train(recipe, seed=seed, watch=watch), curve
 
 
 def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int = TEXTS) -> dict:
@@ -280,8 +286,10 @@ def settings() -> list[dict]:
     return [{"bottle": name, "seed": seed} for name, seed in order]
 
 
-def measure(bottle: str, seed: int) -> dict:
-    """Train and measure one bottle."""
+def measure(bottle: str, seed: int, size: int | None = None) -> dict:
+    """Train and measure one bottle; given a `size`, only its curve of so many steps."""
+    if size is not None:
+        return {"curve": watched(replace(RECIPES[bottle], steps=size), seed)[1]}
     model, curve = trained(bottle, seed)
     return judge(model, RECIPES[bottle], seed=seed) | {"curve": curve}
 

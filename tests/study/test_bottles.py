@@ -122,6 +122,14 @@ def test_a_bottle_that_was_trained_is_read_again(tmp_path, monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
 
 
+def test_a_slice_is_the_beginning_of_the_curve(monkeypatch):
+    monkeypatch.setattr(study, "EVERY", 2)
+    monkeypatch.setitem(study.RECIPES, "diffusion", replace(DIFFUSION, rows=4, steps=4))
+    whole = study.watched(study.RECIPES["diffusion"], 1)[1]
+    assert [entry[0] for entry in whole] == [1, 2, 4]
+    assert study.measure("diffusion", 1, size=2) == {"curve": whole[:2]}
+
+
 def test_filling_a_text_follows_it_to_the_last_mask():
     model = DIFFUSION.build(0).eval()
     x0 = DIFFUSION.texts(3, generator=seeded())
