@@ -60,16 +60,16 @@ def kinds(xt: Tensor) -> dict[str, Tensor]:
 
 def jobs(xt: Tensor, x0: Tensor, *, causal: bool) -> dict[str, Tensor]:
     """Mark the queries that predict a symbol, (B, L) bool each: `idle` where nothing in the text tells it, `work` where
-    it is a copy. A mask beside a trigger whose other side is masked too is neither."""
-    trigger = xt < TRIGGERS
+    it is a copy. A mask beside a trigger whose other side shows no symbol is neither."""
+    trigger, symbol = (kinds(xt)[kind] for kind in ("trigger", "symbol"))
     if causal:
         late = torch.arange(xt.shape[1]) >= EARLY
-        return {"idle": (xt >= TRIGGERS) & (xt < SYMBOLS) & late, "work": trigger & late}
+        return {"idle": symbol & late, "work": trigger & late}
     mask, beside, source = (xt == MASK) & (x0 < SYMBOLS), torch.zeros_like(trigger), torch.zeros_like(trigger)
     beside[:, 1:] |= trigger[:, :-1]
     beside[:, :-1] |= trigger[:, 1:]
-    source[:, 2:] |= trigger[:, 1:-1] & (xt[:, :-2] != MASK)
-    source[:, :-2] |= trigger[:, 1:-1] & (xt[:, 2:] != MASK)
+    source[:, 2:] |= trigger[:, 1:-1] & symbol[:, :-2]
+    source[:, :-2] |= trigger[:, 1:-1] & symbol[:, 2:]
     return {"idle": mask & ~beside, "work": mask & source}
 
 

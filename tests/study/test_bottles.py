@@ -33,8 +33,11 @@ def test_a_mask_works_beside_a_trigger_whose_other_side_is_seen():
 
 
 def test_masks_of_end_marks_have_no_job():
-    x0 = torch.tensor([[9, 20, backcopy.END, backcopy.END]])
-    assert study.jobs(torch.full((1, 4), MASK), x0, causal=False)["idle"].tolist() == [[True, True, False, False]]
+    x0 = torch.tensor([[9, 20, 20, 30, 0, backcopy.END]])
+    hidden = torch.tensor([[MASK, MASK, 20, MASK, 0, MASK]])
+    assert study.jobs(hidden, x0, causal=False)["idle"].tolist() == [[True, True, False, False, False, False]]
+    seen = torch.tensor([[9, 20, 20, MASK, 0, backcopy.END]])  # the text ends at a trigger: no copy tells the mask
+    assert not study.jobs(seen, x0, causal=False)["work"].any()
 
 
 @pytest.mark.parametrize("share", study.SHARES)
