@@ -3,8 +3,9 @@
 import dlmlab as dl
 model, tokenizer = dl.load("llada-mini")
 
-The modules stand in rooms (`ROOMS`), and the short name of each is its file's: `dl.sampling` is
-`dlmlab.decode.sampling`. A room imports itself and the rooms before it.
+The modules stand in rooms (`ROOMS`), or in a package of a room, and the short name of each is its file's:
+`dl.sampling` is `dlmlab.decode.sampling`, `dl.gptq` is `dlmlab.compress.quant.gptq`. A room imports itself and the
+rooms before it.
 """
 
 import importlib
@@ -12,19 +13,21 @@ import importlib
 from dlmlab.paths import PACKAGE
 
 ROOMS = ("task", "network", "objective", "decode", "attention", "compress", "measure", "study", "course")
+CLOSED = ("bench", "checks")  # packages whose modules are parts of one thing and have no short names
 
 
 def _short_names() -> dict[str, str]:
-    """Map the name of each module in a room to its full name."""
+    """Map the name of each module and package in a room to its full name."""
     found = {}
     for room in ROOMS:
-        for path in sorted((PACKAGE / room).iterdir()):
-            if path.suffix == ".py" or (path / "__init__.py").exists():
-                found[path.stem] = f"dlmlab.{room}.{path.stem}"
-    return {name: full for name, full in found.items() if name != "__init__"}
+        for path in sorted((PACKAGE / room).rglob("*.py")):
+            inside = path.parent if path.stem == "__init__" else path.with_suffix("")
+            if inside.parent.name not in CLOSED:
+                found[inside.stem] = ".".join(("dlmlab", *inside.relative_to(PACKAGE).parts))
+    return found
 
 
-_MODULES = _short_names() | {room: f"dlmlab.{room}" for room in ROOMS}
+_MODULES = _short_names()
 _NAMES = {
     "load": "checkpoint",
     "Sampler": "sampling",

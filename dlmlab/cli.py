@@ -13,9 +13,11 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 
 import dlmlab
+from dlmlab import limits
 
 SEEDS = 2**31 - 1
 DIFFUSION = ("score", "steps", "threshold", "factor", "entropy_bound", "guidance", "block_length")
@@ -33,20 +35,22 @@ class Parser(argparse.ArgumentParser):
 
 
 class Known:
-    """The names of a registry as choices of an option, looked up when they are needed: imports take seconds."""
+    """The names of a registry, or what a function lists, as choices of an option, looked up when they are needed:
+    imports take seconds."""
 
     def __init__(self, module: str, name: str):
         self.module, self.name = module, name
 
     def __iter__(self) -> Iterator[str]:
-        return iter(getattr(getattr(dlmlab, self.module), self.name))
+        names = getattr(getattr(dlmlab, self.module), self.name)
+        return iter(names() if callable(names) else names)
 
     def __contains__(self, value: str) -> bool:
         return value in list(self)
 
 
 def number(kind: type, least: float, most: float = math.inf, *, open: str = "") -> Callable[[str], float]:
-    """Make the type of an option: a finite number in least..most; `open` names the ends that are left out, `<` or `>`.
+    """Make the type of an option: a number in the range of `limits.problem`.
 
     >>> number(float, 0, 1, open="<")("0.5")
     0.5
@@ -56,13 +60,9 @@ def number(kind: type, least: float, most: float = math.inf, *, open: str = "") 
         try:
             value = kind(text)
         except ValueError:
-            value = math.nan
-        inside = least <= value <= most and math.isfinite(value)  # nan is in no range
-        if not inside or ("<" in open and value == least) or (">" in open and value == most):
-            whole = "a whole number" if kind is int else "a number"
-            low = f"> {least:g}" if "<" in open else f">= {least:g}"
-            high = "" if most == math.inf else f" and {'<' if '>' in open else '<='} {most:.0f}"
-            raise argparse.ArgumentTypeError(f"{text!r} must be {whole} {low}{high}")
+            value = text  # no number: the message says what was wanted
+        if wrong := limits.problem(value, least, most, kind=Integral if kind is int else Real, open=open):
+            raise argparse.ArgumentTypeError(f"{text!r} {wrong}")
         return value
 
     return read
@@ -115,13 +115,13 @@ def train(args) -> int:
     guard.folder(out, "--out", holds=("state.pt", "state.part"))
     guard.folder(export, "--export", holds=("state.pt", "state.part", "config.json", "training.toml"))
     run, say = Run(config, out), functools.partial(print, flush=True)
-    chief = run.workers.rank == 0
+    chief = run.workers.is_main_process
     if chief:
         say(describe(config))
     if run.resume() and chief:
         say(f"going on from step {run.step} in {out}")
     judge = functools.partial(_validate, tokenizer=build_tokenizer())
-    with guard.Interruption(patient=run.workers.size > 1) as stop:
+    with guard.Interruption(patient=run.workers.num_processes > 1) as stop:
         run.run(evaluate=judge, say=say, stop_after=args.stop_after, stop=lambda: stop.signal)
     if stop.signal and run.tokens < config.tokens:
         if chief:
@@ -242,31 +242,41 @@ def evaluate(args) -> None:
         args.json.write_text(lines, encoding="utf-8", newline="\n")
 
 
-def measure(args) -> None:
+def measure(args) -> int:
     from dlmlab.measure import store
     from dlmlab.paths import to_write
-    from dlmlab.study import experiment
+    from dlmlab.study import TABLES, table
 
-    to_write(store.RESULTS)
-    experiment(args.name)(functools.partial(print, flush=True))
+    if bool(args.name) == args.all:
+        raise ValueError(f"give the NAME of a table or --all; known: {', '.join(TABLES)}")
+    say = functools.partial(print, flush=True)
+    if not args.live:
+        to_write(store.RESULTS)
+    off = 0
+    for name in TABLES if args.all else [args.name]:
+        if args.live:
+            off += not all([table(name).repeats(key, say) for key in table(name).live])
+        else:
+            table(name).measure(say)
+    return int(off > 0)
 
 
 def bench(args) -> None:
     import torch
 
-    from dlmlab.course import tables
+    from dlmlab.course import pages
     from dlmlab.study.bench import run
 
     torch.set_num_threads(args.threads)
     run(args.only, quick=args.quick, again=args.again, say=functools.partial(print, flush=True))
     if not args.quick:
-        tables.write()
+        pages.write()
 
 
 def speedrun(args) -> None:
     import tempfile
 
-    from dlmlab.course import tables
+    from dlmlab.course import pages
     from dlmlab.paths import to_write
     from dlmlab.study import speedrun as sr
 
@@ -278,7 +288,7 @@ def speedrun(args) -> None:
         to_write(sr.BOARD)
         with tempfile.TemporaryDirectory() as folder:
             sr.enter(sr.race(config, Path(folder), minutes=args.minutes or 60.0, say=say))
-        tables.write()
+        pages.write()
     say(sr.table(sr.read()))
 
 
@@ -288,13 +298,14 @@ def _check_prune(args) -> None:
     from dlmlab.compress import methods
     from dlmlab.network import checkpoint
 
-    blind = {"random": (), "magnitude": ("seed",)}  # these read no text
-    if args.method in blind:
-        refuse(args, ("calibration", "region", "texts", "split", *blind[args.method]), f"{args.method} reads no texts")
-    if args.method in methods.SINK:
-        refuse(args, ["calibration"], f"{args.method} has its own calibration states")
-    if args.method in methods.STRUCTURED:
-        refuse(args, ["pattern"], f"{args.method} removes whole units")
+    method = methods.known(args.method)
+    if isinstance(method, methods.Program):
+        reasons = {"calibration": "has its own calibration states", "pattern": "removes whole units"}
+        for option in reasons.keys() - method.uses:
+            refuse(args, [option], f"{args.method} {reasons[option]}")
+    elif not method.needs:
+        unread = {"calibration", "region", "texts", "split", "seed"} - set(method.uses)
+        refuse(args, sorted(unread), f"{args.method} reads no texts")
     if args.calibration in ("clean", "trajectory"):
         refuse(args, ["region"], f"--calibration {args.calibration} adds no noise")
     if args.out.resolve() in [checkpoint.find(name).resolve() for name in (args.model, *checkpoint.shipped())]:
@@ -303,7 +314,7 @@ def _check_prune(args) -> None:
 
 
 def prune(args) -> None:
-    from dlmlab.compress import calibration, methods, pruning, sparse
+    from dlmlab.compress import calibration, methods, pruning, storage
     from dlmlab.network.checkpoint import load, save
 
     _check_prune(args)
@@ -318,7 +329,7 @@ def prune(args) -> None:
     print(f"{args.method} of {args.model}, calibrated on {len(problems)} problems ({mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
     print(f"parameters {small.num_parameters():,} (before {model.num_parameters():,})")
-    print(f"bytes dense {4 * small.num_parameters():,}, packed {sparse.stored_bytes(small):,}")
+    print(f"bytes dense {4 * small.num_parameters():,}, packed {storage.stored_bytes(small):,}")
     print(f"written to {args.out}")
 
 
@@ -390,7 +401,7 @@ def build_parser() -> argparse.ArgumentParser:
     _sampler_options(sub)
     sub = command(prune, "prune a model and write it where load() finds it")
     sub.add_argument("--model", default="llada-mini")
-    sub.add_argument("--method", required=True, metavar="NAME", choices=Known("methods", "NAMES"), help="%(choices)s")
+    sub.add_argument("--method", required=True, metavar="NAME", choices=Known("methods", "names"), help="%(choices)s")
     sub.add_argument(
         "--sparsity",
         required=True,
@@ -401,13 +412,16 @@ def build_parser() -> argparse.ArgumentParser:
     block = "sparsegpt: columns whose mask is chosen together (published: 128)"
     sub.add_argument("--block", type=number(int, 1), help=block)
     sub.add_argument("--calibration", type=states, help="clean, t:0.5, uniform, grid, prefix or trajectory")
-    sub.add_argument("--region", choices=("all", "answer"), help="what noise may hide (default all)")
+    regions = Known("calibration", "REGIONS")
+    sub.add_argument("--region", metavar="NAME", choices=regions, help="what noise may hide: %(choices)s (default all)")
     sub.add_argument("--texts", type=number(int, 1), help="number of calibration problems (default 64)")
     sub.add_argument("--split", choices=("calibration",), help="the others are for measuring")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
     sub.add_argument("--out", required=True, type=place, help="folder of the pruned model")
     sub = command(measure, "run a long experiment and store its table under data/results")
-    sub.add_argument("name", metavar="NAME", choices=Known("study", "EXPERIMENTS"), help="%(choices)s")
+    sub.add_argument("name", nargs="?", metavar="NAME", choices=Known("study", "TABLES"), help="%(choices)s")
+    sub.add_argument("--all", action="store_true", help="every table, one after the other")
+    sub.add_argument("--live", action="store_true", help="repeat a small part and compare it; nothing is stored")
     sub = command(bench, "measure what costs time, as ratios, and store them in data/bench.json")
     sub.add_argument("--only", nargs="+", metavar="SECTION", choices=Known("bench", "SECTIONS"), help="%(choices)s")
     sub.add_argument("--quick", action="store_true", help="a few problems, three rounds, nothing stored")
@@ -415,7 +429,7 @@ def build_parser() -> argparse.ArgumentParser:
     cores = os.cpu_count() or 1
     sub.add_argument("--threads", type=number(int, 1, max(cores, 64)), default=cores)
     sub = command(speedrun, "train a recipe until the goal and enter the leaderboard; without --recipe, show it")
-    sub.add_argument("--recipe", help="a file of data/speedrun, without .toml")
+    sub.add_argument("--recipe", metavar="NAME", choices=Known("speedrun", "recipes"), help="%(choices)s")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of the run (default 0)")
     sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
     sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of README")

@@ -7,12 +7,16 @@ import sys
 
 import pytest
 
-from dlmlab import cli, guard
-from dlmlab.compress import methods
+from dlmlab import cli, guard, study
+from dlmlab.compress import calibration, methods
 from dlmlab.course import doctor
-from dlmlab.measure import evaluate
+from dlmlab.decode import commit
+from dlmlab.measure import evaluate, store
+from dlmlab.measure.table import Table
 from dlmlab.objective import training
+from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
+from dlmlab.task import tasks
 
 TINY = """
 name = "tiny"
@@ -74,6 +78,8 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     (f"{PRUNE} wanda --calibration t:2", "--calibration '2'"),
     (f"{PRUNE} wanda --region prompt", "--region 'prompt' answer"),
     ("measure nothing", "'nothing' 01_sampling"),
+    ("measure", "NAME --all 01_sampling"),
+    ("measure 01_sampling --all", "NAME --all"),
     ("bench --only decode speed", "--only 'speed' exact"),
     ("speedrun --recipe luck", "'luck' baseline"),
     ("evaluate --device tpu", "--device 'tpu'"),
@@ -175,11 +181,21 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_help_of_one_command_lists_names_from_their_registry(capsys):
+@pytest.mark.parametrize(
+    "command, names",
+    [
+        ("bench", SECTIONS),
+        ("prune", (*methods.names(), *calibration.MODES, *calibration.REGIONS)),
+        ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
+        ("measure", study.TABLES),
+        ("speedrun", speedrun.recipes()),
+    ],
+)
+def test_help_of_one_command_lists_names_from_their_registry(command, names, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["bench", "--help"])
-    out = capsys.readouterr().out
-    assert all(name in out for name in SECTIONS)
+        cli.main([command, "--help"])
+    out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    assert not [name for name in names if name not in out]
 
 
 def test_a_line_is_read_without_heavy_imports():
@@ -230,25 +246,6 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
     assert cli.main(["evaluate", str(model), "--limit", "2", "--steps", "1"]) == 0
 
 
-def test_the_doctor_projects_by_the_speed_of_a_forward(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
-    timing = tmp_path / "timing.json"
-    timing.write_text(json.dumps({"forward_ms": 10.0, "notebooks": {"00_start_here.ipynb": 12.0}}), encoding="utf-8")
-    report = doctor.report(timing)
-    assert "3.0 x" in report and "36 s" in report and "torch" in report
-
-
-def test_timings_of_a_machine_of_another_speed_are_dropped(tmp_path, monkeypatch):
-    timing = tmp_path / "timing.json"
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 10.0)
-    doctor.write_timing({"a": 1.0}, timing)
-    doctor.write_timing({"b": 2.0}, timing)
-    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"a": 1.0, "b": 2.0}
-    monkeypatch.setattr(doctor, "forward_milliseconds", lambda rounds=9: 30.0)
-    doctor.write_timing({"b": 6.0}, timing)
-    assert json.loads(timing.read_text(encoding="utf-8"))["notebooks"] == {"b": 6.0}
-
-
 @pytest.mark.parametrize(
     "command", ["doctor", "train", "generate", "evaluate", "prune", "measure", "refresh", "manifest", "data"]
 )
@@ -256,6 +253,19 @@ def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
         cli.main([command, "--help"])
     assert stop.value.code == 0 and f"dlmlab {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value, status, word", [(1.0, 0, "as stored"), (2.0, 1, "NOT as stored")])
+def test_measure_live_says_whether_a_table_still_holds(tmp_path, monkeypatch, capsys, value, status, word):
+    monkeypatch.setattr(store, "RESULTS", tmp_path)
+    store.write(tmp_path / "00_x.json", [{"a": 1, "value": 1.0}])
+    fake = Table("00_x", lambda: [{"a": 1}], lambda a, size: {"value": value}, live=[{"a": 1}])
+    monkeypatch.setattr(study, "TABLES", {"00_x": "nb00"})
+    monkeypatch.setattr(study, "table", lambda name: fake)
+    for which in ("00_x", "--all"):
+        assert cli.main(["measure", which, "--live"]) == status
+        assert f"00_x a=1: {word} (" in capsys.readouterr().out
+    assert store.read("00_x") == [{"a": 1, "value": 1.0}]  # nothing is stored
 
 
 def test_prune_writes_a_model_that_loads(tmp_path, capsys):

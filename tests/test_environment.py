@@ -32,7 +32,6 @@ TOOLS = {
     "ipykernel": "the kernel of every notebook",
     "numpy": "torch needs it for tensor.numpy()",
     "ruff": "make lint",
-    "accelerate": "the Trainer of transformers asks for it",
     "peft": "LoRA adapters on our models, as other people's code adds them",
 }
 

@@ -1,11 +1,12 @@
 """No number outside the range where it means something gets into a decoder."""
 
+import argparse
 import math
 
 import numpy as np
 import pytest
 
-from dlmlab import limits
+from dlmlab import cli, limits
 from dlmlab.decode import autoregressive
 from dlmlab.decode.cache import DelayedCache, DualCache, PrefixCache
 from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
@@ -124,6 +125,18 @@ def test_the_range_is_said_in_the_message():
     for arguments, message in (((90, 0, 2), "x=90 .*>= 0 and <= 2"), ((math.nan,), "x=nan must be a finite number")):
         with pytest.raises(ValueError, match=message):
             limits.number("x", *arguments)
+
+
+@pytest.mark.parametrize("open, inside", [("", [0, 0.5, 1]), ("<", [0.5, 1]), (">", [0, 0.5]), ("<>", [0.5])])
+def test_an_open_end_is_left_out_and_said(open, inside):
+    """The command line and the decoders ask the same function."""
+    for value in (-0.1, 0, 0.5, 1, 1.1):
+        wrong = limits.problem(value, 0, 1, open=open)
+        assert bool(wrong) == (value not in inside)
+        low, high = (">" if "<" in open else ">="), ("<" if ">" in open else "<=")
+        assert wrong in ("", f"must be a finite number {low} 0 and {high} 1")
+    with pytest.raises(argparse.ArgumentTypeError, match="'0' must be a finite number" if "<" in open else "'x' must"):
+        cli.number(float, 0, 1, open=open)("0" if "<" in open else "x")
 
 
 @pytest.mark.parametrize("options", [{"mask_id": 99}, {"eos_id": 99}, {"sampler": Sampler(forbid=(99,))}])

@@ -13,9 +13,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from dlmlab import cli, paths
-from dlmlab import study as experiments
 from dlmlab.course import manifest, refresh
-from dlmlab.study import bench, speedrun
+from dlmlab.measure import hardware
+from dlmlab.measure.table import Table
+from dlmlab.study import speedrun
 from dlmlab.task import tasks
 
 ROOT = paths.checkout()
@@ -48,10 +49,10 @@ def idle(monkeypatch):
     def work(*args, **options):
         raise AssertionError("the work has begun")
 
-    for module, name in [(refresh, "execute"), (speedrun, "race"), (bench, "fingerprint"), (tasks, "build_split")]:
+    for module, name in [(refresh, "execute"), (speedrun, "race"), (hardware, "fingerprint"), (tasks, "build_split")]:
         monkeypatch.setattr(module, name, work)
     monkeypatch.setattr(manifest, "model_card", work)
-    monkeypatch.setitem(experiments.EXPERIMENTS, "01_sampling", work)
+    monkeypatch.setattr(Table, "measure", work)
 
 
 @pytest.mark.parametrize("command", COMMANDS_THAT_WRITE)

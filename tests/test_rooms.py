@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import dlmlab
+from dlmlab.study import TABLES
 
-PACKAGE = Path(dlmlab.__file__).parent
+PACKAGE, TESTS = Path(dlmlab.__file__).parent, Path(__file__).parent
 FILES = {path.relative_to(PACKAGE).parts: path for path in PACKAGE.rglob("*.py")}
 OPEN_TO_ALL = {"paths", "limits", "guard"}  # where things lie and what may be asked for: they import no room
 
@@ -42,11 +43,35 @@ def test_the_model_and_its_decoders_do_not_know_the_task():
 
 def test_a_short_name_means_one_module():
     inside = Counter(
-        parts[-1] for parts in FILES if parts[0] in dlmlab.ROOMS and len(parts) == 2 and parts[-1] != "__init__.py"
+        parts[-1]
+        for parts in FILES
+        if parts[0] in dlmlab.ROOMS and parts[-1] != "__init__.py" and parts[-2] not in dlmlab.CLOSED
     )
     assert max(inside.values()) == 1, inside.most_common(3)
     packages = {part for parts in FILES for part in parts[:-1]}
     assert packages.isdisjoint(name.removesuffix(".py") for name in inside)
+    assert dlmlab.sampling.__name__ == "dlmlab.decode.sampling"
+    assert dlmlab.gptq.__name__ == "dlmlab.compress.quant.gptq"  # a package of a room
+    assert dlmlab.quant.__name__ == "dlmlab.compress.quant"
+
+
+TOGETHER = {  # test files about a room's modules together
+    "network": {"other_tools"},
+    "decode": {"company", "logits"},
+    "compress": {"devices"},
+    "study": {"tables"},  # every stored table, repeated in part
+}
+PROVEN_ELSEWHERE = {"checks": "by tests/mutants"}
+
+
+@pytest.mark.parametrize("room", dlmlab.ROOMS)
+def test_every_module_has_a_test_file_and_every_test_file_a_module(room):
+    """Modules of `study` that make tables are proven by `test_tables`; what else they have, one file a notebook."""
+    modules = {parts[1].removesuffix(".py") for parts in FILES if parts[0] == room} - {"__init__", *PROVEN_ELSEWHERE}
+    tables = {name for name in modules if room == "study" and name in TABLES.values()}
+    files = {path.stem.removeprefix("test_") for path in (TESTS / room).glob("test_*.py")}
+    strangers = files - modules - TOGETHER.get(room, set()) - {name.split("_")[0] for name in tables}
+    assert (sorted(modules - tables - files), sorted(strangers)) == ([], [])
 
 
 def test_every_module_lives_in_a_room():

@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlmlab.network import parts
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
@@ -101,7 +102,7 @@ class Recipe:
             return Forced(config, self.force) if self.force else LLaDAModelLM(config)
 
 
-CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=400, rows=16, lr=3e-3, init=0.1, start=True)
+CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=800, rows=32, lr=3e-3, init=0.1, start=True)
 DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1000, rows=64, lr=3e-3, init=0.02, start=False)
 RECIPES = {
     "causal": CAUSAL,
@@ -127,8 +128,8 @@ class Forced(LLaDAModelLM):
             raise ValueError(f"force={force!r} is unknown; known: {', '.join(map(repr, FORCES))}")
         super().__init__(config)
         self.force, self.ids = force, None
-        for block in self.model.transformer["blocks"]:
-            block.v_proj.register_forward_hook(lambda module, args, out: self.value(out))
+        for block in parts.blocks(self):
+            getattr(block, parts.VALUE).register_forward_hook(lambda module, args, out: self.value(out))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **options):
         self.ids = input_ids  # the values need them

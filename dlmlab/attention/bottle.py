@@ -68,17 +68,17 @@ def build(attention: str, *, seed: int, width: int = 64) -> LLaDAModelLM:
         return LLaDAModelLM(config)
 
 
-def loss(model: LLaDAModelLM, x0: Tensor, keys: Tensor | None = None, *, generator: torch.Generator) -> Tensor:
+def loss(model: LLaDAModelLM, x0: Tensor, keys: Tensor | None = None, *, generator: torch.Generator, **how) -> Tensor:
     """Mean cross-entropy over next symbols (`causal`) or over masked symbols at random times (`full`), in nats.
 
-    `keys` (B, L) bool hides keys where it is False, as the model's attention mask does.
+    `keys` (B, L) bool hides keys where it is False, as the model's attention mask does. `how` goes to it.
     """
     if model.config.attention == "causal":
-        logits = model(x0[:, :-1], None if keys is None else keys[:, :-1]).logits
+        logits = model(x0[:, :-1], None if keys is None else keys[:, :-1], **how).logits
         return F.cross_entropy(logits.flatten(0, 1), x0[:, 1:].flatten())
     t = low_discrepancy_times(len(x0), generator=generator)
     xt, masked = forward_process(x0, t, MASK, maskable=x0 != START, generator=generator)
-    return F.cross_entropy(model(xt, keys).logits[masked], x0[masked])
+    return F.cross_entropy(model(xt, keys, **how).logits[masked], x0[masked])
 
 
 def train(
@@ -89,18 +89,18 @@ def train(
     `start` is the mean attention that the start mark gets from ordinary symbols, of 64 unmasked texts.
     """
     generator = torch.Generator().manual_seed(seed)
-    model, curve = build(attention, seed=seed).train(), []
+    model, curve = build(attention, seed=seed), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.0)
     held_out = language.sample(64, generator=torch.Generator().manual_seed(10_000 + seed))
     for step in range(1, steps + 1):
-        value = loss(model, language.sample(rows, generator=generator), generator=generator)
+        texts = language.sample(rows, generator=generator)
+        value = loss(model, texts, generator=generator, kernel="explicit")
         value.backward()
         optimizer.step()
         optimizer.zero_grad()
         if step % every == 0 or step == 1:
-            to_start = attention_to_start(model.eval(), held_out)["ordinary"]
+            to_start = attention_to_start(model, held_out)["ordinary"]
             curve.append({"step": step, "loss": float(value.detach()), "start": to_start})
-            model.train()
     return model.eval(), curve
 
 

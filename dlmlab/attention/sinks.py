@@ -196,21 +196,7 @@ def entropy(sums: Tensor) -> Tensor:
     return torch.special.entr(p).sum(-1)
 
 
-def gini(sums: Tensor) -> Tensor:
-    """Gini coefficient over positions, (..., L) -> (...): 0 when uniform, 1 - 1/L when one position gets all."""
-    L = sums.shape[-1]
-    rank = torch.arange(1, L + 1, device=sums.device, dtype=sums.dtype)
-    ordered = sums.sort(-1).values
-    return (2 * (rank * ordered).sum(-1) / ordered.sum(-1) - (L + 1)) / L
-
-
 # ------------------------------------------------------------------------------------------------ over time
-
-
-def spatial_variance(m: Tensor) -> Tensor:
-    """Variance over positions of the mean over states, m (S, L) -> (): large when a few positions dominate a run."""
-    _expect(m, "S L")
-    return m.mean(0).var(correction=0)
 
 
 def centroid(m: Tensor, sinks: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 
 
@@ -15,8 +16,8 @@ def through(model: LLaDAModelLM, change: Callable[[Tensor], Tensor | None]) -> I
 
     The attention of a layer stays what its input says. Several changes run in the order in which they were opened.
     """
-    blocks = model.model.transformer["blocks"]
-    hooks = [block.v_proj.register_forward_hook(lambda module, args, out: change(out)) for block in blocks]
+    matrices = [getattr(block, parts.VALUE) for block in parts.blocks(model)]
+    hooks = [matrix.register_forward_hook(lambda module, args, out: change(out)) for matrix in matrices]
     try:
         yield
     finally:

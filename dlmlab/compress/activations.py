@@ -1,8 +1,9 @@
 """What passes through the matrices of a model: the sums that pruning and quantization are made of.
 
 Decisions
-* Matrices that read the same input (q, k, v; gate and up projection) share one `Statistics` object.
-* Sums are float64: a mask must not depend on the order of the batches.
+* Matrices that read the same input (one `parts.Site`) share one `Statistics` object. Of an expert it counts the tokens
+  that were routed to it.
+* Sums are float64, so that a mask does not depend on the order of the batches, and live where the model does.
 * `walk` goes layer by layer and lets the caller change each block before the next one is reached. So "sequential"
   methods, which see the errors of the layers before, and one-shot methods are the same loop. A block is called again
   with exactly what the model called it with.
@@ -18,14 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from dlmlab.compress.calibration import CalibrationSet
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
-
-SITES = {  # the first matrix of each group carries the hook; the others read the same input
-    "q_proj": ("q_proj", "k_proj", "v_proj"),
-    "attn_out": ("attn_out",),
-    "ff_proj": ("ff_proj", "up_proj"),
-    "ff_out": ("ff_out",),
-}
 
 
 def feature_squares(x: Tensor, weight: Tensor) -> Tensor:
@@ -57,14 +52,14 @@ class Statistics:
     tokens: int = 0
 
     @classmethod
-    def empty(cls, C: int, *, gram: bool = False) -> "Statistics":
+    def empty(cls, C: int, *, gram: bool = False, device: torch.device | str = "cpu") -> "Statistics":
         """Start with nothing seen."""
-        zeros = [torch.zeros(C, dtype=torch.float64) for _ in range(4)]
-        return cls(*zeros, torch.zeros(C, C, dtype=torch.float64) if gram else None)
+        like = {"dtype": torch.float64, "device": device}
+        return cls(*(torch.zeros(C, **like) for _ in range(4)), torch.zeros(C, C, **like) if gram else None)
 
     def add(self, x: Tensor, weight: Tensor | None = None) -> "Statistics":
         """Add a batch x (B, L, C), its tokens multiplied by weight (B, L)."""
-        weight = torch.ones(x.shape[:2]) if weight is None else weight
+        weight = torch.ones(x.shape[:2], device=x.device) if weight is None else weight
         counted = weight != 0
         per_state = feature_squares(x, weight)  # (B, C)
         x = x[counted].float() * weight[counted][:, None]  # (n, C)
@@ -111,7 +106,7 @@ def walk(
     sequential: bool = True,
     batch_size: int = 64,
 ) -> Iterator[tuple[int, dict[str, Statistics]]]:
-    """Yield, layer by layer, the statistics of the seven matrices of a block.
+    """Yield, layer by layer, the statistics of the matrices of a block, by their path inside it.
 
     What the caller changes in a block before it asks for the next one is felt by all later layers (`sequential`);
     otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. Raises `ValueError` for
@@ -120,11 +115,14 @@ def walk(
     weights = _checked_weights(model, calib, weights)
     batches = torch.arange(len(calib)).split(batch_size)
     hidden, calls = zip(*(_dense_calls(model, calib.rows(b)) for b in batches), strict=True)
-    for layer, block in enumerate(model.model.transformer["blocks"]):
-        sites = {site: Statistics.empty(getattr(block, site).in_features, gram=gram) for site in SITES}
-        with _Watch(block, sites, iter(weights[b] for b in batches)):
+    for layer, block in enumerate(parts.blocks(model)):
+        matrices, found = parts.matrices(block), {}
+        for site in parts.sites(block):
+            W = matrices[site.matrices[0]].weight
+            found |= dict.fromkeys(site.matrices, Statistics.empty(W.shape[1], gram=gram, device=W.device))
+        with _Watch(block, found, iter(weights[b] for b in batches)):
             after = _outputs(block, hidden, [call[layer] for call in calls])
-        yield layer, {name: sites[site].check(f"blocks.{layer}.{name}") for site in SITES for name in SITES[site]}
+        yield layer, {name: statistics.check(f"blocks.{layer}.{name}") for name, statistics in found.items()}
         hidden = _outputs(block, hidden, [call[layer] for call in calls]) if sequential else after
 
 
@@ -139,7 +137,7 @@ def _dense_calls(model: LLaDAModelLM, part: CalibrationSet) -> tuple[Tensor, lis
     def note(module, args, kwargs):
         found.append((args, kwargs))
 
-    hooks = [b.register_forward_pre_hook(note, with_kwargs=True) for b in model.model.transformer["blocks"]]
+    hooks = [b.register_forward_pre_hook(note, with_kwargs=True) for b in parts.blocks(model)]
     model(part.ids.to(model.device), part.real.to(model.device))
     for hook in hooks:
         hook.remove()
@@ -148,28 +146,45 @@ def _dense_calls(model: LLaDAModelLM, part: CalibrationSet) -> tuple[Tensor, lis
 
 @dataclass
 class _Watch:
-    """While it is open, what enters the matrices of a block is added to its statistics, one weight matrix a batch."""
+    """While it is open, what enters the matrices of a block is added to `found`, one batch of token weights (B, L)
+    after the other."""
 
     block: nn.Module
-    sites: dict[str, Statistics]
+    found: dict[str, Statistics]
     weights: Iterator[Tensor]
     handles: list = field(default_factory=list)
 
     def __enter__(self) -> "_Watch":
         self.handles.append(self.block.register_forward_pre_hook(self._next))
-        for site, statistics in self.sites.items():
-            self.handles.append(getattr(self.block, site).register_forward_pre_hook(self._adder(statistics)))
+        for site in parts.sites(self.block):  # the first matrix of a site carries the hook
+            matrix = self.block.get_submodule(site.matrices[0])
+            self.handles.append(matrix.register_forward_pre_hook(self._adder(site)))
         return self
 
     def _next(self, module, inputs) -> None:
-        self.weight = next(self.weights)
+        self.weight = next(self.weights).to(inputs[0].device)
 
-    def _adder(self, statistics: Statistics):
-        return lambda module, inputs: statistics.add(inputs[0].cpu(), self.weight) and None
+    def _adder(self, site: parts.Site):
+        statistics = self.found[site.matrices[0]]
+
+        def add(module, inputs):
+            x, weight = inputs[0], self.weight
+            if site.tokens is not None:
+                x, weight = _in_place(x, site.tokens(), weight)
+            statistics.add(x, weight)
+
+        return add
 
     def __exit__(self, *error) -> None:
         for handle in self.handles:
             handle.remove()
+
+
+def _in_place(x: Tensor, tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the rows that a site read, x (n, C), where their tokens (n,) stand, (B, L, C); the others get weight 0."""
+    whole, counted = x.new_zeros(weight.numel(), x.shape[-1]), torch.zeros_like(weight).flatten()
+    whole[tokens], counted[tokens] = x, weight.flatten()[tokens]
+    return whole.view(*weight.shape, -1), counted.view_as(weight)
 
 
 def _checked_weights(model: LLaDAModelLM, calib: CalibrationSet, weights: Tensor | None) -> Tensor:
@@ -185,7 +200,7 @@ def _checked_weights(model: LLaDAModelLM, calib: CalibrationSet, weights: Tensor
 
 
 def collect(model: LLaDAModelLM, calib: CalibrationSet, **options) -> dict[str, Statistics]:
-    """Collect the statistics of every matrix of the dense model in one pass: {"blocks.0.q_proj": Statistics, ...}.
+    """Collect the statistics of every matrix of the dense model in one pass: by name.
 
     Options and errors as in `walk`.
     """

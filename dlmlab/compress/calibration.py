@@ -3,10 +3,11 @@
 Decisions
 * A calibration set is a list of *states* of the model's input. Clean text is one choice, noised text at some level
   another, the states of real denoising runs a third; everything after this choice is the same code.
-* Problems come from the calibration split only. Membership is checked by the hash of each problem.
+* Any texts will do (`token_set`, `text_set`). Problems come from the calibration split only (`calibration_set`);
+  membership is checked by the hash of each problem.
 * Texts stand on the left, padding on the right is hidden by the attention mask and never counted.
 * A weight for each token makes Wanda, noised Wanda, the sink-aware criterion and every control of it: activations are
-  multiplied by the weight before they are summed (`dlmlab.activations`).
+  multiplied by the weight before they are summed (`activations`).
 
 Sources: Sink-Aware Pruning, arXiv 2602.17664 and its released code (ten noise levels, weight 1 - phi); Quant-dLLM,
 arXiv 2510.03274 (prefix-visible calibration).
@@ -30,6 +31,7 @@ from dlmlab.task.tasks import Problem, load_split, split_of
 GRID = tuple(k / 10 for k in range(1, 11))  # the ten levels of arXiv 2602.17664
 PREFIX = 0.25  # share of the text that stays visible in prefix-visible calibration
 MODES = ("clean", "t:0.5", "uniform", "grid", "prefix")
+REGIONS = ("all", "answer")
 
 
 @dataclass(frozen=True)
@@ -80,28 +82,66 @@ def calibration_set(
     region: str = "all",
     generator: torch.Generator | None = None,
 ) -> CalibrationSet:
-    """Make the states of a set of problems.
+    """Make the states of a set of problems, `mode` as in `token_set`.
 
-    `mode`: `clean`; `t:0.5` (or another fixed level); `uniform`, one level a text, spread evenly over (0, 1]; `grid`,
-    ten states a text at levels .1 to 1; `prefix`, the first quarter visible and the rest noised at a uniform level.
     `region`: what may be masked, `all` tokens or the `answer`. Raises `ValueError` for a problem outside the
-    calibration split, an unknown mode or region, a missing generator.
+    calibration split, an unknown region, and as `token_set`.
     """
     outside = [p for p in problems if split_of(p.skeleton) != "calibration"]
     if outside or not problems:
         where = split_of(outside[0].skeleton) if outside else "nothing"
         raise ValueError(f"calibration problems must be of the calibration split, got one of {where!r}")
-    if region not in ("all", "answer"):
-        raise ValueError(f"region={region!r} is unknown; known: all, answer")
+    if region not in REGIONS:
+        raise ValueError(f"region={region!r} is unknown; known: {', '.join(REGIONS)}")
     rows = encode_rows(tokenizer, problems, side="right")
-    ids, real, text, mask_id = rows.x0, rows.valid, torch.arange(len(problems)), tokenizer.mask_token_id
+    maskable, mask_id = rows.valid if region == "all" else rows.answer, tokenizer.mask_token_id
+    return token_set(rows.x0, mode, mask_id=mask_id, real=rows.valid, maskable=maskable, generator=generator)
+
+
+def text_set(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], mode: str = "uniform", *, generator=None
+) -> CalibrationSet:
+    """Make the states of any texts. Raises `ValueError` for an empty text, and as `token_set`."""
+    rows = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    if not rows or not all(rows):
+        raise ValueError(f"{len(rows)} texts, of which {sum(not row for row in rows)} hold no token: nothing to see")
+    L = max(map(len, rows))
+    ids = torch.tensor([row + [tokenizer.eos_token_id] * (L - len(row)) for row in rows])
+    real = torch.arange(L) < torch.tensor([len(row) for row in rows])[:, None]
+    return token_set(ids, mode, mask_id=tokenizer.mask_token_id, real=real, generator=generator)
+
+
+def token_set(
+    ids: Tensor,
+    mode: str = "uniform",
+    *,
+    mask_id: int,
+    real: Tensor | None = None,
+    maskable: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> CalibrationSet:
+    """Make the states of texts that are token ids (N, L), padded on the right where they are not `real` (N, L).
+
+    `mode`: `clean`; `t:0.5` (or another fixed level); `uniform`, one level a text, spread evenly over (0, 1]; `grid`,
+    ten states a text at levels .1 to 1; `prefix`, the first quarter visible and the rest noised at a uniform level.
+    `maskable` (N, L): what may be masked, None for all that is real. Raises `ValueError` for other shapes, padding on
+    the left or between, an unknown mode, a missing generator.
+    """
+    real = torch.ones_like(ids, dtype=torch.bool) if real is None else real
+    maskable = real if maskable is None else maskable & real
+    if ids.ndim != 2 or not ids.numel() or real.shape != ids.shape or maskable.shape != ids.shape:
+        shapes = ", ".join(str(tuple(x.shape)) for x in (ids, real, maskable))
+        raise ValueError(f"ids, real and maskable must be of one shape (N, L), not empty, got {shapes}")
+    if bool((real[:, 1:] & ~real[:, :-1]).any()) or not bool(real[:, 0].all()):
+        raise ValueError("texts stand on the left: a position that is not real comes before one that is")
+    text = torch.arange(len(ids))
     if mode == "clean":
         return CalibrationSet(ids, real, torch.zeros(len(ids)), text, mask_id)
     if generator is None:
         raise ValueError(f"mode {mode!r} is random: it needs generator=torch.Generator().manual_seed(...)")
     t = _levels(mode, len(ids), generator)  # (levels, N)
     text = text.repeat(len(t))
-    maskable = (real if region == "all" else rows.answer)[text]
+    maskable = maskable[text]
     if mode == "prefix":
         place = maskable.cumsum(1)
         maskable = maskable & (place > PREFIX * place[:, -1:])
@@ -173,7 +213,8 @@ def sink_scores(
     phi = torch.zeros(calib.ids.shape)
     for first in range(0, len(calib), batch_size):
         part = slice(first, first + batch_size)
-        mass = sinks.attention_mass(sinks.received(model, calib.ids[part], calib.real[part]))  # (B, L)
+        ids, real = calib.ids[part].to(model.device), calib.real[part].to(model.device)
+        mass = sinks.attention_mass(sinks.received(model, ids, real)).cpu()  # (B, L)
         for row, m, n in zip(phi[part], mass, calib.real[part].sum(1).tolist(), strict=True):
             row[:n] = sinks.soft_sink_score(m[:n], std=std, sharpness=sharpness, normalise=normalise)
     return phi

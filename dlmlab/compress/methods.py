@@ -1,4 +1,4 @@
-"""Pruning methods by name, from texts to a pruned model: what `python -m dlmlab prune` offers.
+"""Methods by name, from texts to a smaller model: what `python -m dlmlab prune` offers is what `registry` holds.
 
 Where the released code of Sink-Aware Pruning and its paper differ, both are here under their own names:
 
@@ -18,11 +18,12 @@ Source: arXiv 2602.17664 and github.com/VILA-Lab/Sink-Aware-Pruning.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.compress import activations, structured
+from dlmlab.compress import activations, removal
 from dlmlab.compress.calibration import (
     CalibrationSet,
     calibration_set,
@@ -32,15 +33,11 @@ from dlmlab.compress.calibration import (
     trajectory_set,
 )
 from dlmlab.compress.pruning import Recipe, prune
+from dlmlab.compress.registry import Program, known, names, register
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.task.tasks import Problem
 
-PLAIN = {"random": "random", "magnitude": "magnitude", "wanda": "wanda", "wanda-refit": "wanda_refit"} | {
-    "sparsegpt": "sparsegpt"
-}
-SINK = ("sink-wanda", "sink-wanda-paper", "sink-wanda-consistent", "sink-sparsegpt", "sink-sparsegpt-consistent")
-STRUCTURED = ("heads", "neurons", "layers")
-NAMES = (*PLAIN, *SINK, *STRUCTURED)
+__all__ = ["Program", "Texts", "apply", "known", "names", "shrink", "sink_aware"]
 
 
 @dataclass(frozen=True)
@@ -73,71 +70,88 @@ def apply(
     pattern: str = "row",
     block: int | None = None,
 ) -> LLaDAModelLM:
-    """Prune a copy of the model by a named method.
+    """Prune a copy of the model by a registered method.
 
     `sparsity` is the share of weights in the blocks, for `heads`, `neurons` and `layers` the share of units. `block`:
     columns of SparseGPT whose mask is chosen together. Raises `ValueError` for an unknown name and whatever the method
     cannot do.
     """
-    if name in PLAIN:
-        recipe = Recipe(PLAIN[name], sparsity, pattern, block=block)
-        calib = texts.states(model) if recipe.needs_texts else None
-        return prune(model, recipe, calib=calib, generator=texts.generator())
-    if name in SINK:
-        return sink_aware(model, name, sparsity, texts=texts, pattern=pattern, block=block)
-    if name in STRUCTURED:
-        for option, value, default in (("pattern", pattern, "row"), ("block", block, None)):
-            if value != default:
-                raise ValueError(f"method {name!r} removes whole units: {option}={value!r} has no meaning")
-        return shrink(model, name, sparsity, texts=texts)
-    raise ValueError(f"method {name!r} is unknown; known: {', '.join(NAMES)}")
+    method = known(name)
+    if isinstance(method, Program):
+        return method.run(model, texts, sparsity=sparsity, pattern=pattern, block=block)
+    recipe = Recipe(name, sparsity, pattern, block=block)
+    return prune(model, recipe, calib=texts.states(model) if method.needs else None, generator=texts.generator())
+
+
+# ------------------------------------------------------------------------------------------------ sinks
 
 
 def sink_aware(
-    model: LLaDAModelLM,
-    name: str,
-    sparsity: float,
-    *,
-    texts: Texts,
-    pattern: str = "row",
-    block: int | None = None,
+    model: LLaDAModelLM, texts: Texts, *, recipe: Recipe, mean: bool = False, clean: bool = False
 ) -> LLaDAModelLM:
-    """Prune with the token weights of Sink-Aware Pruning, in one of the five variants above."""
-    if name in ("sink-wanda", "sink-wanda-paper"):
-        recipe = Recipe("wanda", sparsity, pattern, statistic="norms", sequential=False, block=block)
-    else:
-        recipe = Recipe("sparsegpt" if "sparsegpt" in name else "wanda", sparsity, pattern, block=block)
+    """Prune with the token weight 1 - phi; phi comes from ten noise levels of each text.
+
+    `mean`: of phi over the levels of a text; `clean`: the statistics come from clean texts, which need that mean.
+    """
     grid = texts.states(model, "grid")
     phi, calib = sink_scores(model, grid), grid
-    if name in ("sink-wanda-paper", "sink-sparsegpt"):
+    if mean:
         phi = mean_over_levels(phi, grid)
-    if name == "sink-sparsegpt":  # scored on noised texts, applied to clean ones
+    if clean:
         calib = texts.states(model, "clean")
         phi = phi[: len(calib)]  # the first level holds every text once, in order
-    weights = token_weights("sink", calib, phi=phi)
-    return prune(model, recipe, calib=calib, weights=weights)
+    return prune(model, recipe, calib=calib, weights=token_weights("sink", calib, phi=phi))
 
 
-def shrink(model: LLaDAModelLM, units: str, share: float, *, texts: Texts) -> LLaDAModelLM:
+def _register_sink(name: str, method: str, *, mean: bool = False, clean: bool = False, released: bool = False) -> None:
+    layers = {"statistic": "norms", "sequential": False} if released else {}
+
+    def run(model: LLaDAModelLM, texts: Texts, *, sparsity: float, pattern: str, block: int | None) -> LLaDAModelLM:
+        recipe = Recipe(method, sparsity, pattern, block=block, **layers)
+        return sink_aware(model, texts, recipe=recipe, mean=mean, clean=clean)
+
+    register(Program(name, run, uses=("pattern", "block", "region")))
+
+
+_register_sink("sink-wanda", "wanda", released=True)
+_register_sink("sink-wanda-paper", "wanda", mean=True, released=True)
+_register_sink("sink-wanda-consistent", "wanda")
+_register_sink("sink-sparsegpt", "sparsegpt", mean=True, clean=True)
+_register_sink("sink-sparsegpt-consistent", "sparsegpt")
+
+
+# ------------------------------------------------------------------------------------------------ whole units
+
+
+def shrink(
+    model: LLaDAModelLM, texts: Texts, *, units: str, sparsity: float, pattern: str = "row", block: int | None = None
+) -> LLaDAModelLM:
     """Remove the share of heads or neurons with the lowest Wanda sums (with refit), or layers by block influence.
 
-    Raises `ValueError` for a share outside [0, 1), or one so small that nothing would go.
+    Raises `ValueError` for a share outside [0, 1), or one so small that nothing would go, and for a pattern or block.
     """
-    if not 0 <= share < 1:
-        raise ValueError(f"sparsity={share} is outside [0, 1)")
+    for option, value, default in (("pattern", pattern, "row"), ("block", block, None)):
+        if value != default:
+            raise ValueError(f"method {units!r} removes whole units: {option}={value!r} has no meaning")
+    if not 0 <= sparsity < 1:
+        raise ValueError(f"sparsity={sparsity} is outside [0, 1)")
     calib = texts.states(model)
     if units == "layers":
-        influence = structured.block_influence(model, calib)
+        influence = removal.block_influence(model, calib)
         order = sorted(range(len(influence)), key=influence.__getitem__)
-        lowest = order[: int(share * len(order) + 1e-9)]
-        _check_any(units, share, lowest)
-        return structured.remove_layers(model, lowest)
+        lowest = order[: int(sparsity * len(order) + 1e-9)]
+        _check_any(units, sparsity, lowest)
+        return removal.remove_layers(model, lowest)
     statistics = activations.collect(model, calib, gram=True)
-    chosen = structured.choose_units(model, units, share, "wanda", statistics=statistics)
-    _check_any(units, share, [unit for layer in chosen.values() for unit in layer])
-    return structured.remove_units(model, units, chosen, statistics=statistics)
+    chosen = removal.choose_units(model, units, sparsity, "wanda", statistics=statistics)
+    _check_any(units, sparsity, [unit for layer in chosen.values() for unit in layer])
+    return removal.remove_units(model, units, chosen, statistics=statistics)
 
 
-def _check_any(units: str, share: float, chosen: Sequence[int]) -> None:
+def _check_any(kind: str, share: float, chosen: Sequence[int]) -> None:
     if share > 0 and not chosen:
-        raise ValueError(f"sparsity={share} is less than one of the {units}: nothing would be removed")
+        raise ValueError(f"sparsity={share} is less than one of the {kind}: nothing would be removed")
+
+
+for _kind in ("heads", "neurons", "layers"):
+    register(Program(_kind, partial(shrink, units=_kind), uses=("calibration", "region")))

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.compress.pruning import prunable
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.objective.batches import TrainConfig
-from dlmlab.objective.training import Run, build_optimizers
+from dlmlab.objective.batches import Batches, TrainConfig
+from dlmlab.objective.training import build_optimizers, learn, rates, schedule, set_rates
 
 
 def recipe(steps: int, *, rows: int = 32, lr: float = 1e-3, seed: int = 1) -> TrainConfig:
@@ -43,16 +43,17 @@ def recover(
     below 1."""
     if steps < 1:
         raise ValueError(f"steps={steps} must be >= 1")
-    run = Run(config, "unused")  # nothing is saved: only `run.run` writes
-    run.model = copy.deepcopy(model).train()
-    run.forward, run.optimizers = run.model, build_optimizers(run.model, config)
-    run.base_lr = [[group["lr"] for group in o.param_groups] for o in run.optimizers]
-    zeros = [(W, W == 0) for _, W in prunable(run.model)]
+    model, batches, tokens = copy.deepcopy(model), Batches(config), 0
+    optimizers = build_optimizers(model, config)
+    base, zeros = rates(optimizers), [(W, W == 0) for W in parts.weights(model).values()]
     for step in range(steps):
-        loss, count = run.train_step().tolist()
+        batch = batches(step)
+        set_rates(optimizers, base, schedule(tokens, step, config))
+        loss, count = learn(model, optimizers, batch, clip=config.clip, kernel="explicit").tolist()
+        tokens += batch.targets.numel()
         with torch.no_grad():
             for W, zero in zeros:
                 W.masked_fill_(zero, 0.0)
         if step % 20 == 19:
             say(f"step {step + 1}: loss {loss / count:.3f}")
-    return run.model.eval()
+    return model

@@ -56,7 +56,7 @@ def lowest(scores: Tensor, sparsity: float) -> Tensor:
     if bool(scores.isnan().any()):
         raise ValueError(f"{int(scores.isnan().sum())} of {scores.numel()} scores are nan: they have no order")
     k = int(scores.shape[-1] * sparsity + 1e-9)
-    removed = torch.zeros(scores.shape, dtype=torch.bool)
+    removed = torch.zeros_like(scores, dtype=torch.bool)
     return removed.scatter_(-1, scores.argsort(dim=-1, stable=True)[..., :k], True)
 
 

@@ -4,7 +4,6 @@
 took there. The projection scales by the ratio of forward times: good to a factor of about 1.5.
 """
 
-import json
 import os
 import platform
 import statistics
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from dlmlab.measure import hardware, store
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.paths import DATA
@@ -41,18 +41,14 @@ def memory_gigabytes() -> float | None:
         return None
 
 
-def fingerprint() -> dict[str, str]:
+def machine() -> dict[str, str]:
     """Versions and hardware that can change a result in its last digits."""
     import transformers
 
     memory = memory_gigabytes()
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+    return hardware.fingerprint() | {
         "transformers": transformers.__version__,
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": str(torch.get_num_threads()),
         "memory": f"{memory:.1f} GB" if memory else "unknown",
     }
 
@@ -63,10 +59,9 @@ def report(timing: Path = TIMING) -> str:
     Notebooks that were never timed are not listed.
     """
     here = forward_milliseconds()
-    lines = [f"{key:15} {value}" for key, value in fingerprint().items()]
+    lines = [f"{key:15} {value}" for key, value in machine().items()]
     lines.append(f"{'one forward':15} {here:.1f} ms (16 x 64 tokens)")
-    if timing.exists():
-        known = json.loads(timing.read_text(encoding="utf-8"))
+    if known := store.load(timing, None):
         ratio = here / known["forward_ms"]
         lines += [
             "",
@@ -79,11 +74,7 @@ def report(timing: Path = TIMING) -> str:
 def write_timing(seconds: dict[str, float], timing: Path = TIMING) -> None:
     """Store how long notebooks took here; entries of other notebooks stay only if made on a machine of the same speed
     (within a third)."""
-    here, old = forward_milliseconds(), json.loads(timing.read_text(encoding="utf-8")) if timing.exists() else None
+    here, old = forward_milliseconds(), store.load(timing, None)
     same = old is not None and 0.75 < here / old["forward_ms"] < 1.33
     notebooks = (old["notebooks"] if same else {}) | {name: round(s, 1) for name, s in seconds.items()}
-    timing.write_text(
-        json.dumps({"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True) + "\n",
-        encoding="utf-8",
-        newline="\n",
-    )
+    store.save(timing, {"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True)

@@ -1,4 +1,4 @@
-"""The ledger: every result number of the course, with its tolerance and the notebook that measures it.
+"""The ledger: every number that a notebook measures live, with its tolerance.
 
 Decisions
 * A notebook measures a number and hands it to `record`. The number on the page and the number in `data/ledger.json`
@@ -6,26 +6,24 @@ Decisions
 * Exact quantities (NFE, tokens, bytes, FLOPs) get a tolerance below one unit. Accuracies get a few standard errors,
   because another CPU may flip a token. Wall-clock ratios get `bound=">1.0"` in place of the tolerance: an inequality
   that holds on any machine.
-* README and Markdown cells quote a number as `<!--ledger:ID:FORMAT-->0.93<!--/-->`; `render` fills such spans.
-  The comments do not show on the page.
+* A number of a stored table is none of the ledger's: pages quote it from the table (`dlmlab.course.pages`), and the
+  table's live slice says whether it still holds.
 
 Environment: DLMLAB_REFRESH=1 writes instead of comparing; DLMLAB_STRICT_LEDGER=1 makes a deviation an error;
 DLMLAB_LEDGER names another file; DLMLAB_NOTEBOOK is the notebook being executed (`refresh` sets it).
 """
 
 import difflib
-import json
 import math
 import operator
 import os
 import re
-import tempfile
 from pathlib import Path
 
+from dlmlab.measure import store
 from dlmlab.measure.evaluate import Proportion
 from dlmlab.paths import DATA, to_write
 
-SPAN = re.compile(r"<!--ledger:(?P<id>[^:\s]+):(?P<format>[^\n]*?)-->(?P<value>[^\n]*?)<!--/-->")
 ID = re.compile(r"[\w.\-]+")
 BOUND = re.compile(r"\s*(<=|>=|<|>)\s*([-+0-9.eE]+)\s*")
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -42,19 +40,12 @@ def ledger_path() -> Path:
 
 def load(path: Path | None = None) -> dict[str, dict]:
     """Read the ledger as `{id: {"value", "tol", "note", "notebook", "bound"}}`; a missing file is an empty ledger."""
-    path = path or ledger_path()
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return store.load(path or ledger_path(), {})
 
 
 def save(entries: dict[str, dict], path: Path | None = None) -> None:
     """Write the ledger in one step, sorted by id, so that a killed process leaves the old file or the new one."""
-    path = to_write(path or ledger_path())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".ledger-")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(json.dumps(entries, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-    os.chmod(temporary, 0o644)  # mkstemp makes it private
-    os.replace(temporary, path)
+    store.save(to_write(path or ledger_path()), entries, indent=2, sort_keys=True)
 
 
 def record(id: str, value: float, *, tol: float, note: str = "", bound: str | None = None) -> float:
@@ -97,21 +88,12 @@ def key(*parts: object) -> str:
     return ".".join(re.sub(r"[^\w.\-]+", "_", str(part)).strip("_") for part in parts)
 
 
-def render(markdown: str, entries: dict[str, dict] | None = None) -> str:
-    """Fill every span `<!--ledger:ID:FORMAT-->…<!--/-->` with the stored value in that format; raise on unknown ids.
-
-    >>> render("<!--ledger:a:.0%-->?<!--/-->", {"a": {"value": 0.93}})
-    '<!--ledger:a:.0%-->93%<!--/-->'
-    """
+def find(id: str, entries: dict[str, dict] | None = None) -> dict:
+    """Look up one entry. Raises `LedgerError` that lists near ids."""
     entries = load() if entries is None else entries
-
-    def fill(span: re.Match) -> str:
-        id, spec = span["id"], span["format"]
-        if id not in entries:
-            raise LedgerError(_unknown(id, entries))
-        return f"<!--ledger:{id}:{spec}-->{format(entries[id]['value'], spec)}<!--/-->"
-
-    return SPAN.sub(fill, markdown)
+    if id not in entries:
+        raise LedgerError(_unknown(id, entries))
+    return entries[id]
 
 
 def _on(variable: str) -> bool:
@@ -146,12 +128,10 @@ def _write(id: str, value: float, tol: float, note: str, bound: str | None) -> N
 
 
 def _compare(id: str, value: float, tol: float, bound: str | None) -> str:
-    entries = load()
-    if id not in entries:
-        raise LedgerError(_unknown(id, entries))
+    entry = find(id)
     if bound is not None:
         return f"{id}: measured {value:.6g}, which must be {bound}" if _violates(bound, value) else ""
-    stored = entries[id]["value"]
+    stored = entry["value"]
     if abs(value - stored) <= tol:
         return ""
     return f"{id}: measured {value:.6g}, stored {stored:.6g}, tolerance {tol:g}"

@@ -7,6 +7,7 @@ checksum.
 import json
 from pathlib import Path
 
+from dlmlab.measure import store
 from dlmlab.measure.evaluate import Proportion
 from dlmlab.network.checkpoint import load_model, sha256, shipped
 from dlmlab.network.model import count_parameters
@@ -58,7 +59,7 @@ def model_card(name: str) -> str:
     folder = DATA / name
     config = TrainConfig.read(folder / "training.toml")
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    test = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    test = store.load(folder / "evaluation.json", None)
     share = Proportion(test["hits"], test["n"])
     steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
     kind = "masked diffusion (full attention)" if config.attention == "full" else "autoregressive (causal attention)"
@@ -94,5 +95,4 @@ def write(folder: Path = DATA) -> None:
     for name in shipped():
         card = to_write(folder / name / "README.md")
         card.write_text(model_card(name).rstrip() + "\n", encoding="utf-8", newline="\n")
-    text = json.dumps(entries(folder), indent=1, sort_keys=True) + "\n"
-    (folder / "MANIFEST.json").write_text(text, encoding="utf-8", newline="\n")
+    store.save(folder / "MANIFEST.json", entries(folder), indent=1, sort_keys=True)

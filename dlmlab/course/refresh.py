@@ -19,7 +19,8 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from dlmlab import paths
-from dlmlab.course import doctor, ledger, tables
+from dlmlab.course import doctor, ledger, pages
+from dlmlab.measure import store
 
 CELL_TIMEOUT = 300  # seconds; generous, because the budgets are enforced by the tests
 WIDGET_STATE_LIMIT = 100_000  # bytes
@@ -55,7 +56,7 @@ def refresh(notebooks: list[Path] | None = None, *, root: Path | None = None) ->
         _render_notebook(notebook, entries)
     readme = root / "README.md"
     if readme.exists():
-        _write_if_changed(readme, tables.render(ledger.render(readme.read_text(encoding="utf-8"), entries)))
+        store.replace(readme, pages.render(readme.read_text(encoding="utf-8"), entries=entries))
     return entries
 
 
@@ -76,7 +77,7 @@ def execute(path: Path, *, timeout: int = CELL_TIMEOUT) -> dict[str, dict]:
         )
         client.execute(env=_environment(path.name, recorded))
         entries = ledger.load(recorded)
-    _write_if_changed(path, nbformat.writes(normalise(nb)) + "\n")
+    store.replace(path, nbformat.writes(normalise(nb)) + "\n")
     print(f"{time.perf_counter() - start:.1f} s, {len(entries)} ledger entries", flush=True)
     return entries
 
@@ -84,8 +85,8 @@ def execute(path: Path, *, timeout: int = CELL_TIMEOUT) -> dict[str, dict]:
 def normalise(nb: NotebookNode) -> NotebookNode:
     """Return the notebook without volatile metadata: same results, same file.
 
-    Kernelspec is `python3`, ids exist, time stamps are gone, widget ids count from 0, and a widget state above 100 kB
-    is left out with its views.
+    Kernelspec is `python3`, ids exist, time stamps are gone, what was printed in pieces is one piece, widget ids count
+    from 0, and a widget state above 100 kB is left out with its views.
     """
     nb.nbformat, nb.nbformat_minor = 4, max(5, nb.nbformat_minor)
     _, nb = nbformat.validator.normalize(nb, version=4, version_minor=nb.nbformat_minor)
@@ -93,11 +94,24 @@ def normalise(nb: NotebookNode) -> NotebookNode:
     nb.metadata = NotebookNode(kernelspec=NotebookNode(KERNELSPEC), language_info=NotebookNode(LANGUAGE_INFO))
     for cell in nb.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = _join_streams(cell.outputs)
     if len(json.dumps(widgets)) > WIDGET_STATE_LIMIT:
         _drop_widget_views(nb)
     elif widgets:
         nb.metadata["widgets"] = widgets
     return _number_widgets(nb)
+
+
+def _join_streams(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    # Where one print ends and the next begins a new output is a matter of when the kernel flushed.
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _drop_widget_views(nb: NotebookNode) -> None:
@@ -133,13 +147,5 @@ def _render_notebook(path: Path, entries: dict[str, dict]) -> None:
     nb = nbformat.read(path, as_version=4)
     for cell in nb.cells:
         if cell.cell_type == "markdown":
-            cell.source = ledger.render(cell.source, entries)
-    _write_if_changed(path, nbformat.writes(nb) + "\n")
-
-
-def _write_if_changed(path: Path, text: str) -> None:
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    os.replace(temporary, path)
+            cell.source = pages.render(cell.source, entries=entries)
+    store.replace(path, nbformat.writes(nb) + "\n")

@@ -19,6 +19,7 @@ from dlmlab.course.plotting import attention_view, cache_view, denoising_view, p
 from dlmlab.decode import sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.trace import Sample
+from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.task.layout import decode_answer
 
@@ -65,9 +66,9 @@ def pruning_view(
     model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, prompt: list[int], sparsity: float, *, layer: int = 0
 ) -> tuple[Figure, str]:
     """Show one matrix of a pruned model, the value projection of a layer, and what the model answers."""
-    weight = model.model.transformer["blocks"][layer].v_proj.weight[:32, :48]
+    weight = getattr(parts.blocks(model)[layer], parts.VALUE).weight[:32, :48]
     zeros = float((weight == 0).float().mean())
-    title = f"sparsity {sparsity:.0%}: a corner of layer {layer}'s v_proj, {zeros:.0%} removed (white)"
+    title = f"sparsity {sparsity:.0%}: a corner of layer {layer}'s {parts.VALUE}, {zeros:.0%} removed (white)"
     out = sampling.sample(model, [prompt], sampler=sampling.Sampler(commit=Threshold(0.9)))
     answer = decode_answer(tokenizer, out.answers[0])
     text = textwrap.fill(f"{sparsity:.0%}: {answer}", 110)

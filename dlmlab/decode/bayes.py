@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Fixed, num_transfer_tokens
+from dlmlab.decode.commit import NEG_INF, SCORES, Candidates
 from dlmlab.decode.sampling import Denoiser, Sampler
 from dlmlab.objective.priors import interpolating_nelbo
 
@@ -97,14 +97,13 @@ def output_distribution(
     """Enumerate what a sampler of `dlmlab.sampling` writes from `start` (L,), as {text: probability}.
 
     Temperature 0 or 1, one block, no guidance, all tokens alike. Random order is averaged over what it may choose, and
-    needs `Fixed` steps. Raises `ValueError` for what cannot be enumerated.
+    needs planned steps, as those of `Fixed`. Raises `ValueError` for what cannot be enumerated.
     """
     _check_enumerable(sampler)
     masks = sum(token == mask_id for token in start)
-    steps = sampler.commit.steps or max(masks, 1) if isinstance(sampler.commit, Fixed) else masks
-    plan = num_transfer_tokens(masks, steps)
+    plan = sampler.commit.plan(torch.tensor([masks]))
     states = {tuple(start): 1.0}
-    for quota in plan:
+    for quota in [1] * masks if plan is None else plan[0].tolist():
         after: dict[tuple[int, ...], float] = defaultdict(float)
         for state, mass in states.items():
             for text, p in _one_step(denoise, state, quota, sampler, mask_id) if mask_id in state else [(state, 1.0)]:
@@ -115,10 +114,11 @@ def output_distribution(
 
 def _check_enumerable(sampler: Sampler) -> None:
     special = sampler.guidance or sampler.block_length or sampler.eos_last or sampler.stop_at_eos or sampler.forbid
+    special = special or sampler.cache or sampler.edit
     if sampler.temperature not in (0, 1) or special:
         raise ValueError(f"only temperature 0 or 1, one block, all tokens alike can be enumerated, got {sampler}")
-    if sampler.score == "random" and not isinstance(sampler.commit, Fixed):
-        raise ValueError(f"random order can be enumerated with Fixed steps only, got {sampler.commit}")
+    if sampler.score == "random" and sampler.commit.plan(torch.tensor([1])) is None:
+        raise ValueError(f"random order can be enumerated with planned steps only, such as Fixed, got {sampler.commit}")
 
 
 def _one_step(

@@ -27,7 +27,7 @@ from dlmlab.network.kv import KV
 
 
 @dataclass(frozen=True)
-class Moment:
+class BlockState:
     """What a cache may look at before a forward.
 
     `masked` (R, L) bool. `changed` (R, L) bool: the token is not the one whose keys are stored. `start`, `end` (R,):
@@ -59,7 +59,7 @@ class Cache:
     def __post_init__(self) -> None:
         limits.whole("refresh", self.refresh, 1, optional=True)
 
-    def due(self, moment: Moment) -> Tensor:
+    def due(self, state: BlockState) -> Tensor:
         """Mark what is computed in a forward between two refreshes, (R, L) bool; it covers the masks of the block."""
         raise NotImplementedError
 
@@ -72,16 +72,16 @@ class Cache:
 class PrefixCache(Cache):
     """Keep what stands before the block; compute the block and everything after it (Fast-dLLM)."""
 
-    def due(self, moment: Moment) -> Tensor:
-        return moment.between(moment.start, moment.masked.shape[1])
+    def due(self, state: BlockState) -> Tensor:
+        return state.between(state.start, state.masked.shape[1])
 
 
 @dataclass(frozen=True)
 class DualCache(Cache):
     """Keep what stands before and after the block; compute the block (Fast-dLLM)."""
 
-    def due(self, moment: Moment) -> Tensor:
-        return moment.between(moment.start, moment.end)
+    def due(self, state: BlockState) -> Tensor:
+        return state.between(state.start, state.end)
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class DelayedCache(Cache):
     """Keep every token from one forward after it was committed; compute masks and what was just committed
     (dKV-Cache)."""
 
-    def due(self, moment: Moment) -> Tensor:
-        return moment.masked | moment.changed
+    def due(self, state: BlockState) -> Tensor:
+        return state.masked | state.changed
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class BlockCache(Cache):
         if self.refresh is not None:
             raise ValueError(f"refresh={self.refresh}: BlockCache is exact, leave it None")
 
-    def due(self, moment: Moment) -> Tensor:
-        return moment.between(moment.start, moment.end)
+    def due(self, state: BlockState) -> Tensor:
+        return state.between(state.start, state.end)
 
     def begin(self, model, mask_id: int, x: Tensor, valid: Tensor | None) -> "Session":
         if attention_block(model.config.attention) is None:
@@ -115,7 +115,7 @@ class BlockCache(Cache):
 
 
 @dataclass(frozen=True)
-class Look:
+class Forward:
     """One forward: `logits` (R, C, V) at the columns asked for, `open` (R, C) bool where they may be used (None:
     everywhere), `tokens` through the network, `flops`, and `evicted` tokens that left it half-way, summed over rows."""
 
@@ -157,7 +157,7 @@ class Session:
         self.end = (-((self.pad - end) // self.unit) * self.unit + self.pad).clamp(max=self.x.shape[1])
         self.age = None
 
-    def __call__(self, rows: Tensor, columns: Tensor) -> Look:
+    def __call__(self, rows: Tensor, columns: Tensor) -> Forward:
         """Predict `columns` (C,) of some rows (R,) of the batch."""
         ids = self.x[rows]
         if self.age is None or self.age == self.cache.refresh:
@@ -165,19 +165,19 @@ class Session:
             return self.everything(ids, rows, columns)
         self.age += 1
         self._keep(rows)
-        moment = Moment(ids == self.mask_id, ids != self.seen[rows], self.start[rows], self.end[rows])
-        due = self.cache.due(moment)
+        state = BlockState(ids == self.mask_id, ids != self.seen[rows], self.start[rows], self.end[rows])
+        due = self.cache.due(state)
         self.seen[rows] = torch.where(due, ids, self.seen[rows])
         return self.some(ids, due, columns)
 
-    def everything(self, ids: Tensor, rows: Tensor, columns: Tensor) -> Look:
+    def everything(self, ids: Tensor, rows: Tensor, columns: Tensor) -> Forward:
         """Run the whole text and store all keys and values."""
         self.kv, self.rows, self.seen[rows] = KV(), rows, ids
         valid = None if self.valid is None else self.valid[rows]
         logits = self.model(ids, valid, kv=self.kv, logits_to_keep=columns).logits
-        return self._look(logits, ids.shape[1], ids.shape[1])
+        return self._forward(logits, ids.shape[1], ids.shape[1])
 
-    def some(self, ids: Tensor, due: Tensor, columns: Tensor) -> Look:
+    def some(self, ids: Tensor, due: Tensor, columns: Tensor) -> Forward:
         """Run the `due` (R, L) columns against the stored keys and values of the others."""
         if bool((due == due[0]).all()):
             at = due[0].nonzero()[:, 0]  # (q,), the same for all rows
@@ -188,16 +188,16 @@ class Session:
             # (R, C): place of a column in the list; a column that is not due in a row gets some place, never read
             where = (at[:, None] == columns[:, None]).int().argmax(-1)
             logits = self.model(ids.gather(1, at), kv=self.kv, positions=at, logits_to_keep=where).logits
-        return self._look(logits, at.shape[-1], len(self.kv))
+        return self._forward(logits, at.shape[-1], len(self.kv))
 
     def _keep(self, rows: Tensor) -> None:
         """Forget the rows that have left."""
         if len(rows) < len(self.rows):
             self.kv, self.rows = self.kv.copy().select(torch.isin(self.rows, rows)), rows
 
-    def _look(self, logits: Tensor, q: int, k: int) -> Look:
+    def _forward(self, logits: Tensor, q: int, k: int) -> Forward:
         R, C = logits.shape[:2]
-        return Look(logits, R * q, R * forward_flops(self.model.config, q, k, logits=C))
+        return Forward(logits, R * q, R * forward_flops(self.model.config, q, k, logits=C))
 
 
 class BlockSession(Session):
@@ -217,7 +217,7 @@ class BlockSession(Session):
         super().enter(start, end)
         self.kv, self.rows = self.finished, self.finished_rows  # rows that were done early are back
 
-    def everything(self, ids: Tensor, rows: Tensor, columns: Tensor) -> Look:
+    def everything(self, ids: Tensor, rows: Tensor, columns: Tensor) -> Forward:
         """Run the block before, which is complete now, with the new one; the keys of earlier blocks stay."""
         self._keep(rows)
         last = int(self.end[rows].max())
@@ -226,7 +226,7 @@ class BlockSession(Session):
         kv = self.kv.copy().truncate(self.first)
         logits = self.model(ids[:, new], valid, kv=kv, logits_to_keep=columns - self.first).logits
         self.kv, self.finished, self.finished_rows = kv, kv.copy(), rows
-        return self._look(logits, last - self.first, last)
+        return self._forward(logits, last - self.first, last)
 
 
 def replay(out: Sample, sampler, mask_id: int, row: int = 0) -> Tensor:
@@ -253,6 +253,6 @@ def replay(out: Sample, sampler, mask_id: int, row: int = 0) -> Tensor:
             continue
         age += 1
         stop = torch.tensor([min(out.prompt_length + (block + 1) * length, states.shape[1])])
-        computed[s] = cache.due(Moment(masked[None], (ids != seen)[None], start, stop))[0]
+        computed[s] = cache.due(BlockState(masked[None], (ids != seen)[None], start, stop))[0]
         seen = torch.where(computed[s], ids, seen)
     return computed

@@ -1,8 +1,8 @@
 """Which masked positions become tokens at a step: scores and commit rules, the plug-ins of the sampler.
 
 A *score* ranks the masked positions (higher commits first); a *commit rule* decides how many of the best are taken.
-All rules take at least one position of a row that has a candidate, except `Fixed`, which follows its quota. Ties go to
-the lowest index.
+All rules take at least one position of a row that has a candidate, except those with a plan, which follow their quota.
+Ties go to the lowest index.
 
 Sources: LLaDA, arXiv 2502.09992 (low-confidence, random); Dream, arXiv 2508.15487 (margin, entropy); Fast-dLLM, arXiv
 2505.22618 (threshold, factor); EB-Sampler, arXiv 2505.24857 (entropy bound).
@@ -58,8 +58,8 @@ SCORE_RANGE = {"probability": (0.0, 1.0), "margin": (0.0, 1.0), "random": (0.0, 
 class Candidates:
     """What a commit rule may look at. `score` is -inf where nothing may be committed.
 
-    Shapes: score (B, L), eligible (B, L) bool, confidence (B, L), p (B, L, V), quota (B,) positions due by the fixed
-    schedule.
+    Shapes: score (B, L), eligible (B, L) bool, confidence (B, L), p (B, L, V), quota (B,) positions due by the rule's
+    plan, 1 where it has none.
     """
 
     score: Tensor
@@ -81,7 +81,7 @@ def num_transfer_tokens(masks: int, steps: int) -> list[int]:
     return [base + (i < rest) for i in range(steps)]
 
 
-def _order(score: Tensor, eligible: Tensor) -> tuple[Tensor, Tensor]:
+def order_of(score: Tensor, eligible: Tensor) -> tuple[Tensor, Tensor]:
     """Sort positions by falling score, eligible ones first, ties by lowest index; returns indices and the rank of
     each position, (B, L) both."""
     # Two stable sorts: an eligible position with score -inf still ranks above one that may not be committed.
@@ -96,7 +96,7 @@ def _order(score: Tensor, eligible: Tensor) -> tuple[Tensor, Tensor]:
 
 def _best(c: Candidates, n: Tensor) -> Tensor:
     """Take the `n` (B,) best eligible positions of each row, (B, L) bool."""
-    return (_order(c.score, c.eligible)[1] < n[:, None]) & c.eligible
+    return (order_of(c.score, c.eligible)[1] < n[:, None]) & c.eligible
 
 
 def threshold_commit(score: Tensor, eligible: Tensor, tau: float, *, strict: bool = False) -> Tensor:
@@ -106,12 +106,32 @@ def threshold_commit(score: Tensor, eligible: Tensor, tau: float, *, strict: boo
     for the best go to the lowest index. Source: Fast-dLLM, arXiv 2505.22618, section 3.3.
     """
     passed = score > tau if strict else score >= tau
-    best = _order(score, eligible)[1] == 0  # the position of rank 0
+    best = order_of(score, eligible)[1] == 0  # the position of rank 0
     return (passed | best) & eligible
 
 
+class Commit:
+    """A commit rule. One of your own is a subclass that says what is taken and, if it has a schedule, plans it."""
+
+    def plan(self, masks: Tensor, block: int = 0, blocks: int = 1) -> Tensor | None:
+        """Say how many positions of each row are due at each forward of a block, (B, S) whole numbers.
+
+        `masks` (B,): what each row has to fill in this block, number `block` of `blocks`. The block then takes S
+        forwards at most, and `Candidates.quota` holds what is due. None: no schedule; a forward commits one position or
+        more of each row. Raises `ValueError` for what cannot be planned.
+        """
+        return None
+
+    def check_score(self, score: str) -> None:
+        """Raise `ValueError` when the rule cannot work with a key of `SCORES`."""
+
+    def __call__(self, c: Candidates) -> Tensor:
+        """Choose what is committed now, (B, L) bool."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Fixed:
+class Fixed(Commit):
     """Commit by quota: `steps` forwards in all, shared evenly; None means one token per forward."""
 
     steps: int | None = None
@@ -119,12 +139,20 @@ class Fixed:
     def __post_init__(self) -> None:
         limits.whole("steps", self.steps, 1, optional=True)
 
+    def plan(self, masks: Tensor, block: int = 0, blocks: int = 1) -> Tensor:
+        """Share the steps among the blocks and the masks of each row among those of its block, the larger parts
+        first."""
+        if self.steps is not None and self.steps < blocks:
+            raise ValueError(f"steps={self.steps} is less than the {blocks} blocks: every block needs a step")
+        steps = max(int(masks.max()), 1) if self.steps is None else num_transfer_tokens(self.steps, blocks)[block]
+        return torch.tensor([num_transfer_tokens(int(m), steps) for m in masks], device=masks.device)
+
     def __call__(self, c: Candidates) -> Tensor:
         return _best(c, c.quota)
 
 
 @dataclass(frozen=True)
-class Threshold:
+class Threshold(Commit):
     """Commit every position whose score reaches `tau`, and always the best one. `strict` demands more than `tau`
     (LLaDA2.x).
 
@@ -151,7 +179,7 @@ class Threshold:
 
 
 @dataclass(frozen=True)
-class Factor:
+class Factor(Commit):
     """Commit the n best positions while (n + 1)(1 - confidence of the n-th) < f; always the best one (Fast-dLLM,
     theorem 1)."""
 
@@ -161,7 +189,7 @@ class Factor:
         limits.number("f", self.f, 0)
 
     def __call__(self, c: Candidates) -> Tensor:
-        order, rank = _order(c.score, c.eligible)
+        order, rank = order_of(c.score, c.eligible)
         sorted_p = c.confidence.gather(-1, order)  # (B, L), best first
         n = torch.arange(1, order.shape[-1] + 1, device=order.device)
         passed = ((n + 1) * (1 - sorted_p) < self.f) & c.eligible.gather(-1, order)
@@ -170,7 +198,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class EntropyBound:
+class EntropyBound(Commit):
     """Commit positions in order of rising entropy H while the sum of H over those already taken is at most `gamma`
     nats."""
 
@@ -181,11 +209,8 @@ class EntropyBound:
 
     def __call__(self, c: Candidates) -> Tensor:
         entropy = -_negative_entropy(c.p, c.eligible.long(), None)  # (B, L); x0 is not looked at
-        order, rank = _order(torch.where(c.score == NEG_INF, NEG_INF, -entropy), c.eligible)  # put last stays last
+        order, rank = order_of(torch.where(c.score == NEG_INF, NEG_INF, -entropy), c.eligible)  # put last stays last
         taken = entropy.gather(-1, order)
         passed = (taken.cumsum(-1) - taken <= self.gamma) & c.eligible.gather(-1, order)
         count = passed.int().cumprod(-1).sum(-1).clamp(min=1)
         return (rank < count[:, None]) & c.eligible
-
-
-Commit = Fixed | Threshold | Factor | EntropyBound

@@ -33,9 +33,10 @@ def kinds(early: Tensor, late: Tensor, prompt: Tensor, mask_id: int) -> dict[str
 def moved(x: Tensor, age: int) -> Tensor:
     """Measure how far vectors have turned `age` states later: 1 - cosine of x[s, l] and x[s + age, l].
 
-    Shapes: x (S, L, D), one vector a state and position -> (S - age, L). 0 is "as it was", 1 "at a right angle".
+    Shapes: x (S, L, D), one vector a state and position, age 0..S -> (S - age, L). 0 is "as it was", 1 "at a right
+    angle".
     """
-    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=-1)
+    return 1 - F.cosine_similarity(x[: len(x) - age], x[age:], dim=-1)  # x[:-0] would be empty
 
 
 @torch.inference_mode()

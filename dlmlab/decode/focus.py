@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab import limits
-from dlmlab.decode.cache import DualCache, Look, Moment, Session, pack
+from dlmlab.decode.cache import BlockState, DualCache, Forward, Session, pack
+from dlmlab.network import parts
 from dlmlab.network.cost import block_flops, head_flops
 from dlmlab.network.model import pick
 
@@ -36,11 +37,11 @@ class Focus(DualCache):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        limits.number("alpha", self.alpha, 0, above=True)
+        limits.number("alpha", self.alpha, 0, open="<")
 
-    def due(self, moment: Moment) -> Tensor:
-        right_is_masked = F.pad(moment.masked, (0, 1))[:, 1:]
-        return (moment.masked | right_is_masked | moment.changed) & super().due(moment)
+    def due(self, state: BlockState) -> Tensor:
+        right_is_masked = F.pad(state.masked, (0, 1))[:, 1:]
+        return (state.masked | right_is_masked | state.changed) & super().due(state)
 
     def begin(self, model, mask_id: int, x: Tensor, valid: Tensor | None) -> "FocusSession":
         if model.config.n_layers < 3:
@@ -85,11 +86,11 @@ class FocusSession(Session):
         self.masks = (self.x == self.mask_id).sum(1)  # (B,), at the start
         self.forwards = torch.zeros_like(self.masks)
 
-    def __call__(self, rows: Tensor, columns: Tensor) -> Look:
+    def __call__(self, rows: Tensor, columns: Tensor) -> Forward:
         self.active = rows
-        look = super().__call__(rows, columns)
+        forward = super().__call__(rows, columns)
         self.forwards[rows] += 1
-        return look
+        return forward
 
     def target(self, rows: Tensor) -> Tensor:
         """Work out how many candidates may stay, (R,): ceil(alpha x mean committed per forward), at least one."""
@@ -97,19 +98,17 @@ class FocusSession(Session):
         rate = (committed / self.forwards[rows].clamp(min=1)).clamp(min=1)
         return (rate * self.cache.alpha).ceil().long().clamp(min=1)
 
-    def some(self, ids: Tensor, due: Tensor, columns: Tensor) -> Look:
+    def some(self, ids: Tensor, due: Tensor, columns: Tensor) -> Forward:
         """Run the due columns through two layers and the promising ones through the rest."""
-        model, blocks, masked = self.model, self.model.model.transformer["blocks"], (ids == self.mask_id) & due
+        model, masked = self.model, (ids == self.mask_id) & due
         at = pack(due.int() + masked.int())  # (R, q), masks first
         ids = ids.gather(1, at)
         place = torch.arange(at.shape[1], device=at.device)
         candidate, real = place < masked.sum(1, keepdim=True), place < due.sum(1, keepdim=True)
-        frame, h, attention = model.frame(ids, None, self.kv, at), model.model.transformer["wte"](ids), []
-        for i, block in enumerate(blocks):
-            x = block.attn_norm(h)
-            new = block.key_value(x, frame.rope)
+        frame, h, attention = model.frame(ids, None, self.kv, at), parts.embed(model, ids), []
+        for i, block in enumerate(parts.blocks(model)):
+            q, *new = parts.project(block, h, frame.rope)
             k, v = frame.store(i)(*new)
-            q = block.query(x, frame.rope)
             if i < 2:
                 attention.append(candidate_attention(q, new[0], candidate))
             if i == 1:
@@ -119,16 +118,16 @@ class FocusSession(Session):
                 at, ids = at.gather(1, keep), ids.gather(1, keep)
                 frame = model.frame(ids, None, self.kv, at)
             h, _ = block.mix(h, q, k, v, frame.mask)
-        logits = model.model.transformer["ff_out"](model.model.transformer["ln_f"](h))  # (R, n, V)
+        logits = parts.predict(model, h)  # (R, n, V)
         found = at[:, None] == columns[:, None]  # (R, C, n)
         logits = pick(logits, found.int().argmax(-1))  # (R, C, V)
         return self._bill(logits, found.any(-1), stay.shape[1], keep.shape[1], int((candidate & ~stay).sum()))
 
-    def _bill(self, logits: Tensor, open: Tensor, q: int, n: int, evicted: int) -> Look:
+    def _bill(self, logits: Tensor, open: Tensor, q: int, n: int, evicted: int) -> Forward:
         config, k = self.model.config, len(self.kv)
         queries = config.layer_shape(1)[0] * (config.d_model // config.n_heads)  # all are made, to be compared
         second = block_flops(config, q, n, k, 1) + 2 * (q - n) * config.d_model * queries
         scores = 2 * 2 * q * q * config.d_model
         deep = sum(block_flops(config, n, n, k, layer) for layer in range(2, config.n_layers))
         flops = block_flops(config, q, q, k) + second + scores + deep + head_flops(config, n)
-        return Look(logits, len(logits) * q, len(logits) * flops, open, evicted)
+        return Forward(logits, len(logits) * q, len(logits) * flops, open, evicted)

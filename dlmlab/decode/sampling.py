@@ -3,8 +3,8 @@
     sample(model, prompts, sampler=Sampler(score="probability", commit=Threshold(0.9), block_length=32))
 
 Decisions
-* A committed token is never changed. "Low-confidence remasking" in the literature means: keep the best, leave the rest
-  masked.
+* A committed token is never changed, except by the edit rule, which says how often (`dlmlab.edit`). "Low-confidence
+  remasking" in the literature means: keep the best, leave the rest masked.
 * Confidence is the softmax of the *clean* float32 logits, never of the noised ones (LLaDA issue 137); the mask token
   has probability 0, so it is never committed.
 * Gumbel noise is drawn in float64: in float32 the tail is cut and the effective temperature falls (Zheng et al., arXiv
@@ -12,7 +12,7 @@ Decisions
 * The prompt is padded on the left, so the answers of a batch share their columns; masks inside a prompt are filled
   too, in the first block.
 * Finished rows leave the batch; a forward in which no row may commit is not run. The number of forwards is bounded by
-  the number of masks.
+  the number of masks, or by the plan of the commit rule; an edit rule adds what it states.
 * Logits are computed only where some row may commit. Chance is the exception: noise is drawn for every position, so
   that a seed gives the tokens of the published sampler.
 
@@ -29,8 +29,9 @@ import torch
 from torch import Tensor
 
 from dlmlab import limits
-from dlmlab.decode.cache import Cache, Look
-from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, Threshold, num_transfer_tokens
+from dlmlab.decode.cache import Cache, Forward
+from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, order_of
+from dlmlab.decode.edit import Edit, Written
 from dlmlab.decode.prompts import read_prompts
 from dlmlab.decode.trace import Sample, Step, Trace, cut_at_end
 from dlmlab.network.cost import forward_flops
@@ -42,11 +43,12 @@ Denoiser = Callable[[Tensor, Tensor | None], Tensor]  # ids (B, L), attention ma
 class Sampler:
     """How to decode: what is proposed, how positions are ranked, how many are committed.
 
-    `score`: a key of `SCORES`. `commit`: `Fixed`, `Threshold`, `Factor` or `EntropyBound`. `temperature`: 0 takes the
+    `score`: a key of `SCORES`. `commit`: a rule of `dlmlab.commit`, or your own. `temperature`: 0 takes the
     most likely token. `guidance`: the weight w of classifier-free guidance, 0 for none. `block_length`:
     semi-autoregressive blocks of this length, None for one block. `eos_last`: commit end marks only when nothing else
     is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its text up to the
-    first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for everything.
+    first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for everything. `edit`:
+    what may become of committed tokens (`dlmlab.edit`), None for nothing.
     """
 
     score: str = "probability"
@@ -58,14 +60,16 @@ class Sampler:
     forbid: tuple[int, ...] = ()
     stop_at_eos: bool = False
     cache: Cache | None = None
+    edit: Edit | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.score, str) or self.score not in SCORES:
             raise ValueError(f"score={self.score!r} is unknown; known: {', '.join(SCORES)}")
-        if isinstance(self.commit, type) or not callable(self.commit):
-            raise ValueError(f"commit={self.commit!r} is no commit rule, such as Threshold(0.9)")
-        if isinstance(self.commit, Threshold):
-            self.commit.check_score(self.score)
+        if not isinstance(self.commit, Commit):
+            raise ValueError(
+                f"commit={self.commit!r} is no commit rule, such as Threshold(0.9): a dlmlab.commit.Commit"
+            )
+        self.commit.check_score(self.score)
         check_temperature(self.temperature)
         limits.number("guidance", self.guidance, 0)
         limits.whole("block_length", self.block_length, 1, optional=True)
@@ -79,6 +83,13 @@ class Sampler:
             raise ValueError(f"cache={self.cache!r} is no cache, such as DualCache(), nor None")
         if self.cache is not None and self.guidance > 0:
             raise ValueError(f"guidance={self.guidance} reads two texts, a cache holds the keys of one: choose")
+        if not isinstance(self.edit, Edit | None):
+            raise ValueError(f"edit={self.edit!r} is no edit rule, such as Replace(0.9), nor None")
+        if self.edit is not None and (self.cache is not None or self.guidance > 0 or self.stop_at_eos):
+            raise ValueError(
+                f"edit={self.edit} reads the whole text at every forward and goes on when it is full: no cache, which "
+                "keeps keys of what was there before, no guidance, no stop_at_eos"
+            )
 
 
 def gumbel_argmax(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
@@ -250,14 +261,8 @@ def sample(
     loop = _Loop(model, sampler, generator, mask_id, eos_id, x, valid, P)
     length = sampler.block_length or max(gen_length, 1)
     ends = [min(end, P + gen_length) for end in range(P + length, P + gen_length + length, length)] or [P]
-    steps = sampler.commit.steps if isinstance(sampler.commit, Fixed) and sampler.commit.steps is not None else None
-    if steps is not None and steps < len(ends):
-        raise ValueError(
-            f"steps={steps} is less than the {len(ends)} blocks of length {length}: every block needs a step"
-        )
-    shares = num_transfer_tokens(steps, len(ends)) if steps is not None else [None] * len(ends)
-    for end, share in zip(ends, shares, strict=True):
-        loop.block(end, share)
+    for i, end in enumerate(ends):
+        loop.block(ends[i - 1] if i else 0, end, i, len(ends))
     answers = [cut_at_end(row, eos_id) for row in loop.x[:, P:].tolist()]
     return Sample(loop.x, P, answers, loop.trace)
 
@@ -276,24 +281,48 @@ class _Loop:
         self.trace = Trace(x.clone().cpu(), eos_id)
         self.cache = sampler.cache and sampler.cache.begin(model, mask_id, x, self.valid)
 
-    def block(self, end: int, steps: int | None) -> None:
-        """Fill every mask before column `end`. Runs at most as many forwards as the fullest row has masks."""
-        eligible = self.eligible(end)
+    def block(self, begin: int, end: int, block: int, blocks: int) -> None:
+        """Fill every mask before column `end`. Runs at most as many forwards as the fullest row has masks, or as are
+        planned, and those that an edit rule states on top."""
+        eligible, edit = self.eligible(end), self.sampler.edit
         masks = eligible.sum(1)  # (B,)
-        plan = None
-        if isinstance(self.sampler.commit, Fixed):
-            steps = max(int(masks.max()), 1) if steps is None else steps
-            plan = torch.tensor([num_transfer_tokens(int(m), steps) for m in masks], device=self.x.device)  # (B, steps)
+        plan = self.plan(masks, block, blocks)
         if self.cache and bool(eligible.any()):
             start = torch.where(eligible.any(1), eligible.int().argmax(1), end)  # (B,), each row's first mask
             self.cache.enter(start, end)
-        for i in range(steps if plan is not None else int(masks.max())):
+        if edit is not None:
+            self.begin, self.end = begin, end
+            self.left, self.unsettled = torch.full_like(masks, edit.extra), masks > 0  # (B,) both
+        most = int(masks.max()) if plan is None else plan.shape[1]
+        for i in range(most + (0 if edit is None else edit.extra)):
             eligible = self.eligible(end)
-            rows = (eligible.any(1) & ~self.stopped).nonzero()[:, 0]
+            wanted = eligible.any(1) & ~self.stopped
+            if edit is not None:  # a full block is read again until nothing changes
+                wanted |= self.unsettled & (self.left > 0)
+            rows = wanted.nonzero()[:, 0]
             if len(rows) == 0:
                 break
-            quota = plan[rows, i] if plan is not None else torch.ones_like(rows)
-            self.step(rows, eligible[rows], quota)
+            self.step(rows, eligible[rows], self.quota(plan, i, eligible.sum(1))[rows])
+
+    def plan(self, masks: Tensor, block: int, blocks: int) -> Tensor | None:
+        """Ask the commit rule for its schedule. Raises `ValueError` for one that would leave masks."""
+        plan = self.sampler.commit.plan(masks, block, blocks)
+        if plan is not None and (plan.shape[:1] != masks.shape or bool((plan < 0).any() | (plan.sum(1) < masks).any())):
+            raise ValueError(
+                f"commit={self.sampler.commit} plans {plan.tolist()} for {masks.tolist()} masks: a row for each text, "
+                "no number below 0, and every mask must be due"
+            )
+        return plan
+
+    def quota(self, plan: Tensor | None, i: int, masks: Tensor) -> Tensor:
+        """Say how many positions of each row are due at forward `i` of a block, (B,)."""
+        if plan is None or i >= plan.shape[1]:
+            return torch.ones_like(masks)
+        due = plan[:, i]
+        if self.sampler.edit is None:
+            return due
+        more = masks > plan[:, i:].sum(1)  # some were masked again
+        return torch.where(more, due.clamp(min=1), due)
 
     def eligible(self, end: int) -> Tensor:
         """Masked columns before `end`, padding never, (B, L) bool."""
@@ -301,7 +330,7 @@ class _Loop:
         masked[:, end:] = False
         return masked
 
-    def look(self, rows: Tensor, columns: Tensor) -> Look:
+    def forward(self, rows: Tensor, columns: Tensor) -> Forward:
         """Run the network and predict `columns` (C,) of the rows."""
         if self.cache:
             return self.cache(rows, columns)
@@ -313,19 +342,50 @@ class _Loop:
             logits = denoise(x, valid)
         config = getattr(self.model, "config", None)
         flops = forward_flops(config, L, logits=len(columns)) if hasattr(config, "d_model") else 0
-        return Look(logits, nfe * R * L, nfe * R * flops)
+        return Forward(logits, nfe * R * L, nfe * R * flops)
+
+    def editable(self, rows: Tensor) -> Tensor:
+        """Mark what the edit rule may change: written columns of the current block, (R, L) bool."""
+        x = self.x[rows]
+        if self.sampler.edit is None:
+            return torch.zeros_like(x, dtype=torch.bool)
+        column = torch.arange(x.shape[1], device=x.device)
+        block = (self.begin <= column) & (column < self.end)
+        return block & (x != self.mask_id) & ~self.given[rows] & self.real[rows]
+
+    def edit(self, rows: Tensor, columns: Tensor, full: Tensor, written: Written) -> tuple[Tensor, Tensor]:
+        """Change what the edit rule marks; returns where, (E, 2) row and column, and what stands there now, (E,).
+
+        `full` (R,): the forward found no mask. It costs one of the forwards the rule has left, as does each token that
+        is masked again.
+        """
+        replace, remask = (marked & written.editable for marked in self.sampler.edit(written))
+        replace &= written.x0 != written.ids
+        remask &= ~replace
+        self.left[rows] -= full.long()
+        remask &= order_of(-written.present, remask)[1] < self.left[rows][:, None]  # the least probable first
+        self.left[rows] -= remask.sum(1)
+        changed = replace | remask
+        self.unsettled[rows] &= ~full | changed.any(1)
+        at = changed.nonzero()  # (E, 2)
+        place = torch.stack([rows[at[:, 0]], columns[at[:, 1]]], 1)
+        to = torch.where(remask, self.mask_id, written.x0)[at[:, 0], at[:, 1]]
+        self.x[place[:, 0], place[:, 1]] = to
+        return place, to
 
     def step(self, rows: Tensor, eligible: Tensor, quota: Tensor) -> None:
         """Run one forward for `rows` (R,) and commit some of their `eligible` (R, L) columns."""
         start, sampler = time.perf_counter(), self.sampler
         chance = sampler.temperature > 0 or sampler.score == "random"
-        wanted = torch.ones_like(eligible[0]) if chance and not self.cache else eligible.any(0)
+        full, editable = ~eligible.any(1), self.editable(rows)
+        wanted = torch.ones_like(eligible[0]) if chance and not self.cache else (eligible | editable).any(0)
         columns = wanted.nonzero()[:, 0]  # (C,)
-        eligible, look = eligible[:, columns], self.look(rows, columns)
-        eligible = eligible if look.open is None else eligible & look.open  # (R, C)
-        logits = rule_out(look.logits.float(), self.never, self.vocab_size)  # (R, C, V)
+        eligible, editable, forward = eligible[:, columns], editable[:, columns], self.forward(rows, columns)
+        ids = self.x[rows][:, columns]  # (R, C), what the forward read
+        eligible = eligible if forward.open is None else eligible & forward.open  # (R, C)
+        logits = rule_out(forward.logits.float(), self.never, self.vocab_size)  # (R, C, V)
         positions = self.real[rows].cumsum(1)[:, columns] - 1  # (R, C), counted without padding
-        check_logits(logits, eligible, len(self.trace.steps) + 1, rows, positions)
+        check_logits(logits, eligible | editable, len(self.trace.steps) + 1, rows, positions)
         x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
         p = logits.softmax(-1)
         confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, C)
@@ -337,6 +397,11 @@ class _Loop:
         tokens = x0[at[:, 0], at[:, 1]]
         self.x[place[:, 0], place[:, 1]] = tokens
         filled = self.stop() if sampler.stop_at_eos else torch.empty(0, 2, dtype=torch.long)
+        edited = {}
+        if sampler.edit is not None:
+            present = p.gather(-1, ids[..., None])[..., 0]
+            changes = self.edit(rows, columns, full, Written(ids, editable, present, x0, confidence))
+            edited = {name: part.cpu() for name, part in zip(("edited", "edited_to"), changes, strict=True)}
         self.trace.steps.append(
             Step(
                 rows.cpu(),
@@ -344,11 +409,12 @@ class _Loop:
                 tokens.cpu(),
                 confidence[at[:, 0], at[:, 1]].cpu(),
                 nfe=2 if sampler.guidance > 0 else 1,
-                tokens_through=look.tokens,
-                flops=look.flops,
+                tokens_through=forward.tokens,
+                flops=forward.flops,
                 seconds=time.perf_counter() - start,
                 filled=filled.cpu(),
-                evicted=look.evicted,
+                evicted=forward.evicted,
+                **edited,
             )
         )
 

@@ -25,7 +25,8 @@ class Step:
     `rows` (R,) indices of the rows in the batch. Commits, in order of row and position: `at` (N, 2) row and column,
     `tokens` (N,), `confidence` (N,). `nfe` forwards for each row of `rows`; `tokens_through`, `flops` summed over
     them; `seconds` of wall time. `filled` (F, 2) row and column of masks after a finished text that became end marks
-    without being predicted. `evicted` of the tokens that left the network half-way (`dlmlab.focus`).
+    without being predicted. `evicted` of the tokens that left the network half-way (`dlmlab.focus`). `edited` (E, 2)
+    row and column of committed tokens that an edit rule changed, `edited_to` (E,) what stands there now, maybe a mask.
     """
 
     rows: Tensor
@@ -38,6 +39,8 @@ class Step:
     seconds: float
     filled: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
     evicted: int = 0
+    edited: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
+    edited_to: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
 
 
 @dataclass
@@ -81,6 +84,8 @@ class Trace:
                 x[step.at[mine, 1]] = step.tokens[mine]
                 if len(filled := step.filled[step.filled[:, 0] == row, 1]):
                     x[filled] = self.eos_id
+                changed = step.edited[:, 0] == row
+                x[step.edited[changed, 1]] = step.edited_to[changed]
                 states.append(x.clone())
         return states
 
@@ -103,6 +108,8 @@ class Trace:
                 "at": s.at.tolist(),
                 "tokens": s.tokens.tolist(),
                 "confidence": [round(c, 6) for c in s.confidence.tolist()],
+                "edited": s.edited.tolist(),
+                "edited_to": s.edited_to.tolist(),
             }
             for s in self.steps
         ]

@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase
 from dlmlab.decode import sampling
 from dlmlab.decode.run import decode
 from dlmlab.limits import ANSWER_LENGTH
-from dlmlab.measure.difference import between
 from dlmlab.task.layout import decode_answer, encode_prompt, encode_solution
 from dlmlab.task.tasks import Problem, Verdict, verify
 
@@ -43,15 +42,6 @@ class Proportion:
     def __str__(self) -> str:
         low, high = self.interval
         return f"{self.value:.1%} [{low:.1%}, {high:.1%}]"
-
-
-def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> tuple[float, float, float]:
-    """Mean of a - b over the same problems, with a 95 % bootstrap interval (10,000 resamples of problems, seed 0).
-
-    Raises `ValueError` when the two do not judge the same number of problems.
-    """
-    found = between(a, b)
-    return found.mean, found.low, found.high
 
 
 def digits(verdicts: Iterable[bool]) -> str:

@@ -1,7 +1,10 @@
-"""Stored tables: one JSON object a line under `data/results`; how they are filled row by row, and how a repeated run
-is compared with them."""
+"""JSON on disk: stored tables, one row a line under `data/results`, and how they are filled row by row.
+
+Reading one needs no torch: a page that shows a table should not wait for the package that made it.
+"""
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,16 +14,34 @@ RESULTS = DATA / "results"
 Say = Callable[[str], None]
 
 
+def load(path: Path, default: object) -> object:
+    """Read a JSON file; a missing one is `default`."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else default
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file in one step, so that a killed process leaves the old one or the new one; the same text, nothing."""
+    if path.exists() and path.read_bytes() == text.encode():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    os.replace(temporary, path)
+
+
+def save(path: Path, value: object, **style) -> None:
+    """Write a JSON file in one step; `style` as in `json.dumps`."""
+    replace(path, json.dumps(value, ensure_ascii=False, **style) + "\n")
+
+
 def read(table: str | Path) -> list[dict]:
     """Read the rows of a table, given its name ("01_sampling") or its path; a missing file has no rows."""
-    path = table if isinstance(table, Path) else RESULTS / f"{table}.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    return load(table if isinstance(table, Path) else RESULTS / f"{table}.json", [])
 
 
 def write(path: Path, rows: Sequence[dict]) -> None:
     """Write the rows, one a line, so that a diff shows which row changed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n", encoding="utf-8", newline="\n")
+    replace(path, "[\n" + ",\n".join(json.dumps(r) for r in rows) + "\n]\n")
 
 
 def fill(path: Path, jobs: Iterable[tuple[dict, Callable[[], dict]]], say: Say) -> None:
@@ -63,9 +84,3 @@ def select(rows: Sequence[dict], **key) -> list[dict]:
 def measured(rows: Sequence[dict], **key) -> bool:
     """Say whether a table holds a row with these values: a notebook shows what has been measured."""
     return any(all(row.get(k) == v for k, v in key.items()) for row in rows)
-
-
-def agreement(row: dict, again: dict) -> float:
-    """Share of problems on which a repeated run (of the first problems) judges as the stored one."""
-    pairs = list(zip(row["correct"], again["correct"], strict=False))
-    return sum(a == b for a, b in pairs) / len(pairs)

@@ -6,8 +6,8 @@ cannot honour: what is ignored in silence is found out too late.
 
 * `labels` give the loss of the model's own kind, see `LLaDAModelLM.loss`.
 * `generate` writes with a causal model only, and never writes the mask. Its cache is Transformers' own (`Borrowed`).
-* `attn_implementation`: `sdpa` (fused; explicit matrices in training, see `dlmlab.model.attend`) or `eager` (explicit
-  matrices always).
+* `attn_implementation`: `sdpa` (fused) or `eager` (explicit matrices, whose backward pass is faster on a CPU, see
+  `dlmlab.model.attend`).
 """
 
 import inspect
@@ -76,6 +76,8 @@ class Interface(PreTrainedModel, GenerationMixin):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         output_column_sums: bool = False,
+        attention: str | None = None,
+        kernel: str | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **unknown,
@@ -91,6 +93,10 @@ class Interface(PreTrainedModel, GenerationMixin):
         if unknown:
             known = ", ".join(name for name in inspect.signature(self.forward).parameters if name != "unknown")
             raise UnknownKeyword(f"forward() does not know {', '.join(sorted(unknown))}; it knows {known}")
+        if labels is not None and attention not in (None, self.config.attention):
+            raise ValueError(
+                f"attention={attention!r}: labels are learned as the config has it, {self.config.attention!r}"
+            )
         if isinstance(logits_to_keep, int):
             logits_to_keep = slice(-logits_to_keep, None)
         if past_key_values is not None or use_cache:
@@ -112,6 +118,8 @@ class Interface(PreTrainedModel, GenerationMixin):
                 self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
             ),
             output_column_sums=output_column_sums,
+            attention=attention,
+            kernel=kernel,
         )
         if labels is not None:
             out = type(out)(loss=self.loss(out.logits, labels, logits_to_keep, num_items_in_batch), **out)

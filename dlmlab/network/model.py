@@ -30,6 +30,7 @@ from dlmlab.network.config import LLaDAConfig, attention_block
 from dlmlab.network.interface import Interface
 from dlmlab.network.kv import KV
 
+KERNELS = ("fused", "explicit")  # how attention is computed when nobody wants its weights
 UNLABELLED = -100  # Transformers' label of a position that is not to be learned
 
 
@@ -116,19 +117,19 @@ class Block(GradientCheckpointingLayer):
         """Project normed tokens `x` (B, q, D) to rotated queries, (B, H, q, D/H)."""
         return rotate(self.q_proj(x).view(*x.shape[:2], self.heads, self.width).transpose(1, 2), *rope)
 
-    def mix(self, h: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | None = None):
+    def mix(self, h: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str = "fused"):
         """Let the queries of `h` (B, q, D) read all keys and values, then transform each token by itself.
 
-        Returns the new `h` and the attention weights, or None when they are not wanted.
+        Returns the new `h` and the attention weights, or None when they are not wanted (`attend`).
         """
         if self.kv_heads != self.heads:
             k, v = (x.repeat_interleave(self.heads // self.kv_heads, 1) for x in (k, v))
-        out, weights = attend(q, k, v, mask, want or ("explicit" if self.training else None))
+        out, weights = attend(q, k, v, mask, want)
         h = h + self.attn_out(out.transpose(1, 2).flatten(2))
         x = self.ff_norm(h)
         return h + self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x)), weights
 
-    def forward(self, h: Tensor, rope, mask: Tensor | None, store, keep: Tensor | slice | None, want: str | None):
+    def forward(self, h: Tensor, rope, mask: Tensor | None, store, keep: Tensor | slice | None, want: str):
         """Run the block: `store(k, v)` returns all keys and values; only positions `keep` go on, None for all."""
         x = self.attn_norm(h)
         k, v = store(*self.key_value(x, rope))
@@ -146,14 +147,14 @@ def pick(x: Tensor, keep: Tensor | slice) -> Tensor:
     return x.gather(1, keep.view(*keep.shape, *[1] * (x.ndim - 2)).expand(*keep.shape, *x.shape[2:]))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str | None) -> tuple[Tensor, Tensor | None]:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, want: str) -> tuple[Tensor, Tensor | None]:
     """Attend with the fused kernel, or with explicit matrices when weights are wanted.
 
-    `mask` is additive, broadcastable to (B, H, L, K). `want` is None (fused), `explicit` (no weights returned: on a
-    CPU the backward pass of two matrix products is twice as fast as the fused one at these lengths) or `maps` (weights
+    `mask` is additive, broadcastable to (B, H, L, K). `want` is `fused`, `explicit` (no weights returned: on a CPU the
+    backward pass of two matrix products is twice as fast as the fused one at these lengths) or `maps` (weights
     returned).
     """
-    if want is None:
+    if want == "fused":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask), None
     scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
     weights = (scores if mask is None else scores + mask).softmax(-1)
@@ -218,6 +219,8 @@ class LLaDAModelLM(Interface):
         output_attentions: bool = False,
         output_hidden_states: bool = False,
         output_column_sums: bool = False,
+        attention: str | None = None,
+        kernel: str | None = None,
     ) -> LLaDAOutput:
         """Predict every position.
 
@@ -226,18 +229,20 @@ class LLaDAModelLM(Interface):
         B, L): the tokens are not new, their keys and values replace what `kv` holds there (a position may occur twice).
         `position_ids` (1 or B, L): other angles for the rotation; who sees whom goes by the column all the same.
         `inputs_embeds` (B, L, D): instead of ids. `logits_to_keep`: tokens of the input for which the head is computed,
-        a slice, (n,) or (B, n). Raises `ValueError` for an empty input or one longer than `max_sequence_length`.
+        a slice, (n,) or (B, n). `attention`: of this forward, in place of the config's. `kernel`: `fused` or `explicit`
+        (`attend`). Raises `ValueError` for another kernel, an empty input or one longer than `max_sequence_length`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass either input_ids or inputs_embeds")
         parts = self.model.transformer
         h = parts["wte"](input_ids) if inputs_embeds is None else inputs_embeds
-        frame = self.frame(h, attention_mask, kv, positions, position_ids)
+        frame = self.frame(h, attention_mask, kv, positions, position_ids, attention)
         states, maps, sums = [h], [], []
-        want = "maps" if output_attentions or output_column_sums else None
-        last = self.config.n_layers - 1 if want is None and not output_hidden_states else -1
-        if want is None and self.config._attn_implementation == "eager":
-            want = "explicit"
+        kernel = kernel or ("explicit" if self.config._attn_implementation == "eager" else "fused")
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel={kernel!r} is unknown; known: {', '.join(KERNELS)}")
+        want = "maps" if output_attentions or output_column_sums else kernel
+        last = self.config.n_layers - 1 if want != "maps" and not output_hidden_states else -1
         for i, block in enumerate(parts["blocks"]):
             keep = logits_to_keep if i == last else None
             h, weights = block(h, frame.rope, frame.mask, frame.store(i), keep, want)
@@ -286,6 +291,7 @@ class LLaDAModelLM(Interface):
         kv: KV | None,
         positions: Tensor | None,
         position_ids: Tensor | None = None,
+        attention: str | None = None,
     ) -> "Frame":
         """Work out what all layers share: where `tokens` (B, L) or (B, L, D) stand, whom they see, where keys go."""
         if positions is not None and kv is None:
@@ -310,9 +316,8 @@ class LLaDAModelLM(Interface):
         angle = at if position_ids is None else torch.atleast_2d(position_ids)
         cos, sin = rope_table(angle, self.config.d_model // self.config.n_heads, self.config.rope_theta)
         keys = torch.arange(length, device=tokens.device)
-        mask = attention_bias(
-            at, keys, attention_block(self.config.attention), valid, self.model.transformer["wte"].weight.dtype
-        )
+        block, dtype = attention_block(attention or self.config.attention), self.model.transformer["wte"].weight.dtype
+        mask = attention_bias(at, keys, block, valid, dtype)
         return Frame((cos[:, None], sin[:, None]), mask, kv, None if positions is None else at)
 
 

@@ -89,7 +89,7 @@ class TrainConfig:
         check_plan("suffix", self.suffix, most=1.0)
         check_plan("salient", self.salient, most=1.0)
         for start in sorted({start for start, _ in (*self.suffix, *self.salient)}):
-            if (both := at(self.suffix, start) + at(self.salient, start)) > 1:
+            if (both := value_at(self.suffix, start) + value_at(self.salient, start)) > 1:
                 raise ValueError(f"suffix and salient together are {both:g} at step {start}: shares of the same rows")
         check_plan("max_equations", self.max_equations, least=1, most=len(STEP_WEIGHTS))
         if self.lr_plan:
@@ -156,7 +156,7 @@ def check_plan(name: str, plan: Plan, *, least: float = 0.0, most: float = float
         raise ValueError(f"{name}={plan}: every value must lie in {least:g}..{most:g}")
 
 
-def at(plan: Plan, step: int) -> float:
+def value_at(plan: Plan, step: int) -> float:
     """Look up the value of a plan in steps: that of the last entry that has begun."""
     return [value for start, value in plan if start <= step][-1]
 
@@ -183,7 +183,7 @@ class Batches:
         """Make POOL * rows encoded texts, sorted by length."""
         n = POOL * self.config.rows
         first = (self.config.seed << 40) + pool_index * n
-        most = int(at(self.config.max_equations, pool_index * POOL))
+        most = int(value_at(self.config.max_equations, pool_index * POOL))
         if self.config.context:
             return [self._packed(first + i, most) for i in range(n)]
         return sorted(encode_texts(self.tokenizer, [self.problem(first + i, most) for i in range(n)]), key=len)
@@ -229,7 +229,7 @@ class Batches:
 
     def _masked(self, x0: Tensor, step: int, generator: torch.Generator) -> Batch:
         config, B = self.config, len(x0)
-        answer_only, suffix, salient = (at(p, step) for p in (config.answer_only, config.suffix, config.salient))
+        answer_only, suffix, salient = (value_at(p, step) for p in (config.answer_only, config.suffix, config.salient))
         started, answered = ((x0 == id).cumsum(1) for id in (self.tokenizer.bos_token_id, self.answer_id))  # (B, L)
         is_answer = (answered == started) & (x0 != self.answer_id)  # from the answer mark to the next problem
         only_answer = (torch.rand(B, generator=generator) < answer_only)[:, None]

@@ -8,7 +8,8 @@ Decisions
 * `bf16` asks for matrix products in bfloat16, and gets them where the machine has instructions for them; elsewhere
   they would be ten times slower than float32. What was used stands in every line of the log.
 * Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
-  count, so 1 and N processes agree.
+  count, so 1 and N processes agree. `PartialState` of accelerate joins what a launcher started. Its `Accelerator` would
+  also hand logits on as float32, which is another recipe: autocast stays here, where it is read.
 """
 
 import json
@@ -18,20 +19,22 @@ import time
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
+from accelerate import PartialState
+from accelerate.utils import reduce
 from torch import Tensor
 
 from dlmlab import guard
+from dlmlab.network import parts
 from dlmlab.network.checkpoint import save
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM, count_parameters
-from dlmlab.objective.batches import Batches, TrainConfig, build_tokenizer
+from dlmlab.objective.batches import Batch, Batches, TrainConfig, build_tokenizer
 from dlmlab.objective.muon import Muon
 
 # ------------------------------------------------------------------------------------------------ optimizer
@@ -61,7 +64,7 @@ def build_model(config: TrainConfig) -> LLaDAModelLM:
 
 def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the blocks and AdamW for the rest, or AdamW for all."""
-    blocks = [p for p in model.model.transformer["blocks"].parameters() if p.ndim == 2]
+    blocks = [p for p in parts.blocks(model).parameters() if p.ndim == 2]
     rest = [p for p in model.parameters() if not any(p is q for q in blocks)]
     if config.optimizer == "adamw":
         groups = [{"params": blocks, "weight_decay": config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -98,28 +101,53 @@ def precision(config: TrainConfig) -> str:
     return "bfloat16" if config.bf16 and multiplies_bf16(config.device) else "float32"
 
 
+# ------------------------------------------------------------------------------------------------ one step
+
+
+def rates(optimizers: list[torch.optim.Optimizer]) -> list[list[float]]:
+    """Note the learning rate of every group, which `set_rates` scales."""
+    return [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
+
+
+def set_rates(optimizers: list[torch.optim.Optimizer], base: list[list[float]], factor: float) -> None:
+    """Set every learning rate to `factor` times its base."""
+    for optimizer, lrs in zip(optimizers, base, strict=True):
+        for group, lr in zip(optimizer.param_groups, lrs, strict=True):
+            group["lr"] = lr * factor
+
+
+def learn(
+    model: LLaDAModelLM,
+    optimizers: list[torch.optim.Optimizer],
+    batch: Batch,
+    *,
+    clip: float,
+    forward: Callable | None = None,
+    rank: int = 0,
+    size: int = 1,
+    bf16: bool = False,
+    **how,
+) -> Tensor:
+    """Follow the gradient of one batch, at the rates that the optimizers have; return summed loss and count, (2,).
+
+    The loss is the mean cross-entropy over the weighted positions. `rank`, `size`: of the processes that share the
+    batch; each takes its rows and counts those of all. `forward`: the model as it is called (compiled, parallel). `how`
+    goes to it: which attention, which kernel.
+    """
+    count, mine = max(int(batch.weight.sum()), 1), slice(rank, None, size)
+    inputs, targets, weight = (x[mine].to(model.device) for x in (batch.inputs, batch.targets, batch.weight))
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        logits = (forward or model)(inputs, **how).logits
+    loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
+    (loss * size / count).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    for optimizer in optimizers:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
+
+
 # ------------------------------------------------------------------------------------------------ the loop
-
-
-@dataclass
-class Workers:
-    """The processes of a run: `rank` of `size`; one process needs no launcher, `torchrun` sets the environment for
-    more."""
-
-    rank: int = 0
-    size: int = 1
-
-    @classmethod
-    def join(cls, device: str) -> "Workers":
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-            return cls()
-        if device == "cuda":  # each process its own card; not run on several GPUs
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-        if not dist.is_initialized():
-            dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
-            )  # counts are on the CPU
-        return cls(dist.get_rank(), dist.get_world_size())
 
 
 class OtherRecipe(ValueError):
@@ -134,17 +162,18 @@ class Run:
         if config.rows % int(os.environ.get("WORLD_SIZE", "1")):
             raise ValueError(f"rows={config.rows} does not divide among {os.environ['WORLD_SIZE']} processes")
         guard.device(config.device)
+        self.workers = PartialState(cpu=torch.device(config.device).type == "cpu")  # one process needs no launcher
         torch.set_num_threads(config.threads)
-        self.workers = Workers.join(config.device)
         self.model = build_model(config).to(config.device).train()
         self.optimizers = build_optimizers(self.model, config)
-        self.base_lr = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.base_lr = rates(self.optimizers)
+        self.kernel = "explicit"  # on a CPU its backward pass is twice as fast
         self.batches, self.precision = Batches(config), precision(config)
         self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
         self.sums = torch.zeros(2)  # loss and count since the last entry of the log
         forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
         self.forward = forward
-        if self.workers.size > 1:
+        if self.workers.num_processes > 1:
             self.forward = torch.nn.parallel.DistributedDataParallel(forward)
 
     @property
@@ -153,7 +182,7 @@ class Run:
 
     def save(self) -> None:
         """Write the whole state; a kill or a full disk while writing leaves the previous one. Raises `OSError`."""
-        if self.workers.rank:
+        if not self.workers.is_main_process:
             return
         state = {
             "config": asdict(self.config),
@@ -200,7 +229,7 @@ class Run:
                 "delete it to begin again, or give another --out"
             ) from error
         self.step, self.tokens, self.seconds = counters
-        if self.workers.rank == 0:  # the other processes have handed theirs over
+        if self.workers.is_main_process:  # the other processes have handed theirs over
             self.sums = sums
         return True
 
@@ -216,28 +245,23 @@ class Run:
 
     def train_step(self) -> Tensor:
         """Take one optimizer step and return the summed loss and count of this process, (2,)."""
-        config, workers = self.config, self.workers
-        batch = self.batches(self.step)
-        self.model.config.attention = config.attention_at(self.step)
-        count = max(int(batch.weight.sum()), 1)  # of the global batch
-        mine = slice(workers.rank, None, workers.size)
-        inputs, targets, weight = (x[mine].to(config.device) for x in (batch.inputs, batch.targets, batch.weight))
-        device_type = torch.device(config.device).type
-        with torch.autocast(device_type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-            logits = self.forward(inputs).logits
-        loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
-        (loss * workers.size / count).backward()
-        self.model.config.attention = config.attention  # what the run is for, whatever this step was
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        factor = schedule(self.tokens, self.step, config)
-        for optimizer, base in zip(self.optimizers, self.base_lr, strict=True):
-            for group, lr in zip(optimizer.param_groups, base, strict=True):
-                group["lr"] = lr * factor
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        config, batch = self.config, self.batches(self.step)
+        set_rates(self.optimizers, self.base_lr, schedule(self.tokens, self.step, config))
+        sums = learn(
+            self.model,
+            self.optimizers,
+            batch,
+            clip=config.clip,
+            forward=self.forward,
+            rank=self.workers.process_index,
+            size=self.workers.num_processes,
+            bf16=self.precision == "bfloat16",
+            attention=config.attention_at(self.step),
+            kernel=self.kernel,
+        )
         self.step += 1
         self.tokens += batch.targets.numel()
-        return torch.stack([loss.detach().cpu(), torch.tensor(float(weight.sum()))])
+        return sums
 
     def run(
         self,
@@ -274,22 +298,20 @@ class Run:
 
     def _any(self, wish: bool) -> bool:
         """Whether any process wishes: one that stopped alone would leave the others waiting."""
-        if self.workers.size == 1:
-            return wish
-        wishes = torch.tensor(float(wish))
-        dist.all_reduce(wishes)
-        return bool(wishes)
+        return bool(self._sum(torch.tensor(float(wish))))
 
     def _gather(self) -> None:
         """Bring the sums of all processes to the first one."""
-        if self.workers.size > 1:
-            dist.all_reduce(self.sums)
-            self.sums *= self.workers.rank == 0
+        self.sums = self._sum(self.sums) * self.workers.is_main_process
+
+    def _sum(self, values: Tensor) -> Tensor:
+        """Add up the values of all processes, where they compute: NCCL knows no tensor of the CPU."""
+        return reduce(values.to(self.workers.device), "sum").cpu()
 
     def _write_down(self, evaluate: Callable[[LLaDAModelLM], dict] | None, say: Callable[[str], None]) -> None:
         """Add an entry to the log, with what `evaluate` finds, and say it."""
         self._gather()
-        if self.workers.rank:
+        if not self.workers.is_main_process:
             return
         loss, scores = round(float(self.sums[0] / self.sums[1]), 5), {}
         entry = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": loss}
@@ -310,7 +332,7 @@ class Run:
 
     def export(self, folder: str | Path) -> None:
         """Write the model as safetensors with its tokenizer, the log as JSON lines and the loss curve."""
-        if self.workers.rank:
+        if not self.workers.is_main_process:
             return
         folder = Path(folder)
         save(self.model, build_tokenizer(), folder)

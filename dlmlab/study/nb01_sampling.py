@@ -1,14 +1,14 @@
 """Notebook 01: exact match against forwards for every way to decode."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from dlmlab.decode.commit import Fixed, Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure import evaluate, store
+from dlmlab.measure import evaluate
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.task import tasks
 
@@ -47,30 +47,27 @@ def sampling_settings() -> list[Setting]:
     return settings
 
 
-def key(setting: Setting, seed: int) -> dict:
-    """Name a row of the table."""
-    return {"method": setting.method, "sampler": repr(setting.sampler.commit), "seed": seed}
+def settings() -> list[dict]:
+    """Name the rows of the table: every setting with every seed it needs."""
+    return [
+        {"method": s.method, "sampler": repr(s.sampler.commit), "seed": seed}
+        for s in sampling_settings()
+        for seed in s.seeds
+    ]
 
 
-def run(setting: Setting, problems: Sequence[tasks.Problem], seed: int) -> dict:
-    """Answer the problems with one setting and one seed; `correct` holds one 0 or 1 per problem."""
+def run(method: str, sampler: str, seed: int, size: int | None = None) -> dict:
+    """Answer the first test problems with one setting and one seed; `correct` holds one 0 or 1 a problem."""
+    (setting,) = (s for s in sampling_settings() if (s.method, repr(s.sampler.commit)) == (method, sampler))
     model, tokenizer = load(setting.model)
-    result = evaluate.accuracy(
-        model, tokenizer, problems, sampler=setting.sampler, generator=torch.Generator().manual_seed(seed)
-    )
-    return key(setting, seed) | {
+    problems = tasks.load_split("test")[: size or PROBLEMS]
+    generator = torch.Generator().manual_seed(seed)
+    result = evaluate.accuracy(model, tokenizer, problems, sampler=setting.sampler, generator=generator)
+    return {
         "nfe": result.mean_nfe,
         "gflop": result.flops / len(problems) / 1e9,
         "correct": result.correct,
     }
-
-
-def sampling_frontier(say: Callable[[str], None] = print, path: Path = store.RESULTS / "01_sampling.json") -> None:
-    """Measure every setting on the first `PROBLEMS` test problems, with every seed it needs."""
-    problems = tasks.load_split("test")[:PROBLEMS]
-    settings = ((setting, seed) for setting in sampling_settings() for seed in setting.seeds)
-    jobs = ((key(s, seed), lambda s=s, seed=seed: run(s, problems, seed)) for s, seed in settings)
-    store.fill(path, jobs, say)
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:
@@ -98,3 +95,31 @@ def summarize(rows: Sequence[dict]) -> list[dict]:
             }
         )
     return table
+
+
+def headlines(rows: list[dict]) -> dict[str, float]:
+    """Give exact match and forwards of every line, by method and sampler."""
+    found = {}
+    for line in summarize(rows):
+        found[f"{line['method']}, {line['sampler']}"] = line["exact_match"]
+        found[f"{line['method']}, {line['sampler']}, nfe"] = line["nfe"]
+    return found
+
+
+TABLE = Table(
+    "01_sampling",
+    settings,
+    run,
+    live=[
+        {"method": method, "sampler": repr(commit), "seed": 0}
+        for method, commit in (
+            ("margin", Fixed(5)),
+            ("entropy", Fixed(10)),
+            ("threshold", Threshold(0.9)),
+            ("autoregressive twin", Fixed()),
+        )
+    ],
+    size=16,
+    tolerance={"nfe": (0.5, 0.2), "gflop": (0.0, 0.25)},  # means over other problems
+    headlines=headlines,
+)

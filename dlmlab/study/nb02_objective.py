@@ -1,15 +1,15 @@
 """Notebook 02: the bound of LLaDA-mini on the test split by noise level, and what the model writes from nothing."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from functools import cache
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from dlmlab.decode.run import decode
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure import store
 from dlmlab.measure.evaluate import digits
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.objective.likelihood import next_token_nats, up_to_end
 from dlmlab.objective.noise import count_masks, masked_losses
@@ -19,7 +19,7 @@ from dlmlab.task.tokenizer import ANSWER
 
 LEVELS = 5  # bins of the share of masked tokens
 PROBLEMS, DRAWS, BATCH = 160, 12, 16
-SAMPLES = 32
+SAMPLES, FEW = 32, 4
 TWIN = "twin, left to right"
 SAMPLERS = {
     "random order": Sampler("random", temperature=1.0),
@@ -68,18 +68,11 @@ def twin_rows(twin, rows: Rows, eos_id: int) -> list[dict]:
     ]
 
 
-def bounds(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_bounds.json") -> None:
-    """Measure every problem; problems already in the file are not measured again."""
+@cache
+def bounds_from(first: int) -> list[dict]:
+    """Measure `BATCH` problems of the test split that start at index `first`; the index seeds the masks."""
     (model, tokenizer), (twin, _) = load("llada-mini"), load("llama-mini")
-    problems, table = tasks.load_split("test")[:PROBLEMS], store.read(path)
-    for start in range(len(table), len(problems), BATCH):
-        table += bounds_of(model, twin, tokenizer, problems[start : start + BATCH], first=start)
-        store.write(path, table)
-        say(f"{len(table)} problems: {sum(r['answer']['bound'] for r in table) / len(table):.3f} nats an answer")
-
-
-def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, first: int) -> list[dict]:
-    """Measure problems of the test split that start at index `first`; the index seeds the masks."""
+    problems = tasks.load_split("test")[first : first + BATCH]
     rows = encode_rows(tokenizer, problems, side="left")
     parts = {
         part: bound_rows(model, rows, part, draws=DRAWS, generator=torch.Generator().manual_seed(first))
@@ -88,7 +81,6 @@ def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, firs
     exact = twin_rows(twin, rows, tokenizer.eos_token_id)
     return [
         {
-            "problem": first + i,
             "steps": p.steps,
             "question_tokens": int(rows.question[i].sum()),
             "answer": parts["answer"][i],
@@ -97,6 +89,15 @@ def bounds_of(model, twin, tokenizer, problems: Sequence[tasks.Problem], *, firs
         }
         for i, p in enumerate(problems)
     ]
+
+
+BOUNDS = Table(
+    "02_bounds",
+    lambda: [{"problem": i} for i in range(PROBLEMS)],
+    lambda problem, size=None: bounds_from(problem // BATCH * BATCH)[problem % BATCH],
+    live=[{"problem": i} for i in range(0, BATCH, 3)],
+    tolerance={"answer": (0.001, 0.02), "question": (0.001, 0.02), "twin": (0.001, 0.02)},
+)
 
 
 # ------------------------------------------------------------------------------------------------ samples from nothing
@@ -135,8 +136,6 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
     texts = from_nothing(model, tokenizer, lengths, SAMPLERS[method], generator)
     verdicts = [tasks.verify(question, answer) for question, answer in texts]
     return {
-        "method": method,
-        "batch": batch,
         "read": digits(not v.problem for v in verdicts),
         "correct": digits(v.correct for v in verdicts),
         "clean": digits(v.clean for v in verdicts),
@@ -145,14 +144,20 @@ def sample_row(model, tokenizer, method: str, batch: int, size: int = BATCH) -> 
     }
 
 
-def samples(say: Callable[[str], None] = print, path: Path = store.RESULTS / "02_samples.json") -> None:
-    """Sample `SAMPLES` texts with every sampler."""
-    (model, tokenizer), (twin, _) = load("llada-mini"), load("llama-mini")
+def run(method: str, batch: int, size: int | None = None) -> dict:
+    """Sample one batch, and the first few of it alone: the chance of a row depends on its batch, so that a live slice
+    can repeat these (`begin`) and nothing else."""
+    model, tokenizer = load("llama-mini" if method == TWIN else "llada-mini")
+    few = sample_row(model, tokenizer, method, batch, size=FEW)["texts"]
+    begin = {"begin": [" | ".join(text) for text in few]}
+    return begin if size else sample_row(model, tokenizer, method, batch) | begin
 
-    def jobs():
-        for batch in range(SAMPLES // BATCH):
-            for method in SAMPLERS:
-                key = {"method": method, "batch": batch}
-                yield key, lambda b=batch, m=method: sample_row(twin if m == TWIN else model, tokenizer, m, b)
 
-    store.fill(path, jobs(), say)
+SAMPLED = Table(
+    "02_samples",
+    lambda: [{"method": method, "batch": batch} for batch in range(SAMPLES // BATCH) for method in SAMPLERS],
+    run,
+    live=({"method": "most probable first", "batch": 0}, {"method": TWIN, "batch": 0}),
+    size=FEW,
+    flips=0.25,  # one token drawn otherwise changes the rest of a text
+)

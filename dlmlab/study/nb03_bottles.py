@@ -26,11 +26,12 @@ from dlmlab.attention.backcopy import END, MASK, RECIPES, START, SYMBOLS, TRIGGE
 from dlmlab.attention.interventions import empty_values, mean_values, without_keys
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
-from dlmlab.measure import store
+from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
 
 SEEDS, VARIANT_SEEDS = 10, 3
+VARIED = ("causal", "diffusion", "large start values", "one head", "hidden masks", "extra key", "start mark")
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}
@@ -277,13 +278,9 @@ def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int
 
 
 def settings() -> list[dict]:
-    """List the rows of the table, in the order in which they are measured: what matters most first."""
-    variants = [name for name in RECIPES if name not in ("causal", "diffusion")]
-    order = [("causal", seed) for seed in range(SEEDS)] + [("diffusion", seed) for seed in range(VARIANT_SEEDS)]
-    order += [(name, 0) for name in variants]
-    order += [("diffusion", seed) for seed in range(VARIANT_SEEDS, SEEDS)]
-    order += [(name, seed) for seed in range(1, VARIANT_SEEDS) for name in variants]
-    return [{"bottle": name, "seed": seed} for name, seed in order]
+    """List the rows of the table: both bottles, then three seeds of each variant."""
+    counts = {name: SEEDS if name in ("causal", "diffusion") else VARIANT_SEEDS for name in VARIED}
+    return [{"bottle": name, "seed": seed} for name, count in counts.items() for seed in range(count)]
 
 
 def measure(bottle: str, seed: int, size: int | None = None) -> dict:
@@ -294,6 +291,11 @@ def measure(bottle: str, seed: int, size: int | None = None) -> dict:
     return judge(model, RECIPES[bottle], seed=seed) | {"curve": curve}
 
 
-def bottles(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_bottles.json") -> None:
-    """Train and measure every bottle that the table lacks."""
-    store.fill(path, ((key, lambda key=key: measure(**key)) for key in settings()), say)
+BOTTLES = Table(
+    "03_bottles",
+    settings,
+    measure,
+    live=({"bottle": "causal", "seed": 0}, {"bottle": "diffusion", "seed": 0}),
+    size=30,
+    tolerance={"curve": (0.001, 0.01)},
+)

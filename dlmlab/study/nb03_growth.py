@@ -2,7 +2,8 @@
 
 import functools
 import tempfile
-from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -12,8 +13,10 @@ from dlmlab.attention import bottle, sinks
 from dlmlab.attention.trajectories import value_norms
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure import evaluate, store
-from dlmlab.objective.batches import TrainConfig
+from dlmlab.measure import evaluate
+from dlmlab.measure.table import Table
+from dlmlab.network.checkpoint import load
+from dlmlab.objective.batches import Batches, TrainConfig
 from dlmlab.objective.noise import forward_process
 from dlmlab.objective.training import Run
 from dlmlab.paths import DATA
@@ -22,6 +25,7 @@ from dlmlab.task.layout import encode_texts
 from dlmlab.task.tokenizer import build_tokenizer
 
 TEXTS, LENGTH, TIMES = 64, 64, (0.1, 0.5, 0.9)
+FIRST_STEPS, FIRST_ROWS = 2, 4  # of a run that is repeated live
 
 
 def sweep_texts(config: TrainConfig) -> Tensor:
@@ -65,23 +69,65 @@ def sink_curve(model, *, texts: Tensor) -> dict:
     return {key: round(value, 5) for key, value in result.items()}
 
 
-def sweep(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_sweep.json") -> None:
-    """Train every recipe of `data/sweep` and store its sink curve; a finished run in the file is not run again."""
-    rows, problems = store.read(path), tasks.load_split("validation")[:128]
-    for recipe in sorted((DATA / "sweep").glob("*.toml")):
-        config = TrainConfig.read(recipe)
-        if any(row["run"] == config.name for row in rows):
-            continue
-        run = Run(config, Path(tempfile.gettempdir()) / "dlmlab-sweep" / config.name)
-        run.resume()
-        run.run(evaluate=functools.partial(sink_curve, texts=sweep_texts(config)), say=say)
-        recipe_columns = {"run": config.name, "attention": config.attention, "context": config.context}
-        recipe_columns |= {"weight_decay": config.weight_decay, "seed": config.seed}
-        judged = evaluate.accuracy(run.model, build_tokenizer(), problems, sampler=Sampler(commit=Threshold(0.9)))
-        run.log[-1]["exact_match"] = judged.exact_match.value
-        curve = [entry for entry in run.log if "first" in entry or "first_0.5" in entry]
-        rows += [recipe_columns | {k: v for k, v in entry.items() if k != "seconds"} for entry in curve]
-        store.write(path, rows)
+def recipes() -> dict[str, TrainConfig]:
+    """Read the recipes of `data/sweep` by name."""
+    found = [TrainConfig.read(path) for path in sorted((DATA / "sweep").glob("*.toml"))]
+    return {config.name: config for config in found}
+
+
+def settings() -> list[dict]:
+    """Name the measured steps of every run: each `eval_every`, and the last."""
+    keys = []
+    for name, config in recipes().items():
+        last = -(-config.tokens // Batches(config)(0).targets.numel())  # packed: every step has as many tokens
+        keys += [{"run": name, "step": k} for k in (*range(config.eval_every, last, config.eval_every), last)]
+    return keys
+
+
+@cache
+def trained(name: str) -> dict[int, dict]:
+    """Train a recipe and give its sink curve by step; a finished run is not run again."""
+    config = recipes()[name]
+    run = Run(config, Path(tempfile.gettempdir()) / "dlmlab-sweep" / name)
+    run.resume()
+    run.run(evaluate=functools.partial(sink_curve, texts=sweep_texts(config)))
+    problems = tasks.load_split("validation")[:128]
+    judged = evaluate.accuracy(run.model, build_tokenizer(), problems, sampler=Sampler(commit=Threshold(0.9)))
+    run.log[-1]["exact_match"] = judged.exact_match.value
+    return {entry["step"]: entry for entry in run.log if "first" in entry or "first_0.5" in entry}
+
+
+def begin(name: str) -> dict:
+    """Measure what a live slice can: the losses of the first steps, and the sink curve of the shipped model with the
+    same attention."""
+    config = recipes()[name]
+    small = replace(config, rows=FIRST_ROWS, compile=False, threads=torch.get_num_threads())
+    run = Run(small, "unused")  # nothing is saved
+    losses = [summed / count for summed, count in (run.train_step().tolist() for _ in range(FIRST_STEPS))]
+    shipped, _ = load("llama-mini" if config.attention == "causal" else "llada-mini")
+    curve = sink_curve(shipped, texts=sweep_texts(config))
+    return {"losses": [round(loss, 5) for loss in losses], "shipped": curve}
+
+
+def measure(run: str, step: int, size: int | None = None) -> dict:
+    """Measure one step of one run; the first row of a run also holds its `begin`."""
+    config = recipes()[run]
+    first = {"begin": begin(run)} if step == config.eval_every else {}
+    if size:
+        return first
+    columns = {"attention": config.attention, "context": config.context, "weight_decay": config.weight_decay}
+    entry = {k: v for k, v in trained(run)[step].items() if k not in ("step", "seconds")}
+    return columns | {"seed": config.seed} | entry | first
+
+
+SWEEP = Table(
+    "03_sweep",
+    settings,
+    measure,
+    live=({"run": "ar-packed-decay", "step": 100}, {"run": "dlm-packed", "step": 100}),
+    size=FIRST_STEPS,
+    tolerance={"begin": (0.001, 0.01)},
+)
 
 
 # ------------------------------------------------------------------------------------------------ in a bottle
@@ -120,14 +166,19 @@ def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
     return {key: round(value, 5) for key, value in result.items()}
 
 
-def bottles(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_bottle.json") -> None:
-    """Train both objectives with three seeds each, on one language, and store what they learned."""
+def bottled(attention: str, seed: int, size: int | None = None) -> dict:
+    """Train one bottle and store what it learned; given a `size`, only the curve of so many steps."""
     language = bottle.Language.draw(generator=torch.Generator().manual_seed(0))
+    model, curve = bottle.train(attention, language, seed=seed, steps=size or BOTTLE_STEPS[attention])
+    curve = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
+    return ({} if size else judge_bottle(model, language, seed=seed)) | {"curve": curve}
 
-    def measure(attention: str, seed: int) -> dict:
-        model, curve = bottle.train(attention, language, seed=seed, steps=BOTTLE_STEPS[attention])
-        curve = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
-        return judge_bottle(model, language, seed=seed) | {"curve": curve}
 
-    keys = ({"attention": attention, "seed": seed} for attention in ("causal", "full") for seed in BOTTLE_SEEDS)
-    store.fill(path, ((key, lambda k=key: measure(**k)) for key in keys), say)
+BOTTLE = Table(
+    "03_bottle",
+    lambda: [{"attention": attention, "seed": seed} for attention in BOTTLE_STEPS for seed in BOTTLE_SEEDS],
+    bottled,
+    live=({"attention": "causal", "seed": 0}, {"attention": "full", "seed": 1}),
+    size=50,
+    tolerance={"curve": (0.001, 0.01)},
+)

@@ -1,9 +1,6 @@
 """Notebook 03: whether the strongest receivers move, and what hiding them does."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,8 +9,8 @@ from dlmlab.attention import interventions, sinks
 from dlmlab.attention.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds
 from dlmlab.decode.run import decode
 from dlmlab.decode.sampling import left_pad
-from dlmlab.measure import store
 from dlmlab.measure.evaluate import digits
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import decode_answer, encode_prompt, encode_rows
@@ -60,10 +57,12 @@ def centroid_spread(m: Tensor) -> tuple[float, float]:
     return variance * n / (n - 1) if n > 1 else float("nan"), coverage
 
 
-def movement(name: str, problem: tasks.Problem, *, seed: int = 0) -> list[dict]:
-    """Measure each source of one problem: does the strongest receiver stay, does the centroid of the sinks move?"""
+@cache
+def movement(name: str, index: int, seed: int = 0) -> dict[str, dict]:
+    """Measure each source of a validation problem: does the strongest receiver stay, does the centroid of the sinks
+    move?"""
     model, tokenizer = load(name)
-    rows = []
+    problem, rows = tasks.load_split("validation")[index], {}
     for source, run in sources(model, tokenizer, problem, seed=seed).items():
         m, kinds = run.mass, token_kinds(run.ids, tokenizer)
         variance, coverage = centroid_spread(m)
@@ -83,20 +82,29 @@ def movement(name: str, problem: tasks.Problem, *, seed: int = 0) -> list[dict]:
         }
         rounded = {k: [round(x, 6) for x in v] if isinstance(v, list) else round(v, 6) for k, v in row.items()}
         kind = KINDS[int(kinds.gather(1, m.argmax(-1, keepdim=True)).flatten().mode().values)]
-        rows.append({"model": name, "source": source, **rounded, "states": len(m), "kind": kind})
+        rows[source] = rounded | {"states": len(m), "kind": kind}
     return rows
 
 
-def movements(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_movement.json") -> None:
-    """Measure `MOVED` validation problems on both models; a problem in the file is not measured again."""
-    rows, problems = store.read(path), tasks.load_split("validation")[:MOVED]
-    for name in ("llada-mini", "llama-mini"):
-        for i, problem in enumerate(problems):
-            if any((row["model"], row["problem"]) == (name, i) for row in rows):
-                continue
-            rows += [{"problem": i} | row for row in movement(name, problem)]
-            store.write(path, rows)
-        say(f"{name}: {len(problems)} problems")
+SOURCES = {
+    "llada-mini": ("denoised", "ten noise levels", "one level"),
+    "llama-mini": ("written", "written, over uniform"),
+}
+SMALL = (0.0001, 0.03)  # a variance of positions
+
+MOVEMENT = Table(
+    "03_movement",
+    lambda: [
+        {"problem": i, "model": model, "source": source}
+        for model, of_model in SOURCES.items()
+        for i in range(MOVED)
+        for source in of_model
+    ],
+    lambda problem, model, source, size=None: movement(model, problem)[source],
+    live=[{"problem": 0, "model": model, "source": source} for model, found in SOURCES.items() for source in found],
+    tolerance={"centroid": SMALL, "null": SMALL, "layers": SMALL}
+    | {name: (0.03, 0.02) for name in ("stays", "layer_stays", "overlap5", "stands_out", "coverage", "formula")},
+)
 
 
 # ------------------------------------------------------------------------------------------------ are they needed?
@@ -104,53 +112,45 @@ def movements(say: Callable[[str], None] = print, path: Path = store.RESULTS / "
 PROBLEMS, STATES, COUNTS, SEEDS = 48, 12, (1, 5), (0, 1, 2)
 
 
-@dataclass(frozen=True)
-class Hiding:
-    """One line of the table: which keys a model may not read. `k` 0 hides nothing, -1 counts the tokens of a kind."""
-
-    model: str
-    name: str
-    k: int
-    seed: int = 0
-
-    def choice(self, tokenizer) -> interventions.Choice:
-        generator = torch.Generator().manual_seed(self.seed)
-        if self.k == -1:
-            return interventions.OfKind(self.name, tokenizer)
-        return {
-            "nothing": interventions.Strongest(0),
-            "strongest": interventions.Strongest(self.k),
-            "random": interventions.RandomKeys(self.k, generator),
-            "same kind": interventions.SameKind(self.k, tokenizer, generator),
-        }[self.name]
+def choice(model: str, name: str, k: int, seed: int = 0) -> interventions.Choice:
+    """Say which keys a line of the table hides: k by a rule, or (k = -1) the tokens of a kind."""
+    _, tokenizer = load(model)
+    generator = torch.Generator().manual_seed(seed)
+    if k == -1:
+        return interventions.OfKind(name, tokenizer)
+    return {
+        "nothing": interventions.Strongest(0),
+        "strongest": interventions.Strongest(k),
+        "random": interventions.RandomKeys(k, generator),
+        "same kind": interventions.SameKind(k, tokenizer, generator),
+    }[name]
 
 
-def hidings() -> list[Hiding]:
+def hidings() -> list[dict]:
     """List what is hidden, for both models: k keys by three rules, and each mark that stands alone."""
-    lines = []
-    for model in ("llada-mini", "llama-mini"):
-        lines.append(Hiding(model, "nothing", 0))
-        lines += [Hiding(model, kind, -1) for kind in ("start mark", "answer mark")]
-        for k in COUNTS:
-            lines.append(Hiding(model, "strongest", k))
-            lines += [Hiding(model, name, k, seed) for name in ("random", "same kind") for seed in SEEDS]
-    return lines
+    lines = [("nothing", 0, 0), ("start mark", -1, 0), ("answer mark", -1, 0)]
+    for k in COUNTS:
+        lines.append(("strongest", k, 0))
+        lines += [(name, k, seed) for name in ("random", "same kind") for seed in SEEDS]
+    columns = ("model", "name", "k", "seed")
+    return [dict(zip(columns, (m, *line), strict=True)) for m in ("llada-mini", "llama-mini") for line in lines]
 
 
-def hide(line: Hiding, problems: Sequence[tasks.Problem], states: int = STATES) -> dict:
-    """Answer the problems without the keys, and compare predictions on the states of the first `states` dense runs."""
-    model, tokenizer = load(line.model)
+def hide(model: str, name: str, k: int, seed: int = 0, size: int | None = None) -> dict:
+    """Answer test problems without the keys, and compare predictions on the states of the first dense runs."""
+    network, tokenizer = load(model)
+    problems = tasks.load_split("test")[: size or PROBLEMS]
     prompts = [encode_prompt(tokenizer, p.question) for p in problems]
-    blind = interventions.WithoutKeys(model, line.choice(tokenizer))
+    blind = interventions.WithoutKeys(network, choice(model, name, k, seed))
     out = decode(blind, prompts, cache=False)  # one token a forward, both models
     verdicts = [
         tasks.verify(p.question, decode_answer(tokenizer, ids)) for p, ids in zip(problems, out.answers, strict=True)
     ]
     kl = [
-        float(interventions.divergence(model, *dense_states(line.model, tuple(prompt)), line.choice(tokenizer)).mean())
-        for prompt in prompts[:states]
+        float(interventions.divergence(network, *dense_states(model, tuple(p)), choice(model, name, k, seed)).mean())
+        for p in prompts[:STATES]
     ]
-    return asdict(line) | {
+    return {
         "correct": digits(v.correct for v in verdicts),
         "kl": [round(value, 5) for value in kl],
         "nfe": sum(out.trace.nfe) / len(prompts),
@@ -173,7 +173,26 @@ def dense_states(name: str, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor, Te
     return ids, real, at
 
 
-def necessity(say: Callable[[str], None] = print, path: Path = store.RESULTS / "03_necessity.json") -> None:
-    """Run every line on the first `PROBLEMS` test problems."""
-    problems = tasks.load_split("test")[:PROBLEMS]
-    store.fill(path, ((asdict(line), lambda line=line: hide(line, problems)) for line in hidings()), say)
+def needed(rows: list[dict]) -> dict[str, float]:
+    """Give the exact match of every line, over problems and seeds."""
+    lines: dict[str, list[float]] = {}
+    for row in rows:
+        share = row["correct"].count("1") / len(row["correct"])
+        lines.setdefault(f"{row['model']} without {row['k']} {row['name']}", []).append(share)
+    return {line: sum(shares) / len(shares) for line, shares in lines.items()}
+
+
+NECESSITY = Table(
+    "03_necessity",
+    hidings,
+    hide,
+    live=(
+        {"model": "llama-mini", "name": "nothing", "k": 0, "seed": 0},
+        {"model": "llama-mini", "name": "start mark", "k": -1, "seed": 0},
+        {"model": "llada-mini", "name": "strongest", "k": 1, "seed": 0},
+    ),
+    size=3,
+    flips=0.34,  # of three problems, one
+    tolerance={"kl": (0.02, 0.05), "nfe": (1.0, 0.5)},  # `nfe` is a mean over the problems
+    headlines=needed,
+)

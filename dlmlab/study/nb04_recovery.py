@@ -1,16 +1,14 @@
 """Notebook 04: recovery by fine-tuning, beside the dense model with the same steps."""
 
-from pathlib import Path
-
 from dlmlab.compress import pruning, recovery
-from dlmlab.measure import store
-from dlmlab.measure.store import Say, fill
+from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.nb04_pruning import answer_bound, dense, judge
+from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
 from dlmlab.study.nb04_structure import smaller
 
 RECOVERY_STEPS = 60
+FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 
 
 def recoverable(kind: str) -> LLaDAModelLM:
@@ -25,14 +23,28 @@ def recoverable(kind: str) -> LLaDAModelLM:
 RECOVERED = ("Wanda 70 %", "dense", "neurons 50 %")
 
 
-def recoveries(say: Say = print, path: Path = store.RESULTS / "04_recovery.json") -> None:
-    """Fine-tune pruned models and, as control, the dense one, for the same steps on the same batches."""
+def begin(kind: str) -> list[float]:
+    """Take the first steps of a recovery only, and bound the likelihood of a few problems: what a live slice can."""
+    model = recovery.recover(recoverable(kind), recovery.recipe(RECOVERY_STEPS, rows=16), steps=FIRST_STEPS)
+    return answer_bound(model, size=FIRST_PROBLEMS)
 
-    def measure(kind: str, steps: int) -> dict:
-        model = recoverable(kind)
-        if steps:
-            model = recovery.recover(model, recovery.recipe(steps, rows=16), steps=steps, say=say)
-        return judge(model) | {"nats": answer_bound(model), "sparsity": round(pruning.sparsity_of(model), 4)}
 
-    keys = ({"kind": kind, "steps": steps} for kind in RECOVERED for steps in (0, RECOVERY_STEPS))
-    fill(path, ((key, lambda k=key: measure(k["kind"], k["steps"])) for key in keys), say)
+def run(kind: str, steps: int, size: int | None = None) -> dict:
+    """Fine-tune a pruned model or, as control, the dense one, for the same steps on the same batches."""
+    if steps and size:
+        return {"begin": begin(kind)}
+    model = recoverable(kind)
+    if steps:
+        model = recovery.recover(model, recovery.recipe(steps, rows=16), steps=steps)
+    numbers = {"nats": answer_bound(model, size=size), "sparsity": round(pruning.sparsity_of(model), 4)}
+    return judge(model, size=size) | numbers | ({"begin": begin(kind)} if steps else {})
+
+
+TABLE = Table(
+    "04_recovery",
+    lambda: [{"kind": kind, "steps": steps} for kind in RECOVERED for steps in (0, RECOVERY_STEPS)],
+    run,
+    live=({"kind": "Wanda 70 %", "steps": 0}, {"kind": "Wanda 70 %", "steps": RECOVERY_STEPS}),
+    size=6,
+    tolerance=TOLERANCE,
+)

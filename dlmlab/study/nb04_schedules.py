@@ -1,15 +1,14 @@
 """Notebook 04: how the sparsity is shared among layers, for both models."""
 
 from functools import cache
-from pathlib import Path
 
 import torch
 
-from dlmlab.compress import activations, calibration, pruning
+from dlmlab.compress import activations, calibration, pruning, scores
 from dlmlab.compress.pruning import Recipe
-from dlmlab.measure import store
-from dlmlab.measure.store import Say, fill
-from dlmlab.study.nb04_pruning import PAIRED_PROBLEMS, SEEDS, answer_bound, dense, texts
+from dlmlab.compress.schedules import layer_sparsities
+from dlmlab.measure.table import Table
+from dlmlab.study.judging import PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
 SCHEDULES = ("uniform", "earlier is sparser", "deeper is sparser", "OWL", "sensitivity", "shuffled sensitivity")
 
@@ -32,13 +31,13 @@ def sensitivity(name: str) -> list[float]:
     return [loss(pruning.prune(model, Recipe("wanda", 0.5), calib=calib, layers=plan)) - base for plan in only]
 
 
-def schedule(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
+def plan_of(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
     """Share a sparsity among the layers of a model by one of `SCHEDULES`."""
     model = dense(name)
     depth = list(range(model.config.n_layers))
     if kind == "OWL":
-        ratios = pruning.outlier_ratios(model, activations.collect(model, twin_texts(name, seed)))
-        return pruning.layer_sparsities(sparsity, ratios, width=0.08)
+        ratios = scores.outlier_ratios(model, activations.collect(model, twin_texts(name, seed)))
+        return layer_sparsities(sparsity, ratios, width=0.08)
     if "sensitivity" in kind:
         importance = sensitivity(name)
         if kind.startswith("shuffled"):
@@ -47,21 +46,30 @@ def schedule(name: str, kind: str, sparsity: float, seed: int) -> list[float]:
     else:
         sign = {"uniform": 0, "earlier is sparser": 1, "deeper is sparser": -1}[kind]
         importance = [sign * d for d in depth]
-    return pruning.layer_sparsities(sparsity, importance, width=0.1)
+    return layer_sparsities(sparsity, importance, width=0.1)
 
 
-def schedules(say: Say = print, path: Path = store.RESULTS / "04_schedules.json") -> None:
-    """Prune both models to the same mean sparsity with every schedule, three calibration seeds; likelihood only."""
+def settings() -> list[dict]:
+    """List both models under every schedule, seed by seed."""
+    models = ("llada-mini", "llama-mini")
+    return [{"model": name, "schedule": kind, "seed": s} for s in SEEDS for kind in SCHEDULES for name in models]
 
-    def measure(name: str, kind: str, seed: int) -> dict:
-        plan = schedule(name, kind, 0.5, seed)
-        model = pruning.prune(dense(name), Recipe("wanda", 0.5), calib=twin_texts(name, seed), layers=plan)
-        return {"layers": plan, "nats": answer_bound(model, problems=PAIRED_PROBLEMS)}
 
-    def jobs():
-        for seed in SEEDS:
-            for kind in SCHEDULES:
-                for name in ("llada-mini", "llama-mini"):
-                    yield {"model": name, "schedule": kind, "seed": seed}, lambda c=(name, kind, seed): measure(*c)
+def run(model: str, schedule: str, seed: int, size: int | None = None) -> dict:
+    """Prune a model to half of its weights with one schedule; likelihood only."""
+    plan = plan_of(model, schedule, 0.5, seed)
+    small = pruning.prune(dense(model), Recipe("wanda", 0.5), calib=twin_texts(model, seed), layers=plan)
+    return {"layers": plan, "nats": answer_bound(small, problems=PAIRED_PROBLEMS, size=size)}
 
-    fill(path, jobs(), say)
+
+TABLE = Table(
+    "04_schedules",
+    settings,
+    run,
+    live=(
+        {"model": "llada-mini", "schedule": "OWL", "seed": 0},
+        {"model": "llama-mini", "schedule": "earlier is sparser", "seed": 0},
+    ),
+    size=6,
+    tolerance=TOLERANCE | {"layers": (0.002, 0.0)},
+)

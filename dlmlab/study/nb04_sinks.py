@@ -1,18 +1,16 @@
 """Notebook 04: what sink-awareness adds: every token weight on the same texts, and the criterion as released."""
 
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from dlmlab.compress import calibration, methods, pruning
 from dlmlab.compress.pruning import Recipe
-from dlmlab.measure import store
-from dlmlab.measure.store import Say, fill
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
-from dlmlab.study.nb04_pruning import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, answer_bound, dense, texts
+from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
-RELEASED = methods.SINK
+RELEASED = [name for name in methods.names() if name.startswith("sink-")]
 
 
 @cache
@@ -38,32 +36,46 @@ ABLATION = (
 )
 
 
-def ablation(say: Say = print, path: Path = store.RESULTS / "04_sinks.json") -> None:
-    """Prune half of the weights with every token weight, three calibration seeds; likelihood only."""
-
-    def measure(method: str, mode: str, kind: str, sequential: bool, seed: int) -> dict:
-        calib = texts(mode, seed, n=GRID_TEXTS)
-        weights = None if kind == "ones" else sink_weights(mode, kind, seed)
-        recipe = Recipe(method, 0.5, sequential=sequential)
-        return {
-            "nats": answer_bound(pruning.prune(dense(), recipe, calib=calib, weights=weights), problems=PAIRED_PROBLEMS)
-        }
-
-    def jobs():
-        for seed in SEEDS:
-            for method, mode, kind, sequential in ABLATION:
-                key = {"method": method, "mode": mode, "weight": kind, "sequential": sequential, "seed": seed}
-                yield key, lambda c=(method, mode, kind, sequential, seed): measure(*c)
-
-    fill(path, jobs(), say)
+def settings() -> list[dict]:
+    """List every arm of the ablation, seed by seed."""
+    columns = ("method", "mode", "weight", "sequential")
+    return [dict(zip(columns, arm, strict=True)) | {"seed": seed} for seed in SEEDS for arm in ABLATION]
 
 
-def released(say: Say = print, path: Path = store.RESULTS / "04_released.json") -> None:
-    """Prune half of the weights by the criterion as released, as in the paper, and consistently; likelihood only."""
+def run(method: str, mode: str, weight: str, sequential: bool, seed: int, size: int | None = None) -> dict:
+    """Prune half of the weights with one weight for each token of the texts; likelihood only."""
+    calib = texts(mode, seed, n=GRID_TEXTS)
+    weights = None if weight == "ones" else sink_weights(mode, weight, seed)
+    model = pruning.prune(dense(), Recipe(method, 0.5, sequential=sequential), calib=calib, weights=weights)
+    return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS, size=size)}
+
+
+TABLE = Table(
+    "04_sinks",
+    settings,
+    run,
+    live=(
+        {"method": "wanda", "mode": "clean", "weight": "sink", "sequential": True, "seed": 0},
+        {"method": "wanda", "mode": "clean", "weight": "shuffled", "sequential": True, "seed": 0},
+    ),
+    size=6,
+    tolerance=TOLERANCE,
+)
+
+
+def run_released(name: str, seed: int, size: int | None = None) -> dict:
+    """Prune half of the weights by the criterion as released, as in the paper, or consistently; likelihood only."""
     model, tokenizer = load("llada-mini")
+    chosen = methods.Texts(tokenizer, calibration.calibration_problems(GRID_TEXTS, seed=seed), "clean", seed=seed)
+    pruned = methods.apply(model, name, 0.5, texts=chosen)
+    return {"nats": answer_bound(pruned, problems=PAIRED_PROBLEMS, size=size)}
 
-    def measure(name: str, seed: int) -> dict:
-        chosen = methods.Texts(tokenizer, calibration.calibration_problems(GRID_TEXTS, seed=seed), "clean", seed=seed)
-        return {"nats": answer_bound(methods.apply(model, name, 0.5, texts=chosen), problems=PAIRED_PROBLEMS)}
 
-    fill(path, (({"name": n, "seed": s}, lambda n=n, s=s: measure(n, s)) for s in SEEDS for n in RELEASED), say)
+RELEASED_TABLE = Table(
+    "04_released",
+    lambda: [{"name": name, "seed": seed} for seed in SEEDS for name in RELEASED],
+    run_released,
+    live=[{"name": name, "seed": 0} for name in RELEASED[:2]],
+    size=6,
+    tolerance=TOLERANCE,
+)

@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from dlmlab.compress import pruning
 from dlmlab.compress.pruning import Recipe
-from dlmlab.measure import store
-from dlmlab.measure.store import Say, fill
+from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.nb04_pruning import answer_bound, dense, judge, texts
+from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge, texts
 
 SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8)
 
@@ -47,18 +45,32 @@ def pruned(curve: Curve, sparsity: float, seed: int = 0) -> LLaDAModelLM:
     return pruning.prune(dense(), recipe, calib=calib, generator=torch.Generator().manual_seed(seed))
 
 
-def sweep(say: Say = print, path: Path = store.RESULTS / "04_sparsity.json") -> None:
-    """Measure every curve at every sparsity, and the dense model, with one calibration seed."""
+def settings() -> list[dict]:
+    """List the dense model, then every curve at every sparsity it has; half of the weights first."""
+    pruned = [
+        {"curve": curve.name, "sparsity": sparsity}
+        for sparsity in (0.5, 0.3, 0.7, 0.6, 0.8)
+        for curve in CURVES
+        if sparsity in curve.sparsities
+    ]
+    return [{"curve": "dense", "sparsity": 0.0}, *pruned]
 
-    def measure(model) -> dict:
-        return judge(model) | {"nats": answer_bound(model)}
 
-    def jobs():
-        yield {"curve": "dense", "sparsity": 0.0}, lambda: measure(dense())
-        for sparsity in (0.5, 0.3, 0.7, 0.6, 0.8):
-            for curve in CURVES:
-                if sparsity in curve.sparsities:
-                    key = {"curve": curve.name, "sparsity": sparsity}
-                    yield key, lambda c=curve, s=sparsity: measure(pruned(c, s))
+def run(curve: str, sparsity: float, size: int | None = None) -> dict:
+    """Measure one model of the figure."""
+    model = dense() if curve == "dense" else pruned({c.name: c for c in CURVES}[curve], sparsity)
+    return judge(model, size=size) | {"nats": answer_bound(model, size=size)}
 
-    fill(path, jobs(), say)
+
+TABLE = Table(
+    "04_sparsity",
+    settings,
+    run,
+    live=(
+        {"curve": "Wanda, noised texts", "sparsity": 0.5},
+        {"curve": "magnitude", "sparsity": 0.3},
+        {"curve": "Wanda 2:4", "sparsity": 0.5},
+    ),  # SparseGPT chooses column by column: the last digit of a sum changes its mask, and every problem a little
+    size=10,
+    tolerance=TOLERANCE,
+)

@@ -1,16 +1,14 @@
 """Notebook 04: heads, neurons and layers removed."""
 
 from functools import cache
-from pathlib import Path
 
 import torch
 
-from dlmlab.compress import activations, structured
-from dlmlab.measure import store
-from dlmlab.measure.store import Say, fill
+from dlmlab.compress import activations, removal
+from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.nb04_pruning import answer_bound, dense, judge, texts
+from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge, texts
 
 
 def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelLM:
@@ -20,8 +18,8 @@ def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelL
     statistics = activations.collect(model, calib, gram=refit)
     generator = torch.Generator().manual_seed(seed)
     name = method.split(",")[0]
-    chosen = structured.choose_units(model, units, share, name, statistics=statistics, generator=generator)
-    return structured.remove_units(model, units, chosen, statistics=statistics if refit else None)
+    chosen = removal.choose_units(model, units, share, name, statistics=statistics, generator=generator)
+    return removal.remove_units(model, units, chosen, statistics=statistics if refit else None)
 
 
 STRUCTURED = [
@@ -32,26 +30,44 @@ STRUCTURED = [
 ]
 
 
-def structure(say: Say = print, path: Path = store.RESULTS / "04_structured.json") -> None:
-    """Remove neurons, heads and layers; every layer alone, beside its block influence."""
-    influence = cache(lambda: structured.block_influence(dense(), texts("uniform", 0, "answer")))
+def settings() -> list[dict]:
+    """List the dense model, neurons and heads by every method, and the model without each of its layers."""
+    units = [{"units": u, "method": method, "share": round(share, 4)} for u, method, share in STRUCTURED]
+    without = [
+        {"units": "layer", "method": f"without {i}", "share": round(1 / 6, 4)} for i in range(dense().config.n_layers)
+    ]
+    return [{"units": "dense", "method": "", "share": 0.0}, *units, *without]
 
-    def measure(model) -> dict:
-        size = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
-        return judge(model) | {"nats": answer_bound(model)} | size
 
-    def jobs():
-        yield {"units": "dense", "method": "", "share": 0.0}, lambda: measure(dense())
-        for units, method, share in STRUCTURED:
-            key = {"units": units, "method": method, "share": round(share, 4)}
-            yield key, lambda c=(units, method, share): measure(smaller(*c))
-        for layer in range(dense().config.n_layers):
-            key = {"units": "layer", "method": f"without {layer}", "share": round(1 / 6, 4)}
-            yield (
-                key,
-                lambda i=layer: (
-                    measure(structured.remove_layers(dense(), [i])) | {"influence": round(influence()[i], 5)}
-                ),
-            )
+@cache
+def influence() -> list[float]:
+    return removal.block_influence(dense(), texts("uniform", 0, "answer"))
 
-    fill(path, jobs(), say)
+
+def run(units: str, method: str, share: float, size: int | None = None) -> dict:
+    """Measure one smaller model: exact match, likelihood, bytes and work; of a layer also its influence."""
+    extra = {}
+    if units == "layer":
+        layer = int(method.removeprefix("without "))
+        model, extra = removal.remove_layers(dense(), [layer]), {"influence": round(influence()[layer], 5)}
+    elif units == "dense":
+        model = dense()
+    else:
+        (exact,) = (s for u, m, s in STRUCTURED if (u, m, round(s, 4)) == (units, method, share))
+        model = smaller(units, method, exact)
+    work = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
+    return judge(model, size=size) | {"nats": answer_bound(model, size=size)} | work | extra
+
+
+TABLE = Table(
+    "04_structured",
+    settings,
+    run,
+    live=(
+        {"units": "neurons", "method": "wanda, refit", "share": 0.5},
+        {"units": "heads", "method": "magnitude", "share": round(1 / 3, 4)},
+        {"units": "layer", "method": "without 3", "share": round(1 / 6, 4)},
+    ),
+    size=10,
+    tolerance=TOLERANCE,
+)

@@ -1,12 +1,9 @@
 """Notebook 04: the states of the calibration texts."""
 
-from pathlib import Path
-
 from dlmlab.compress import pruning
 from dlmlab.compress.pruning import Recipe
-from dlmlab.measure import store
-from dlmlab.measure.store import Say, fill
-from dlmlab.study.nb04_pruning import PAIRED_PROBLEMS, SEEDS, answer_bound, dense, texts
+from dlmlab.measure.table import Table
+from dlmlab.study.judging import PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
 CALIBRATIONS = (
     ("clean", "all"),
@@ -19,16 +16,17 @@ CALIBRATIONS = (
 )
 
 
-def calibrations(say: Say = print, path: Path = store.RESULTS / "04_calibration.json") -> None:
-    """Prune half of the weights with Wanda on every kind of calibration text, three seeds; likelihood only."""
+def run(mode: str, region: str, seed: int, size: int | None = None) -> dict:
+    """Prune half of the weights with Wanda on one kind of calibration text; likelihood only."""
+    model = pruning.prune(dense(), Recipe("wanda", 0.5), calib=texts(mode, seed, region))
+    return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS, size=size)}
 
-    def measure(mode: str, region: str, seed: int) -> dict:
-        model = pruning.prune(dense(), Recipe("wanda", 0.5), calib=texts(mode, seed, region))
-        return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS)}
 
-    def jobs():
-        for seed in SEEDS:
-            for mode, region in CALIBRATIONS:
-                yield {"mode": mode, "region": region, "seed": seed}, lambda c=(mode, region, seed): measure(*c)
-
-    fill(path, jobs(), say)
+TABLE = Table(
+    "04_calibration",
+    lambda: [{"mode": mode, "region": region, "seed": seed} for seed in SEEDS for mode, region in CALIBRATIONS],
+    run,
+    live=[{"mode": m, "region": r, "seed": 0} for m, r in (("uniform", "answer"), ("prefix", "all"))],
+    size=6,
+    tolerance=TOLERANCE,
+)

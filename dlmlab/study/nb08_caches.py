@@ -3,24 +3,26 @@
 Accuracy, forwards, tokens and FLOPs do not depend on the machine. Time is the business of `python -m dlmlab bench`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
 from dlmlab.decode.cache import DelayedCache, DualCache, PrefixCache
 from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
-from dlmlab.decode.drift import drift
+from dlmlab.decode.drift import KINDS, drift
 from dlmlab.decode.focus import Focus
 from dlmlab.decode.sampling import Sampler, sample
-from dlmlab.measure import evaluate, store
+from dlmlab.measure import evaluate
 from dlmlab.measure.difference import between
+from dlmlab.measure.store import select
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_prompt
 
 PROBLEMS = 100  # of the test split, the same for every method
 BLOCK = 8
-FRONT, DRIFT = store.RESULTS / "08_front.json", store.RESULTS / "08_drift.json"
+AGES = (1, 2, 4, 8, 16)
 BASELINE = ("fixed schedule", "40 forwards")
 
 
@@ -66,9 +68,11 @@ def methods() -> list[Method]:
     return found
 
 
-def run(method: Method, problems: Sequence[tasks.Problem]) -> dict:
-    """Answer the problems with one method; `correct` holds one 0 or 1 a problem, costs are means over problems."""
+def run(family: str, setting: str, size: int | None = None) -> dict:
+    """Answer the first test problems with one method; `correct` holds one 0 or 1 a problem, costs are means."""
+    (method,) = (m for m in methods() if (m.family, m.setting) == (family, setting))
     model, tokenizer = load("llama-mini" if method.sampler is None else "llada-mini")
+    problems = tasks.load_split("test")[: size or PROBLEMS]
     result = evaluate.accuracy(model, tokenizer, problems, sampler=method.sampler)
     n = len(problems)
     return {
@@ -79,11 +83,18 @@ def run(method: Method, problems: Sequence[tasks.Problem]) -> dict:
     }
 
 
-def front(say: Callable[[str], None] = print, path: Path = FRONT) -> None:
-    """Measure every method on the first `PROBLEMS` test problems."""
-    problems = tasks.load_split("test")[:PROBLEMS]
-    jobs = (({"family": m.family, "setting": m.setting}, lambda m=m: run(m, problems)) for m in methods())
-    store.fill(path, jobs, say)
+FRONT = Table(
+    "08_front",
+    lambda: [{"family": m.family, "setting": m.setting} for m in methods()],
+    run,
+    live=(
+        {"family": "threshold", "setting": "tau 0.9"},
+        {"family": "threshold, dual cache", "setting": f"blocks of {BLOCK}"},
+        {"family": "threshold, FOCUS", "setting": f"blocks of {BLOCK}"},
+    ),
+    size=10,
+    tolerance={"nfe": (0.5, 0.3), "tokens": (0.0, 0.4), "gflop": (0.0, 0.4)},  # means over other problems
+)
 
 
 def summarize(rows: Sequence[dict]) -> list[dict]:
@@ -99,18 +110,31 @@ def summarize(rows: Sequence[dict]) -> list[dict]:
     return table
 
 
-def drift_table(say: Callable[[str], None] = print, path: Path = DRIFT) -> None:
-    """Measure the drift of keys and values on 8 validation problems, one token per forward in one block."""
+@cache
+def drift_rows() -> list[dict]:
+    """Decode 8 validation problems, one token per forward, without a cache, and measure how keys and values move."""
     model, tokenizer = load("llada-mini")
-    problems = tasks.load_split("validation")[:8]
-    rows = drift_rows(model, tokenizer, problems, ages=(1, 2, 4, 8, 16))
-    say(f"{len(rows)} rows of drift")
-    store.write(path, rows)
-
-
-def drift_rows(model, tokenizer, problems: Sequence[tasks.Problem], ages: Sequence[int]) -> list[dict]:
-    """Decode the problems without a cache and measure how keys and values move."""
-    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    prompts = [encode_prompt(tokenizer, p.question) for p in tasks.load_split("validation")[:8]]
     out = sample(model, prompts, sampler=Sampler())
-    rows = drift(model, out, ages=ages, rows=range(len(prompts)))
+    rows = drift(model, out, ages=AGES, rows=range(len(prompts)))
     return [row | {"key": round(row["key"], 6), "value": round(row["value"], 6)} for row in rows]
+
+
+def moved(layer: int, age: int, kind: str, size: int | None = None) -> dict:
+    """Look up one row of the drift."""
+    (row,) = select(drift_rows(), layer=layer, age=age, kind=kind)
+    return {k: v for k, v in row.items() if k not in ("layer", "age", "kind")}
+
+
+DRIFT = Table(
+    "08_drift",
+    lambda: [
+        {"layer": layer, "age": age, "kind": kind}
+        for layer in range(load("llada-mini").model.config.n_layers)
+        for age in AGES
+        for kind in KINDS
+    ],
+    moved,
+    live=[{"layer": layer, "age": age, "kind": kind} for layer in (0, 3) for age in (1, 16) for kind in KINDS],
+    tolerance={"key": (0.0005, 0.03), "value": (0.0005, 0.03)},
+)

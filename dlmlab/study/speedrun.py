@@ -17,15 +17,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure import evaluate, store
+from dlmlab.measure import evaluate, hardware, store
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.objective.training import Run
 from dlmlab.paths import DATA
-from dlmlab.study.bench import fingerprint
 from dlmlab.task import tasks
 from dlmlab.task.tokenizer import build_tokenizer
 
@@ -86,7 +83,7 @@ def race(
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "history": [[t, round(s, 1), round(a, 4)] for t, s, a in history],
         "precision": run.precision,
-        "machine": fingerprint(torch.get_num_threads()),
+        "machine": hardware.fingerprint(),
     }
 
 
@@ -108,6 +105,15 @@ def enter(row: dict, path: Path = BOARD) -> list[dict]:
     rows.sort(key=lambda r: (not r["reached"], r["seconds"] if r["reached"] else -r["exact_match"]))
     store.write(path, rows)
     return rows
+
+
+def headlines(rows: list[dict]) -> dict[str, float]:
+    """Give what pages quote of the leaderboard, by recipe and seed."""
+    found = {}
+    for row in rows:
+        name = f"{row['recipe']} {row['seed']}"
+        found |= {f"{name} exact match": row["exact_match"], f"{name} minutes": row["seconds"] / 60}
+    return found
 
 
 def table(rows: list[dict]) -> str:

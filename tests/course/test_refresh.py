@@ -102,6 +102,16 @@ def test_normalise_is_idempotent():
     assert nbformat.writes(normalise(nbformat.reads(once, as_version=4))) == once
 
 
+def test_what_a_cell_printed_is_one_output_however_the_kernel_flushed():
+    def printed(*pieces):
+        outputs = [new_output("stream", name=name, text=text) for name, text in pieces]
+        outputs.insert(2, new_output("display_data", data={"text/plain": "figure"}))
+        return normalise(new_notebook(cells=[new_code_cell("1", outputs=outputs, id="a")])).cells[0].outputs
+
+    found = printed(("stdout", "a\n"), ("stdout", "b\n"), ("stdout", "c"), ("stderr", "d"), ("stdout", "e"))
+    assert [o.get("text") for o in found] == ["a\nb\n", None, "c", "d", "e"]  # the order of what is seen stays
+
+
 def test_a_small_widget_state_stays_with_its_view():
     nb = normalise(notebook_with_widget("a" * 32))
     layout, slider = nb.metadata.widgets[WIDGET_STATE].state.items()

@@ -171,7 +171,7 @@ def test_wrong_requests_say_what_is_wrong():
     for sampler in (Sampler(temperature=0.5), Sampler(block_length=2), Sampler(guidance=1.0), Sampler(eos_last=True)):
         with pytest.raises(ValueError, match="temperature 0 or 1, one block"):
             output_distribution(bayes, [5, 5, 5], sampler=sampler, mask_id=5)
-    with pytest.raises(ValueError, match="Fixed steps only"):
+    with pytest.raises(ValueError, match="planned steps only"):
         output_distribution(bayes, [5, 5, 5], sampler=Sampler("random", Threshold(0.5)), mask_id=5)
     with pytest.raises(ValueError, match="all different"):
         ExactBayes(torch.tensor([[1, 2], [1, 2]]), PRIORS["mask"])

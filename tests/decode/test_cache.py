@@ -7,8 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlmlab.decode.cache import BlockCache, Cache, DelayedCache, DualCache, PrefixCache, pack, replay
 from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
-from dlmlab.decode.drift import drift, kinds, token_agreement
-from dlmlab.decode.focus import Focus, candidate_attention, choose
+from dlmlab.decode.drift import drift, token_agreement
+from dlmlab.decode.focus import Focus
 from dlmlab.decode.sampling import Sampler, sample
 from dlmlab.network.cost import cached_tokens
 from dlmlab.network.kv import KV
@@ -218,85 +218,6 @@ def test_the_cost_model_predicts_the_trace(model):
         for length in (2, 4, 8):  # one token a forward, so a block takes as many forwards as it is long
             out = run(model, cache, Fixed(), length, PROMPTS[:1])
             assert out.trace.tokens_through == cached_tokens(5, G, length, length, name)
-
-
-# ---------------------------------------------------------------------------------------------------------------- FOCUS
-
-
-def test_focus_drops_masks_and_the_dual_cache_none(model):
-    focus, dual = run(model, Focus(), block_length=None), run(model, DualCache(), block_length=None)
-    assert sum(s.evicted for s in dual.trace.steps) == 0 < sum(s.evicted for s in focus.trace.steps)
-    assert focus.trace.flops < dual.trace.flops
-
-
-def test_focus_that_keeps_everything_is_a_dual_cache_with_frozen_tokens(model):
-    out = run(model, Focus(alpha=99.0), block_length=None)
-    assert sum(s.evicted for s in out.trace.steps) == 0
-    assert [len(s.tokens) for s in out.trace.steps] == [4] * 8
-
-
-def test_focus_commits_only_what_stayed(model):
-    out = run(model, Focus(), Threshold(0.0), block_length=None)
-    assert out.trace.nfe == [1] * 4  # the first forward drops nothing
-    assert not (out.ids[:, out.prompt_length :] == MASK).any()
-
-
-def test_the_choice_is_the_steepest_and_their_left_neighbours():
-    candidate = torch.tensor([[1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0]], dtype=torch.bool)
-    rise = torch.tensor([[0.0, 0.1, 0.2, 0.9, 0.3, 9.0], [0.5, 0.5, 0.4, 9.0, 9.0, 9.0]])
-    kept = choose(rise, candidate, torch.tensor([2, 1]))
-    assert kept.int().tolist() == [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]]
-
-
-def test_received_attention_counts_candidates_only():
-    q, k = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8)
-    candidate = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]], dtype=torch.bool)
-    total = candidate_attention(q, k, candidate)
-    torch.testing.assert_close(total.sum(1), torch.tensor([16.0, 4.0]))  # heads x candidates
-    assert (total[~candidate] == 0).all()
-    alone = candidate_attention(q[:1, :, :4], k[:1, :, :4], candidate[:1, :4])
-    torch.testing.assert_close(total[:1, :4], alone)
-
-
-# ------------------------------------------------------------------------------------------------------------ measures
-
-
-def test_keys_of_the_first_layer_drift_only_where_the_token_changed(model):
-    out = run(model, None, prompts=[[1, 2, 3, 4]])
-    rows = [r for r in drift(model, out, ages=(1, 3)) if r["layer"] == 0]
-    for row in rows:
-        if row["kind"] == "committed meanwhile":
-            assert row["key"] > 1e-3
-        else:
-            assert row["key"] == pytest.approx(0, abs=1e-6)
-
-
-def test_drift_covers_every_position_once_and_leaves_out_the_padding(model):
-    out, alone = run(model, None), run(model, None, prompts=PROMPTS[1:2])
-    assert torch.equal(out.ids[1, -G:], alone.ids[0, -G:])
-    short, padded = drift(model, alone), drift(model, out, rows=(1,))
-    assert sum(r["n"] for r in short if r["layer"] == 0) == (len(PROMPTS[1]) + G) * G
-    for a, b in zip(short, padded, strict=True):
-        assert a["n"] == b["n"] and a["key"] == pytest.approx(b["key"], abs=1e-5)
-
-
-def test_a_position_is_of_one_kind():
-    early, late = torch.tensor([1, 2, 3, 3, 5]), torch.tensor([1, 2, 3, 4, 5])
-    groups = kinds(early, late, torch.tensor([True, True, False, False, False]), MASK)
-    assert [g.int().tolist() for g in groups.values()] == [
-        [1, 1, 0, 0, 0],
-        [0, 0, 0, 0, 1],
-        [0, 0, 0, 1, 0],
-        [0, 0, 1, 0, 0],
-    ]
-
-
-def test_agreement_counts_what_is_missing_as_different(model):
-    a = run(model, None)
-    assert token_agreement(a, a) == 1
-    b = run(model, None)
-    b.answers = [answer[:-1] for answer in a.answers]  # an empty one stays empty
-    assert token_agreement(a, b) == pytest.approx(1 - sum(map(bool, a.answers)) / sum(map(len, a.answers)))
 
 
 # -------------------------------------------------------------------------------------------------------------- errors

@@ -4,12 +4,13 @@ Numbers 1-11 in brackets are the invariants of the decode contract (reference/sa
 """
 
 import json
+from dataclasses import dataclass
 
 import pytest
 import torch
 from scipy.stats import chisquare
 
-from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.decode.commit import Commit, EntropyBound, Factor, Fixed, Threshold
 from dlmlab.decode.sampling import Sampler, guided_logits, gumbel_argmax, left_pad, sample
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.cost import forward_flops
@@ -591,7 +592,7 @@ def test_a_wrong_sampler_is_refused_with_the_value_and_what_is_allowed(options, 
         (dict(mask_id=None), "mask_id is needed: the model has no config.mask_token_id"),
         (dict(sampler=Sampler(temperature=1.0)), "needs generator=torch.Generator"),
         (dict(sampler=Sampler(score="random")), "needs generator=torch.Generator"),
-        (dict(sampler=Sampler(commit=Fixed(3), block_length=2)), "steps=3 is less than the 4 blocks of length 2"),
+        (dict(sampler=Sampler(commit=Fixed(3), block_length=2)), "steps=3 is less than the 4 blocks"),
         (dict(model=ModelOf(UniformDenoiser(V), 10, attention="causal")), "causal .* dlmlab.autoregressive.sample"),
     ]
     + [
@@ -610,3 +611,44 @@ def test_the_special_ids_come_from_the_config_unless_given():
     batch = [[1], [2, 3]]
     assert torch.equal(sample(model, batch, gen_length=G).ids, run(Sampler(), 10, 4, batch=batch).ids)
     assert (sample(model, batch, gen_length=G, mask_id=7).trace.start[:, 2:] == 7).all()
+
+
+# ------------------------------------------------------------------------------------------------- rules of your own
+
+
+@dataclass(frozen=True)
+class FromTheRight(Commit):
+    """The rightmost `quota` places; `sizes`: how much is due at each forward."""
+
+    sizes: tuple[int, ...]
+
+    def plan(self, masks, block=0, blocks=1):
+        return torch.tensor(self.sizes).expand(len(masks), -1)
+
+    def __call__(self, c):
+        from_the_right = c.eligible.flip(1).cumsum(1).flip(1)
+        return c.eligible & (from_the_right <= c.quota[:, None])
+
+
+def test_a_rule_of_ones_own_runs_the_forwards_it_plans():
+    """Issue of old: a rule that is not `Fixed` ran one forward a token, whatever its steps."""
+    rule = FromTheRight((1, 0, 4, 3))
+    out = run(Sampler(commit=rule), 10, 0, batch=[[1, 2], [3]])
+    assert out.trace.nfe == [4, 4] and not (out.ids == 10).any()
+    assert out.trace.order() == [[9], [], [5, 6, 7, 8], [2, 3, 4]]
+
+
+def test_a_plan_says_how_often_each_block_is_read():
+    out = run(Sampler(commit=FromTheRight((2, 2)), block_length=4), 10, 0, batch=[[1, 2]])
+    assert out.trace.order() == [[4, 5], [2, 3], [8, 9], [6, 7]]
+
+
+@pytest.mark.parametrize("sizes", [(7,), (9, -1), ()])
+def test_a_plan_that_leaves_masks_is_refused(sizes):
+    with pytest.raises(ValueError, match=r"FromTheRight.* for \[8\] masks"):
+        run(Sampler(commit=FromTheRight(sizes)), 10, 0, batch=[[1, 2]])
+
+
+def test_what_is_no_commit_rule_is_refused():
+    with pytest.raises(ValueError, match="is no commit rule"):
+        Sampler(commit=lambda c: c.eligible)

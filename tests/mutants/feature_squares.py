@@ -32,6 +32,14 @@ def lets_inf_through(x, weight):
     return (x.double() * weight[..., None]).square().sum(1)
 
 
+def drops_whatever_is_not_finite(x, weight):
+    return (x.double() * weight[..., None]).nan_to_num(0.0, 0.0, 0.0).square().sum(1)
+
+
+def makes_inf_a_large_number(x, weight):
+    return (_clean(x, weight) * weight[..., None]).square().nan_to_num(posinf=1e9).sum(1)
+
+
 def ignores_the_weight(x, weight):
     return _clean(x, torch.ones_like(weight)).square().sum(1)
 
@@ -60,6 +68,8 @@ MUTANTS = {
     over_the_batch: "do not sum over the states",
     over_features: "not over features",
     lets_inf_through: "weight 0",
+    drops_whatever_is_not_finite: "must give inf",
+    makes_inf_a_large_number: "must give inf",
     ignores_the_weight: "summed over tokens",
     squares_in_float32: "float64",
     writes_into_x: "in place",

@@ -5,19 +5,19 @@ import torch.nn.functional as F
 
 
 def cosine(x, age):
-    return F.cosine_similarity(x[:-age], x[age:], dim=-1)
+    return F.cosine_similarity(x[: len(x) - age], x[age:], dim=-1)
 
 
 def dot_product(x, age):
-    return 1 - (x[:-age] * x[age:]).sum(-1)
+    return 1 - (x[: len(x) - age] * x[age:]).sum(-1)
 
 
 def divides_by_one_length(x, age):
-    return 1 - (x[:-age] * x[age:]).sum(-1) / x[:-age].norm(dim=-1) ** 2
+    return 1 - (x[: len(x) - age] * x[age:]).sum(-1) / x[: len(x) - age].norm(dim=-1) ** 2
 
 
 def euclidean(x, age):
-    return (x[:-age] - x[age:]).norm(dim=-1)
+    return (x[: len(x) - age] - x[age:]).norm(dim=-1)
 
 
 def next_state_only(x, age):
@@ -25,7 +25,7 @@ def next_state_only(x, age):
 
 
 def over_states(x, age):
-    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=0)
+    return 1 - F.cosine_similarity(x[: len(x) - age], x[age:], dim=0)
 
 
 def adds_up_the_way(x, age):
@@ -38,7 +38,11 @@ def rolls_around(x, age):
 
 
 def absolute_cosine(x, age):
-    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=-1).abs()
+    return 1 - F.cosine_similarity(x[: len(x) - age], x[age:], dim=-1).abs()
+
+
+def drops_everything_at_age_0(x, age):
+    return 1 - F.cosine_similarity(x[:-age], x[age:], dim=-1)
 
 
 MUTANTS = {
@@ -51,17 +55,18 @@ MUTANTS = {
     adds_up_the_way: "right angle",
     rolls_around: "shape",
     absolute_cosine: "the other way",
+    drops_everything_at_age_0: "x[:-0]",
 }
 
 
 def by_hand(x, age):
-    a, b = x[:-age], x[age:]
+    a, b = x[: len(x) - age], x[age:]
     return 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1))
 
 
 def unit_vectors(x, age):
     u = F.normalize(x, dim=-1)
-    return 1 - torch.einsum("sld,sld->sl", u[:-age], u[age:])
+    return 1 - torch.einsum("sld,sld->sl", u[: len(u) - age], u[age:])
 
 
 RIGHT = [by_hand, unit_vectors]

@@ -65,16 +65,25 @@ def test_every_keyword_of_forward_has_an_effect():
         "output_attentions": {"output_attentions": True},
         "output_hidden_states": {"output_hidden_states": True},
         "output_column_sums": {"output_column_sums": True},
+        "attention": {"attention": "full"},
         "return_dict": {"return_dict": False},
         "num_items_in_batch": {"labels": ids, "num_items_in_batch": 7},
     }
-    assert tried.keys() == inspect.signature(model.forward).parameters.keys() - {"unknown"}
+    another_way = {"kernel"}  # to the same numbers
+    assert tried.keys() == inspect.signature(model.forward).parameters.keys() - {"unknown"} - another_way
     plain, labelled = model(ids), model(ids, labels=ids)
     for word, options in tried.items():
         other, before = model(**{"input_ids": ids} | options), labelled if len(options) == 2 else plain
         shared = [k for k in ("loss", "logits") if isinstance(other, dict) and k in other and k in before]
         same_values = all(other[k].shape == before[k].shape and close(other[k], before[k]) for k in shared)
         assert not (type(other) is type(before) and other.keys() == before.keys() and same_values), word
+
+
+def test_labels_of_another_attention_are_refused():
+    model, ids = tiny_model("causal"), tiny_ids()
+    assert model(ids, labels=ids, attention="causal").loss == model(ids, labels=ids).loss
+    with pytest.raises(ValueError, match="attention='full': labels .* 'causal'"):
+        model(ids, labels=ids, attention="full")
 
 
 def test_flags_of_the_config_count_when_the_call_says_nothing():

@@ -12,7 +12,7 @@ from tests.notebooks.cells import headings, images, labelled, markdown_text, out
 EMPTY_TWIN = re.compile(r"\s*(<(Figure|Axes|IPython|PIL|matplotlib)[^>]*>|Image\(.*\)|\[<.*>\])?\s*", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)[^)]*\)|(?:href|src)=[\"']([^\"']+)[\"']")
 IMG_TAG = re.compile(r"<img\b[^>]*>")
-CITATION = re.compile(r"\b\d{4}\.\d{4,5}\b|\]\(|https?://|\bTable\s+\w|§|<!--ledger:|\bledger[ :]\s*`?\w")
+CITATION = re.compile(r"\b\d{4}\.\d{4,5}\b|\]\(|https?://|\bTable\s+\w|§|<!--(?:ledger|stored):|\bmeasure 0\d_")
 RESULT = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)?\s?%|(?<![\w.])\d+\.\d+(?!\d|\.\d)")
 # Dotted numbers that count something instead of measuring it.
 NUMBERING = re.compile(
@@ -142,7 +142,7 @@ def _opening(nb: NotebookNode) -> str:
 
 
 def gate_prose_numbers(nb: NotebookNode, path: Path) -> list[str]:
-    """A sentence with a percentage or a decimal cites its source (arXiv id, link, Table, §) or quotes the ledger."""
+    """A sentence with a percentage or a decimal cites its source (arXiv id, link, Table, §) or quotes a table."""
     return [
         f"{name}: no source for {match[0]!r} in {' '.join(sentence.split())[:100]!r}"
         for name, cell in labelled(nb, "markdown")

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from dlmlab.objective.batches import Batches, TrainConfig, at, check_plan
+from dlmlab.objective.batches import Batches, TrainConfig, check_plan, value_at
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_whole_numbers_stand_for_fractions_and_plans_become_tuples(tmp_path):
 def test_a_plan_holds_until_its_next_entry():
     plan = ((0, 0.1), (10, 0.5))
     check_plan("share", plan, most=1.0)
-    assert [at(plan, step) for step in (0, 9, 10, 99)] == [0.1, 0.1, 0.5, 0.5]
+    assert [value_at(plan, step) for step in (0, 9, 10, 99)] == [0.1, 0.1, 0.5, 0.5]
 
 
 def test_with_a_reach_only_the_first_masks_of_a_masked_tail_count():

@@ -507,9 +507,11 @@ def test_a_state_of_another_recipe_is_refused_by_the_name_of_the_key(key, value,
 def test_a_run_that_starts_causal_ends_as_a_diffusion_model(tmp_path):
     causal, full = replace(TINY, attention="causal"), replace(TINY, causal_steps=2)
     first, twin = Run(full, tmp_path / "a"), Run(causal, tmp_path / "b")
+    seen = []
+    first.model.register_forward_pre_hook(lambda model, inputs: seen.append(model.config.attention))
     for _ in range(2):
         torch.testing.assert_close(first.train_step(), twin.train_step())
-        assert first.model.config.attention == "full"  # whoever looks at the model sees what it is for
+    assert seen == ["full"] * 2  # whoever looks at the model, even meanwhile, sees what it is for
     assert not torch.allclose(first.train_step(), twin.train_step())
 
 

@@ -38,11 +38,6 @@ def readings(sentence, frames, situation):
 # ------------------------------------------------------------------------------------------------ the language
 
 
-def test_forty_frames_in_eight_situations():
-    assert len(SITUATIONS) >= 8
-    assert len({f.text for s in SITUATIONS for f in (*s.openings, *s.steps, *s.questions)}) >= 40
-
-
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda s: s.name)
 def test_every_sentence_has_one_reading_in_its_situation(situation):
     for frame in (*situation.openings, *situation.steps, *situation.questions):

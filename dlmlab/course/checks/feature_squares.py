@@ -53,6 +53,11 @@ def check_feature_squares(fn: Callable) -> None:
         close(found, [[37, 8, 4], [1, 1, 0.25]]),
         f"a token of weight 0 must not count whatever it holds, also inf (inf * 0 is nan); got {show(found.flatten())}",
     )
+    x[0, 0, 2] = float("inf")
+    require(
+        run(x, weight)[0, 2].isinf(),
+        "a token that counts and holds inf must give inf: only weight 0 may be left out, not whatever is not finite",
+    )
     large = run(torch.full((1, 2, 1), 4097.0), torch.ones(1, 2))
     require(
         close(large, [[2 * 4097.0**2]], tol=1e-9),

@@ -44,7 +44,7 @@ EXERCISE = Exercise(
     minutes=5,
     difficulty=1,
     objective="Measure the agreement of two masks, and compare it with its noise floor.",
-    path="dlmlab.adaptive.jaccard",
+    path="dlmlab.levels.jaccard",
     stub='''\
 def jaccard(a: Tensor, b: Tensor) -> float:
     """Jaccard index of two masks of removed weights: removed by both / removed by either; 1 when neither removes any.

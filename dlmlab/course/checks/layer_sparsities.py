@@ -42,7 +42,7 @@ EXERCISE = Exercise(
     minutes=15,
     difficulty=3,
     objective="Turn any measure of importance into a layer schedule with an exact mean.",
-    path="dlmlab.pruning.layer_sparsities",
+    path="dlmlab.schedules.layer_sparsities",
     stub='''\
 def layer_sparsities(sparsity: float, importance: list[float], *, width: float = 0.1) -> list[float]:
     """Share a mean sparsity s among layers: the more important a layer, the denser it stays.

@@ -52,7 +52,7 @@ EXERCISE = Exercise(
     minutes=25,
     difficulty=4,
     objective="Give the surviving weights the values that best repeat the dense output.",
-    path="dlmlab.pruning.least_squares_refit",
+    path="dlmlab.refit.least_squares_refit",
     stub='''\
 def least_squares_refit(W: Tensor, removed: Tensor, gram: Tensor, *, damp: float = 0.01) -> Tensor:
     """Refit the kept weights of each row, K, so that they repeat the dense output as well as they can.

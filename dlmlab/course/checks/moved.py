@@ -1,4 +1,4 @@
-"""Exercise 8.2. Vectors of different lengths, with known angles; states, positions and width all differ."""
+"""Exercise 8.2. Vectors of different lengths, with known angles; states, positions and width all differ; age 0."""
 
 from collections.abc import Callable
 
@@ -34,6 +34,16 @@ def check_moved(fn: Callable) -> None:
         torch.allclose(two[0, 0], torch.tensor(2.0), atol=1e-5),
         f"two states later it points the other way, distance 2, got {two[0, 0]:.2f}: compare states s and s + age",
     )
+    try:
+        at_once = run(0, 3)
+    except RuntimeError:  # nothing against three states
+        raise AssertionError(
+            "age 0 compares every state with itself: x[:-0] is x[:0], which is empty; end the slice at len(x) - age"
+        ) from None
+    require(
+        torch.allclose(at_once, torch.zeros(3, 2), atol=1e-5),
+        f"at age 0 every vector is compared with itself, distance 0, got {show(at_once.flatten())}",
+    )
 
 
 EXERCISE = Exercise(
@@ -52,8 +62,8 @@ def moved(x: Tensor, age: int) -> Tensor:
     raise NotImplementedError
 ''',
     hints=(
-        "x[:-age] and x[age:] are the pairs, state by state; the cosine runs over the last dimension.",
-        "1 - torch.nn.functional.cosine_similarity(x[:-age], x[age:], dim=-1)",
+        "x[: len(x) - age] and x[age:] are the pairs, state by state; the cosine runs over the last dimension.",
+        "1 - torch.nn.functional.cosine_similarity(x[: len(x) - age], x[age:], dim=-1)",
     ),
     check=check_moved,
 )

@@ -10,40 +10,17 @@ Decisions
 """
 
 import importlib
-import json
 import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
+from dlmlab.measure import hardware, store
 from dlmlab.paths import DATA, to_write
 
 PATH = DATA / "bench.json"
 SECTIONS = ("machine", "exact", "decode", "twin", "growth", "precision", "train")
 ROUNDS = 7
-
-
-def fingerprint(threads: int) -> dict:
-    """Describe the machine as far as the numbers depend on it."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def run(
@@ -63,8 +40,8 @@ def run(
         raise ValueError(f"section {', '.join(unknown)} is unknown; known: {', '.join(SECTIONS)}")
     if not quick:
         to_write(path)
-    here = fingerprint(torch.get_num_threads())
-    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() and not quick else {}
+    here = hardware.fingerprint()
+    stored = {} if quick else store.load(path, {})
     if stored.get("machine") != here:
         stored = {"machine": here, "sections": {}}  # numbers of another machine are not mixed in
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
@@ -77,7 +54,7 @@ def run(
             seconds = time.perf_counter() - start
             stored["sections"][name] = {"seconds": round(seconds, 1), "load_before": round(load, 2)} | result
             if not quick:
-                path.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8", newline="\n")
+                store.save(path, stored, indent=1)
         say("")
         say(table(name, stored["sections"][name]))
     return stored
@@ -91,4 +68,4 @@ def table(name: str, section: dict) -> str:
 
 def read(path: Path = PATH) -> dict:
     """Read the stored sections by name, empty when nothing has been measured."""
-    return json.loads(path.read_text(encoding="utf-8"))["sections"] if path.exists() else {}
+    return store.load(path, {"sections": {}})["sections"]

@@ -1,0 +1,153 @@
+"""The contract of a compression method, the registry of all of them, and the one walk that applies them to a model.
+
+    Method(name, needs, apply)        apply(W, statistics, options, generator) -> new W, shapes (R, C)
+
+Decisions
+* A method is a function of one matrix. What it is told (a sparsity, a number of bits) stands in an object of its own
+  class, `options`; the walk does not look inside.
+* A method that is not made of matrices (it takes whole units away, or looks at its own states) is a `Program`: model
+  in, model out. Both stand in one registry, and the command line offers what stands there.
+* Nothing falls back to the dense model: an unknown name, and a method without what it needs, raise `ValueError`.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dlmlab.compress import activations
+from dlmlab.compress.activations import Statistics
+from dlmlab.compress.calibration import CalibrationSet
+from dlmlab.network import parts
+
+NEEDS = (None, "sums", "gram")
+
+
+@dataclass(frozen=True)
+class Method:
+    """How one matrix is compressed.
+
+    `needs` of the inputs: None, the `sums` of `Statistics`, or `gram`, their second moments too. `score`, of methods
+    whose scores can be compared between matrices: as `apply`, returns (R, C) scores. `uses`: what of its options
+    not every method of its `family` reads (`seed`, `block`, the pattern `layer`); a family is what one command offers.
+    """
+
+    name: str
+    needs: str | None
+    apply: Callable[[Tensor, Statistics | None, Any, torch.Generator | None], Tensor]
+    score: Callable[[Tensor, Statistics | None, Any, torch.Generator | None], Tensor] | None = None
+    uses: tuple[str, ...] = ()
+    family: str = "prune"
+
+    def __post_init__(self) -> None:
+        if self.needs not in NEEDS:
+            raise ValueError(f"method {self.name!r}: needs={self.needs!r} is unknown; known: {NEEDS}")
+
+    def check(self, W: Tensor, statistics: Statistics | None) -> None:
+        """Raise `ValueError` for weights that are not finite and for statistics that are missing or not finite."""
+        if not bool(torch.isfinite(W).all()):
+            raise ValueError("the weights hold nan or inf")
+        if self.needs and statistics is None:
+            raise ValueError(f"method {self.name!r} needs statistics of a calibration set")
+        if self.needs:
+            statistics.check("the matrix")
+        if self.needs == "gram":
+            statistics.second_moments("the matrix")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A method that takes a model as a whole: `run(model, texts, **options) -> model`.
+
+    `uses`: the options of its `family` that have a meaning for it, as the command line names them.
+    """
+
+    name: str
+    run: Callable[..., nn.Module]
+    uses: tuple[str, ...] = ()
+    family: str = "prune"
+
+
+METHODS: dict[str, Method | Program] = {}
+
+
+def register(method: Method | Program) -> Method | Program:
+    """Add a method to the registry. Raises `ValueError` when the name is taken."""
+    if method.name in METHODS:
+        raise ValueError(f"method {method.name!r} is there already")
+    METHODS[method.name] = method
+    return method
+
+
+def known(name: str) -> Method | Program:
+    """Return a registered method. Raises `ValueError` with all names for an unknown one."""
+    if name not in METHODS:
+        raise ValueError(f"method={name!r} is unknown; known: {', '.join(METHODS)}")
+    return METHODS[name]
+
+
+def names(family: str = "prune") -> list[str]:
+    """List the registered methods that a command offers."""
+    return [method.name for method in METHODS.values() if method.family == family]
+
+
+def matrix_method(name: str, family: str | None = None) -> Method:
+    """Return a registered method of one matrix, of one family or any. Raises `ValueError` with their names."""
+    those = {m.name: m for m in METHODS.values() if isinstance(m, Method) and family in (None, m.family)}
+    if name not in those:
+        raise ValueError(f"method={name!r} is unknown; known: {', '.join(those)}")
+    return those[name]
+
+
+@torch.no_grad()
+def compress(
+    model: nn.Module,
+    method: Method | str,
+    options: Any | Sequence[Any],
+    *,
+    calib: CalibrationSet | None = None,
+    weights: Tensor | None = None,
+    statistics: dict[str, Statistics] | None = None,
+    sequential: bool = True,
+    generator: torch.Generator | None = None,
+) -> nn.Module:
+    """Return a compressed copy of a model: every matrix of every block, from the first layer to the last.
+
+    `options`: one object for all blocks, or a list of one for each. Methods that look at inputs need `calib`, with
+    token `weights` (N, L) or without, or ready `statistics` of the dense model (then `sequential`, each layer seeing
+    the errors of those before it, must be False). Raises `ValueError` when a method lacks what it needs, and see
+    `activations.walk`.
+    """
+    method = matrix_method(method) if isinstance(method, str) else method
+    model = copy.deepcopy(model)
+    blocks = parts.blocks(model)
+    plan = list(options) if isinstance(options, list | tuple) else [options] * len(blocks)
+    if len(plan) != len(blocks):
+        raise ValueError(f"a list of options needs {len(blocks)} of them, one a block, got {len(plan)}")
+    for layer, found in _visits(model, method, calib, weights, statistics, sequential):
+        for name, matrix in parts.matrices(blocks[layer]).items():
+            try:
+                method.check(matrix.weight, found.get(name))
+                matrix.weight.copy_(method.apply(matrix.weight, found.get(name), plan[layer], generator))
+            except ValueError as error:
+                raise ValueError(f"blocks.{layer}.{name}: {error}") from error
+    return model
+
+
+def _visits(model, method: Method, calib, weights, statistics, sequential: bool):
+    """Go through the layers with the statistics that the method needs of each."""
+    if not method.needs:
+        return ((layer, {}) for layer in range(len(parts.blocks(model))))
+    if statistics is not None:
+        if sequential:
+            raise ValueError("ready statistics are those of the dense model: take sequential=False")
+        return (
+            (layer, {name: statistics[f"blocks.{layer}.{name}"] for name in parts.matrices(block)})
+            for layer, block in enumerate(parts.blocks(model))
+        )
+    if calib is None:
+        raise ValueError(f"method {method.name!r} looks at activations: it needs calib=calibration_set(...)")
+    return activations.walk(model, calib, weights=weights, gram=method.needs == "gram", sequential=sequential)

@@ -1,0 +1,113 @@
+"""The parts of a model by what they do: the only file outside `network.model` that knows the names of its tensors.
+
+Decisions
+* A `Site` is one input inside a block with the matrices that read it (q, k, v; gate and up projection). Statistics of
+  inputs belong to sites, changes of weights to matrices.
+* A block that is built otherwise describes itself with a method `sites()`. An expert reads only the tokens that were
+  routed to it: its site says which, so that whoever counts tokens can give each its weight.
+* Names of weights are those of the checkpoint without the prefix that all share: `blocks.2.ff_out`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+READERS = (("q_proj", "k_proj", "v_proj"), ("attn_out",), ("ff_proj", "up_proj"), ("ff_out",))
+VALUE = "v_proj"  # makes what a token hands to those that look at it
+# What makes each input, linear in a scale of its channels: a norm, the values (attention mixes tokens, never channels),
+# or up, since h = silu(gate) * up is linear in it.
+MAKERS = {"q_proj": "attn_norm", "attn_out": VALUE, "ff_proj": "ff_norm", "ff_out": "up_proj"}
+NORMED = ("q_proj", "ff_proj")  # inputs that a norm makes, by the first matrix that reads them
+
+
+@dataclass(frozen=True)
+class Site:
+    """One input and the names of the `matrices` that read it, paths inside the block.
+
+    `tokens`, for a site that reads some tokens only: returns the place of each row it has just read among all tokens of
+    the batch, (n,) indices into B * L. None: the input is (B, L, C), every token in its place.
+    """
+
+    matrices: tuple[str, ...]
+    tokens: Callable[[], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A kind of unit that can leave a block: columns of the matrix `out`, rows of the matrices `into`."""
+
+    out: str
+    into: tuple[str, ...]
+
+
+UNITS = {"heads": Unit("attn_out", READERS[0]), "neurons": Unit("ff_out", READERS[2])}
+
+
+def blocks(model: nn.Module) -> nn.ModuleList:
+    """Return the blocks of a model, from the first layer to the last."""
+    return model.model.transformer["blocks"]
+
+
+def sites(block: nn.Module) -> tuple[Site, ...]:
+    """List the inputs inside a block in the order in which they are read."""
+    return block.sites() if hasattr(block, "sites") else tuple(Site(names) for names in READERS)
+
+
+def matrices(block: nn.Module) -> dict[str, nn.Linear]:
+    """List the matrices of a block that compression may change, by their path inside it."""
+    return {name: block.get_submodule(name) for site in sites(block) for name in site.matrices}
+
+
+def weights(model: nn.Module) -> dict[str, nn.Parameter]:
+    """List the weights that compression may change: {"blocks.0.q_proj": (R, C), ...}. Embedding, head and norms are
+    not among them."""
+    named = enumerate(blocks(model))
+    return {f"blocks.{i}.{name}": matrix.weight for i, b in named for name, matrix in matrices(b).items()}
+
+
+def inputs(block: nn.Module) -> dict[str, tuple[nn.Module, dict[str, nn.Linear]]]:
+    """List the inputs inside a block by the first matrix that reads them: what makes each, and all that read it.
+
+    The maker is linear: dividing its weight (a norm), or the rows of its weight, divides the channels of the input.
+    """
+    found = {names[0]: {name: block.get_submodule(name) for name in names} for names in READERS}
+    return {name: (block.get_submodule(MAKERS[name]), readers) for name, readers in found.items()}
+
+
+def norms(model: nn.Module) -> list[tuple[nn.Module, list[nn.Linear]]]:
+    """List every norm with the matrices that read what it makes, the head with the last one."""
+    found = [inputs(block)[name] for block in blocks(model) for name in NORMED]
+    last = model.model.transformer["ln_f"], [model.model.transformer["ff_out"]]
+    return [(norm, list(readers.values())) for norm, readers in found] + [last]
+
+
+def writers(block: nn.Module) -> list[nn.Linear]:
+    """List the matrices that add to the stream between the blocks: the outputs of attention and of the MLP."""
+    return [block.get_submodule(unit.out) for unit in UNITS.values()]
+
+
+def ends(model: nn.Module) -> tuple[nn.Embedding, nn.Linear]:
+    """Return the embedding and the head."""
+    return model.model.transformer["wte"], model.model.transformer["ff_out"]
+
+
+def project(block: nn.Module, h: Tensor, rope) -> tuple[Tensor, Tensor, Tensor]:
+    """Make the queries, keys and values of tokens `h` (B, q, D): (B, H, q, D/H), and (B, H_kv, q, D/H) twice."""
+    x = block.attn_norm(h)
+    return block.query(x, rope), *block.key_value(x, rope)
+
+
+def shape(block: nn.Module) -> tuple[int, int]:
+    """Return the number of heads of a block and the width of its MLP."""
+    return block.heads, block.ff_out.in_features
+
+
+def embed(model: nn.Module, ids: Tensor) -> Tensor:
+    """Look up the vectors that enter the first block, (B, L) -> (B, L, D)."""
+    return model.model.transformer["wte"](ids)
+
+
+def predict(model: nn.Module, h: Tensor) -> Tensor:
+    """Turn what leaves the last block into logits, (B, q, D) -> (B, q, V)."""
+    return model.model.transformer["ff_out"](model.model.transformer["ln_f"](h))

@@ -1,0 +1,137 @@
+"""Statistics: those of the real inputs, each token with its weight."""
+
+import pytest
+import torch
+from torch import nn
+
+from dlmlab.compress import activations, pruning
+from dlmlab.compress.activations import Statistics
+from dlmlab.compress.calibration import token_weights
+from dlmlab.network import parts
+from tests.compress.cases import reader, seeded, states, tiny_calibration
+from tests.tiny import one_thread, tiny_model
+
+__all__ = ["one_thread"]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_statistics_are_those_of_the_inputs_without_padding():
+    small, calib = reader(), states("uniform")
+    seen = []
+    hook = small.model.transformer["blocks"][1].ff_out.register_forward_pre_hook(lambda m, x: seen.append(x[0]))
+    with torch.inference_mode():
+        small(calib.ids, calib.real)
+    hook.remove()
+    found = activations.collect(small, calib, gram=True, batch_size=4)["blocks.1.ff_out"]
+    X = seen[0][calib.real].double()
+    assert torch.allclose(found.sum_sq, X.square().sum(0), rtol=1e-5)
+    assert torch.allclose(found.gram, X.T @ X, rtol=1e-4, atol=1e-2)
+    assert torch.allclose(found.abs_max, X.abs().amax(0), rtol=1e-6)
+    assert found.tokens == int(calib.real.sum()) and found.states == len(calib)
+    norm = (seen[0] * calib.real[..., None]).double().square().sum(1).sqrt().sum(0)
+    assert torch.allclose(found.sum_norm, norm, rtol=1e-5)
+
+
+def test_a_token_of_weight_0_is_as_if_it_were_not_there():
+    small, calib = reader(), states("uniform")
+    found = activations.collect(small, calib, weights=token_weights("masks", calib))["blocks.0.ff_out"]
+    other = activations.collect(small, calib, weights=token_weights("visible", calib))["blocks.0.ff_out"]
+    both = activations.collect(small, calib)["blocks.0.ff_out"]
+    assert torch.allclose(found.sum_sq + other.sum_sq, both.sum_sq)
+    assert found.tokens == int(calib.masked.sum())
+
+
+def test_matrices_of_one_input_share_their_statistics():
+    found = activations.collect(reader(), states("clean"))
+    assert found["blocks.0.q_proj"] is found["blocks.0.v_proj"] is not found["blocks.1.q_proj"]
+
+
+def test_masks_for_a_causal_model_and_wrong_weights_are_refused():
+    with pytest.raises(ValueError, match="never sees masks"):
+        activations.collect(reader("causal"), states("uniform"))
+    calib = states("clean")
+    with pytest.raises(ValueError, match="of shape"):
+        activations.collect(reader(), calib, weights=torch.ones(2, 3))
+    with pytest.raises(ValueError, match=r"blocks\.0\.q_proj: no token"):
+        activations.collect(reader(), calib, weights=token_weights("masks", calib))
+
+
+def test_sequential_statistics_are_those_of_the_pruned_layers_before():
+    model, calib = tiny_model(), tiny_calibration()
+    found, pruned = {}, tiny_model()
+    for layer, seen in activations.walk(pruned, calib):
+        found[layer] = seen["q_proj"].rms
+        for matrix in parts.matrices(parts.blocks(pruned)[layer]).values():
+            matrix.weight.data.mul_(0.5)
+    again = activations.collect(pruned, calib)
+    dense = activations.collect(model, calib)
+    assert torch.allclose(found[1], again["blocks.1.q_proj"].rms)
+    assert not torch.allclose(found[1], dense["blocks.1.q_proj"].rms)
+
+
+def test_every_sum_is_that_of_the_weighted_rows():
+    x, weight = torch.randn(3, 5, 4, generator=seeded()), torch.rand(3, 5, generator=seeded(1))
+    weight[0, 2:] = weight[2, 0] = 0
+    found = Statistics.empty(4, gram=True)
+    for rows in (slice(0, 1), slice(1, 3)):
+        found.add(x[rows], weight[rows])
+    rows = (x * weight[..., None]).double()  # (3, 5, 4)
+    flat = rows.flatten(0, 1)
+    sums = {"sum_sq": flat.square().sum(0), "abs_sum": flat.abs().sum(0), "abs_max": flat.abs().amax(0)}
+    sums |= {"sum_norm": rows.square().sum(1).sqrt().sum(0), "gram": flat.T @ flat}
+    for name, value in sums.items():
+        torch.testing.assert_close(getattr(found, name), value, rtol=1e-5, atol=1e-6, msg=name)
+    assert found.tokens == int((weight > 0).sum()) and found.states == 3
+
+
+class Expert(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.up = nn.Linear(width, 6, bias=False)
+
+    def forward(self, x):
+        return self.up(x)
+
+
+class Routed(nn.Module):
+    """A block with two experts: each reads the tokens whose first feature has its sign, in an order of its own."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.experts, self.read = nn.ModuleList(Expert(width) for _ in range(2)), {}
+
+    def sites(self):
+        return tuple(parts.Site((f"experts.{e}.up",), lambda e=e: self.read[e]) for e in range(2))
+
+    def forward(self, h, *args):
+        flat = h.flatten(0, 1)  # (B L, C)
+        for e, expert in enumerate(self.experts):
+            self.read[e] = ((flat[:, 0] > 0) == bool(e)).nonzero()[:, 0].flip(0)
+            expert(flat[self.read[e]])
+        return h, None
+
+
+def test_an_expert_counts_the_tokens_that_were_routed_to_it_and_no_others():
+    model, calib = tiny_model(), tiny_calibration()
+    parts.blocks(model)[1] = Routed(32)
+    seen = []
+    hook = parts.blocks(model)[1].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    with torch.no_grad():
+        model(calib.ids, calib.real)
+    hook.remove()
+    weight = torch.rand(calib.ids.shape, generator=seeded()) * calib.real
+    found = activations.collect(model, calib, weights=weight, gram=True, batch_size=5)
+    for e in range(2):
+        mine = ((seen[0][..., 0] > 0) == bool(e)) & calib.real  # (B, L)
+        X = (seen[0] * weight[..., None])[mine].double()
+        statistics = found[f"blocks.1.experts.{e}.up"]
+        torch.testing.assert_close(statistics.sum_sq, X.square().sum(0), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(statistics.gram, X.T @ X, rtol=1e-4, atol=1e-5)
+        assert 0 < statistics.tokens == len(X) < int(calib.real.sum())
+
+
+def test_experts_are_pruned_like_any_matrix():
+    model = tiny_model()
+    parts.blocks(model)[1] = Routed(32)
+    small = pruning.prune(model, pruning.Recipe("wanda", 0.5), calib=tiny_calibration())
+    assert [float((e.up.weight == 0).float().mean()) for e in parts.blocks(small)[1].experts] == [0.5, 0.5]

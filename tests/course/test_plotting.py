@@ -1,0 +1,88 @@
+"""Views are pure functions from state to figure and text: what is drawn is what is said."""
+
+import pytest
+import torch
+
+from dlmlab.course import plotting
+from dlmlab.decode.commit import Fixed
+from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.task.tokenizer import build_tokenizer
+from tests.mocks import OracleDenoiser
+
+TOKENIZER = build_tokenizer()
+
+
+@pytest.fixture(scope="module")
+def run():
+    answer = TOKENIZER("8 * 2 = 16 ; #### 16<|endoftext|><|endoftext|>", add_special_tokens=False)["input_ids"]
+    prompt = TOKENIZER("<|startoftext|>ben<|answer|>", add_special_tokens=False)["input_ids"]
+    x0 = torch.tensor([prompt + answer])
+    ids = {"mask_id": TOKENIZER.mask_token_id, "eos_id": TOKENIZER.eos_token_id}
+    denoiser = OracleDenoiser(x0, len(TOKENIZER), TOKENIZER.mask_token_id)
+    return sample(denoiser, [prompt], gen_length=len(answer), sampler=Sampler(commit=Fixed(5)), **ids)
+
+
+def test_the_text_grid_goes_from_all_masks_to_the_answer(run):
+    lines = plotting.text_grid(run, TOKENIZER).splitlines()
+    assert len(lines) == 6  # the start and five forwards
+    assert lines[0].split("|")[1].split() == [plotting.MASK_SIGN] * 10
+    assert lines[-1].split("|")[1].split() == "8 * 2 = 16 ; #### 16 · ·".split()
+
+
+def test_the_grid_skips_states_but_never_the_last(run):
+    kept = [line.split("|")[0].strip() for line in plotting.text_grid(run, TOKENIZER, every=3).splitlines()]
+    assert kept == ["0", "3", "5"]
+
+
+def test_a_view_says_in_text_what_it_draws(run):
+    fig, text = plotting.denoising_view(run, TOKENIZER, step=5)
+    assert "after forward 5 of 5" in text and "8 * 2 = 16" in text
+    heights = [bar.get_height() for bar in fig.axes[0].patches]
+    assert len(heights) == 10 and all(h > 0 for h in heights)
+
+
+def test_bars_appear_with_the_commits(run):
+    for step, state in enumerate(run.trace.states()):
+        fig, _ = plotting.denoising_view(run, TOKENIZER, step=step)
+        committed = int((state[run.prompt_length :] != TOKENIZER.mask_token_id).sum())
+        assert sum(bar.get_height() > 0 for bar in fig.axes[0].patches) == committed
+
+
+def test_a_step_outside_the_run_is_refused(run):
+    with pytest.raises(ValueError, match=r"step=6 is outside 0\.\.5"):
+        plotting.denoising_view(run, TOKENIZER, step=6)
+
+
+def test_a_figure_without_a_description_is_not_shown():
+    with pytest.raises(ValueError, match="describe"):
+        plotting.show(plotting.figure(), alt="plot")
+
+
+def test_a_table_aligns_numbers_to_the_right():
+    text = plotting.table([{"rule": "a", "n": 5}, {"rule": "longer", "n": 10}])
+    assert text.splitlines() == ["rule     n", "------  --", "a        5", "longer  10"]
+
+
+def test_a_frontier_draws_one_line_a_method_with_its_interval():
+    points = {"b": [(4, 0.9, 0.8, 0.95), (1, 0.5, 0.4, 0.7)], "a": [(2, 0.3, 0.25, 0.6)]}  # unsorted, lopsided
+    keys = ("nfe", "exact_match", "low", "high")
+    rows = [{"method": m} | dict(zip(keys, point, strict=True)) for m, mine in points.items() for point in mine]
+    ax = plotting.frontier(rows, title="t").axes[0]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b", "a"]
+    for bars, mine in zip(ax.containers, points.values(), strict=True):
+        line, _, [spans] = bars.lines
+        xs, ys, lows, highs = zip(*sorted(mine), strict=True)
+        assert [list(data) for data in line.get_data()] == [list(xs), list(ys)]
+        for segment, x, low, high in zip(spans.get_segments(), xs, lows, highs, strict=True):
+            assert segment.ravel().tolist() == pytest.approx([x, low, x, high])
+
+
+def test_the_cache_view_marks_what_a_forward_computed(run):
+    computed = torch.ones(5, run.ids.shape[1], dtype=torch.bool)
+    computed[2, :3] = False
+    fig, text = plotting.cache_view(run, computed, TOKENIZER, step=3)
+    assert "forward 3 of 5 computes 10 of 13 columns" in text and text.count("[") == 10
+    drawn = fig.axes[0].images[0].get_array()
+    assert drawn.shape == (3, 13) and (drawn[2, :3] == 0).all() and (drawn == 2).sum() == 6
+    with pytest.raises(ValueError, match="step=0 is outside 1..5"):
+        plotting.cache_view(run, computed, TOKENIZER, step=0)

@@ -1,0 +1,21 @@
+"""The table of notebook 01: a summary does not make problems out of seeds."""
+
+import dlmlab as dl
+from dlmlab.measure.evaluate import Proportion
+
+
+def test_three_seeds_of_the_same_problems_do_not_shrink_the_interval():
+    row = {"method": "m", "sampler": "s", "nfe": 4.0, "gflop": 1.0, "correct": "1100" * 25}
+    (one,) = dl.nb01_sampling.summarize([row | {"seed": 0}])
+    (three,) = dl.nb01_sampling.summarize([row | {"seed": seed} for seed in range(3)])
+    assert (one["low"], one["high"]) == (three["low"], three["high"]) == Proportion(50, 100).interval
+    assert three["seeds"] == 3 and three["spread"] == 0
+
+
+def test_the_spread_is_between_seeds():
+    rows = [
+        {"method": "m", "sampler": "s", "nfe": 4.0, "gflop": 1.0, "seed": i, "correct": c}
+        for i, c in enumerate(("1100", "1110"))
+    ]
+    (summary,) = dl.nb01_sampling.summarize(rows)
+    assert summary["spread"] == 0.25 and summary["exact_match"] == 0.625

@@ -1,0 +1,56 @@
+"""Every stored table is complete, and the code still gives its rows: a small part of each is measured again."""
+
+import pytest
+
+import dlmlab as dl
+from dlmlab import study
+from dlmlab.measure import store
+from tests.tiny import one_thread  # noqa: F401 (a fixture)
+
+
+def test_every_stored_table_has_its_maker_and_the_other_way_round():
+    assert {path.stem for path in store.RESULTS.glob("*.json")} == set(study.TABLES)
+    with pytest.raises(ValueError, match="'05_none'.*01_sampling"):
+        study.table("05_none")
+
+
+@pytest.mark.parametrize("name", study.TABLES)
+def test_a_table_holds_every_setting_once_over_the_same_problems(name):
+    table = study.table(name)
+    rows = table.rows()
+    assert table.live and all(key in table.settings() for key in table.live)
+    for column in ("correct", "nats", "kl"):
+        assert len({len(row[column]) for row in rows if column in row}) <= 1
+
+
+@pytest.mark.parametrize("name", study.TABLES)
+def test_the_code_still_gives_the_stored_rows(name):
+    table = study.table(name)
+    off = [key for key in table.live if not table.repeats(key)]
+    assert not off
+
+
+# ------------------------------------------------------------------------------------------------ faults it must find
+
+
+def off(name: str, **key) -> float:
+    (setting,) = [k for k in study.table(name).live if k.items() >= key.items()]
+    return study.table(name).repeat(setting)
+
+
+def test_an_ablation_that_forgets_its_weights_is_found(monkeypatch):
+    prune = dl.pruning.prune
+    monkeypatch.setattr(dl.pruning, "prune", lambda *a, weights=None, **o: prune(*a, **o))
+    assert off("04_sinks", method="wanda", weight="sink") > 1
+
+
+def test_two_masks_without_their_switch_are_found(monkeypatch):
+    monkeypatch.setattr(dl.levels.Switched, "__call__", lambda self, *a, **o: self.noisy(*a, **o))
+    assert off("04_timesteps", kind="two masks") > 1
+
+
+def test_another_prefix_is_found(monkeypatch):
+    monkeypatch.setattr(dl.calibration, "PREFIX", 0.9)
+    dl.judging.texts.cache_clear()
+    assert off("04_calibration", mode="prefix") > 1
+    dl.judging.texts.cache_clear()
