@@ -64,13 +64,18 @@ TOGETHER = {  # test files about a room's modules together
 PROVEN_ELSEWHERE = {"checks": "by tests/mutants"}
 
 
-@pytest.mark.parametrize("room", dlmlab.ROOMS)
-def test_every_module_has_a_test_file_and_every_test_file_a_module(room):
+FOLDERS = [*((room,) for room in dlmlab.ROOMS), ("compress", "quant")]  # `bench` has one test file for all
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids="/".join)
+def test_every_module_has_a_test_file_and_every_test_file_a_module(folder):
     """Modules of `study` that make tables are proven by `test_tables`; what else they have, one file a notebook."""
-    modules = {parts[1].removesuffix(".py") for parts in FILES if parts[0] == room} - {"__init__", *PROVEN_ELSEWHERE}
-    tables = {name for name in modules if room == "study" and name in TABLES.values()}
-    files = {path.stem.removeprefix("test_") for path in (TESTS / room).glob("test_*.py")}
-    strangers = files - modules - TOGETHER.get(room, set()) - {name.split("_")[0] for name in tables}
+    inside = {parts[len(folder)].removesuffix(".py") for parts in FILES if parts[: len(folder)] == folder}
+    apart = {below[-1] for below in FOLDERS if below[:-1] == folder}
+    modules = inside - {"__init__", *PROVEN_ELSEWHERE} - apart
+    tables = {name for name in modules if folder == ("study",) and name in TABLES.values()}
+    files = {path.stem.removeprefix("test_") for path in TESTS.joinpath(*folder).glob("test_*.py")}
+    strangers = files - modules - TOGETHER.get(folder[-1], set()) - {name.split("_")[0] for name in tables}
     assert (sorted(modules - tables - files), sorted(strangers)) == ([], [])
 
 

@@ -22,7 +22,7 @@ def at_level(t: float, seed: int, half: int | None = None) -> LLaDAModelLM:
 
 def agreements(seed: int, at: Sequence[float]) -> dict:
     """Agreement of masks between noise levels, from disjoint halves of the texts; the diagonal is the floor."""
-    first, second = ([at_level(t, seed, half) for t in levels] for half in (0, 1))
+    first, second = ([at_level(t, seed, half) for t in at] for half in (0, 1))
     return {"agreement": [[round(levels.removed_agreement(a, b), 4) for b in second] for a in first]}
 
 

@@ -148,7 +148,7 @@ def finetune(
     Raises `ValueError` for steps below 1, an lr that is not above 0, and a loss that is not finite.
     """
     limits.whole("steps", steps, 1)
-    limits.number("lr", lr, 0, above=True)
+    limits.number("lr", lr, 0, open="<")
     model, losses = copy.deepcopy(model).train(), []
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.95), weight_decay=0.0)
     for step in range(steps):
