@@ -5,11 +5,10 @@ Decisions
   comes the symbol before it. At triggers attention has work; everywhere else there is nothing to find, so a head there
   is idle by construction and must still give its attention to something.
 * The causal bottle has one layer and one head. A start mark stands in front. A trigger is never copied either, so it
-  may serve as a parking place as well as the start mark does: which of them a seed takes depends on how many triggers
-  there are and on the size of the first weights (variants).
+  may serve as a parking place as well as the start mark does: of ten seeds in table 03_bottles one takes triggers.
 * The diffusion bottle has two layers, because a mask must first find out that a trigger is beside it and then fetch
   the symbol from the trigger's other side; and two heads, so that one may be idle. No start mark: the only tokens
-  without content are the masks themselves. Triggers are never masked, so a mask beside one always has work.
+  without content are the masks themselves. Not every seed parks there, and with larger first weights none of three. Triggers are never masked, so a mask beside one always has work.
 * Everything is the course's own model, one unit wide in the feed-forward layer: attention has to do the work.
 * `RECIPES` holds both, and variants that change one thing each: what would a sink be made of if not of this?
 
@@ -32,7 +31,7 @@ from dlmlab.objective.noise import forward_process, low_discrepancy_times
 
 SYMBOLS, TRIGGERS = 64, 3  # the first TRIGGERS symbols are triggers
 START, MASK, END = SYMBOLS, SYMBOLS + 1, SYMBOLS + 2  # ids after those of the symbols
-FORCES = ("", "hidden masks", "long masks", "empty start")
+FORCES = ("", "hidden masks", "empty start")
 
 
 def draw(B: int, L: int, *, rate: float, generator: torch.Generator) -> Tensor:
@@ -55,10 +54,9 @@ def draw(B: int, L: int, *, rate: float, generator: torch.Generator) -> Tensor:
 class Recipe:
     """What is trained: the model, its texts, and what is forced upon it.
 
-    `start`: a start mark in front of the `length` symbols. `padded`: texts end early and end marks follow. `force`:
-    "hidden masks" (no other query may attend to a mask), "long masks" (the value of a mask is as long as those of the
-    other tokens on average), "empty start" (the value of the start mark is zero: an extra learned key), or nothing.
-    `init`: standard deviation of the first weights.
+    `start`: a start mark in front of the `length` symbols. `force`: "hidden masks" (no other query may attend to a
+    mask), "empty start" (the value of the start mark is zero: an extra learned key), or nothing. `init`: standard
+    deviation of the first weights.
     """
 
     attention: str
@@ -71,15 +69,11 @@ class Recipe:
     lr: float
     init: float
     start: bool
-    padded: bool = False
     force: str = ""
 
     def texts(self, B: int, *, generator: torch.Generator) -> Tensor:
-        """Draw B texts, (B, length), one longer with a start mark; at least half of a padded one are symbols."""
+        """Draw B texts, (B, length), one longer with a start mark."""
         x = draw(B, self.length, rate=self.rate, generator=generator)
-        if self.padded:
-            ends = torch.randint(self.length // 2, self.length + 1, (B, 1), generator=generator)
-            x = torch.where(torch.arange(self.length) < ends, x, END)
         return F.pad(x, (1, 0), value=START) if self.start else x
 
     def build(self, seed: int) -> LLaDAModelLM:
@@ -107,16 +101,11 @@ DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1000, rows=64, lr=3e
 RECIPES = {
     "causal": CAUSAL,
     "diffusion": DIFFUSION,
-    "one head": replace(DIFFUSION, heads=1),
-    "hidden masks": replace(DIFFUSION, force="hidden masks"),
-    "extra key": replace(DIFFUSION, start=True, force="empty start"),
-    "end marks": replace(DIFFUSION, padded=True),
-    "long masks": replace(DIFFUSION, force="long masks"),
-    "start mark": replace(DIFFUSION, start=True),
     "large start values": replace(DIFFUSION, init=0.1),
-    "few triggers": replace(DIFFUSION, rate=0.05),
-    "causal, small start values": replace(CAUSAL, init=0.02, lr=1e-3, steps=800, rows=32),
-    "causal, many triggers": replace(CAUSAL, rate=0.1),
+    "extra key": replace(DIFFUSION, start=True, force="empty start"),
+    "hidden masks": replace(DIFFUSION, force="hidden masks"),
+    "start mark": replace(DIFFUSION, start=True),
+    "one head": replace(DIFFUSION, heads=1),
 }
 
 
@@ -140,22 +129,7 @@ class Forced(LLaDAModelLM):
 
     def value(self, v: Tensor) -> Tensor:
         """Make the values of a layer, (B, L, D), what the force wants them to be."""
-        if self.force == "empty start":
-            return v.masked_fill((self.ids == START)[..., None], 0.0)
-        if self.force == "long masks":
-            return stretched(v.unflatten(-1, (self.config.n_heads, -1)), self.ids == MASK).flatten(-2)
-        return v
-
-
-def stretched(v: Tensor, short: Tensor) -> Tensor:
-    """Give the marked values of each text and head the mean length of the others; a text without others keeps its own.
-
-    Shapes: v (B, L, H, width), short (B, L) bool.
-    """
-    length = v.norm(dim=-1, keepdim=True)  # (B, L, H, 1)
-    others = ~short[..., None, None]
-    mean = ((length * others).sum(1, keepdim=True) / others.sum(1, keepdim=True)).detach()  # (B, 1, H, 1), NaN: none
-    return torch.where(others | mean.isnan(), v, v * (mean / length.clamp(min=1e-6)))
+        return v.masked_fill((self.ids == START)[..., None], 0.0) if self.force == "empty start" else v
 
 
 def maskable(x0: Tensor) -> Tensor:

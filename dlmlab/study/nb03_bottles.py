@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab.attention import backcopy, sinks
-from dlmlab.attention.backcopy import END, MASK, RECIPES, START, SYMBOLS, TRIGGERS
+from dlmlab.attention.backcopy import MASK, RECIPES, START, SYMBOLS, TRIGGERS
 from dlmlab.attention.interventions import empty_values, mean_values, without_keys
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
@@ -31,7 +31,6 @@ from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
 
 SEEDS, VARIANT_SEEDS = 10, 3
-VARIED = ("causal", "diffusion", "large start values", "one head", "hidden masks", "extra key", "start mark")
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}
@@ -55,7 +54,6 @@ def kinds(xt: Tensor) -> dict[str, Tensor]:
         "trigger": xt < TRIGGERS,
         "mask": xt == MASK,
         "start": xt == START,
-        "end": xt == END,
     }
 
 
@@ -66,7 +64,7 @@ def jobs(xt: Tensor, x0: Tensor, *, causal: bool) -> dict[str, Tensor]:
     if causal:
         late = torch.arange(xt.shape[1]) >= EARLY
         return {"idle": symbol & late, "work": trigger & late}
-    mask, beside, source = (xt == MASK) & (x0 < SYMBOLS), torch.zeros_like(trigger), torch.zeros_like(trigger)
+    mask, beside, source = xt == MASK, torch.zeros_like(trigger), torch.zeros_like(trigger)
     beside[:, 1:] |= trigger[:, :-1]
     beside[:, :-1] |= trigger[:, 1:]
     source[:, 2:] |= trigger[:, 1:-1] & symbol[:, :-2]
@@ -95,7 +93,7 @@ def attention(model: LLaDAModelLM, xt: Tensor, x0: Tensor, *, few: bool = False)
         for key, there in keys.items():
             if bool(here.any()) and bool(there.any()):
                 found[f"{query} > {key}"] = heads(sinks.given(maps, here, there))
-        for key in ("start", "mask", "trigger", "end"):
+        for key in ("start", "mask", "trigger"):
             fair = sinks.fair_shares(maps, here, keys[key], causal=causal)
             if not bool(fair.isnan().any()):
                 found[f"{query} > {key} fair"] = heads(fair)
@@ -132,7 +130,7 @@ def changes(model, xt: Tensor, asked: Tensor, *, generator: torch.Generator) -> 
     many queries see; of the mask that gets most attention, another mask.
     """
     marks = {kind: at & ~asked for kind, at in kinds(xt).items()}
-    for kind in ("start", "trigger", "mask", "end"):
+    for kind in ("start", "trigger", "mask"):
         if bool(marks[kind].any()):
             yield kind, marks[kind]
             yield f"{kind}, control", drawn(marks["symbol"], marks[kind].sum(1), generator=generator)
@@ -279,7 +277,7 @@ def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int
 
 def settings() -> list[dict]:
     """List the rows of the table: both bottles, then three seeds of each variant."""
-    counts = {name: SEEDS if name in ("causal", "diffusion") else VARIANT_SEEDS for name in VARIED}
+    counts = {name: SEEDS if name in ("causal", "diffusion") else VARIANT_SEEDS for name in RECIPES}
     return [{"bottle": name, "seed": seed} for name, count in counts.items() for seed in range(count)]
 
 
@@ -295,7 +293,7 @@ BOTTLES = Table(
     "03_bottles",
     settings,
     measure,
-    live=({"bottle": "causal", "seed": 0}, {"bottle": "diffusion", "seed": 0}),
-    size=30,
+    live=({"bottle": "causal", "seed": 3}, {"bottle": "diffusion", "seed": 0}),
+    size=EVERY,
     tolerance={"curve": (0.001, 0.01)},
 )

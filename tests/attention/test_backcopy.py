@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dlmlab.attention import backcopy, sinks
-from dlmlab.attention.backcopy import CAUSAL, DIFFUSION, END, MASK, RECIPES, START, SYMBOLS, TRIGGERS, Forced
+from dlmlab.attention.backcopy import CAUSAL, DIFFUSION, MASK, RECIPES, START, SYMBOLS, TRIGGERS, Forced
 from dlmlab.attention.trajectories import value_norms
 from dlmlab.network.model import LLaDAModelLM
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
@@ -60,14 +60,10 @@ def test_a_rate_that_is_none_is_refused():
         backcopy.draw(1, 4, rate=0.4, generator=seeded())
 
 
-def test_a_start_mark_stands_in_front_and_end_marks_behind():
-    x = replace(DIFFUSION, start=True, padded=True).texts(300, generator=seeded())
-    assert x.shape == (300, 33) and bool((x[:, 0] == START).all()) and not bool((x[:, 1:] == START).any())
-    ended = x[:, 1:] == END
-    assert torch.equal(ended, ended.cummax(1).values)  # nothing follows an end mark but end marks
-    lengths = (~ended).sum(1)
-    assert int(lengths.min()) == 16 and int(lengths.max()) == 32 and 22 < float(lengths.float().mean()) < 26
-    assert not bool((DIFFUSION.texts(50, generator=seeded()) >= SYMBOLS).any())
+def test_a_start_mark_stands_in_front():
+    x = replace(DIFFUSION, start=True).texts(300, generator=seeded())
+    assert x.shape == (300, 33) and bool((x[:, 0] == START).all()) and bool((x[:, 1:] < SYMBOLS).all())
+    assert torch.equal(x[:, 1:], DIFFUSION.texts(300, generator=seeded()))
 
 
 # ------------------------------------------------------------------------------------------------ the models
@@ -81,9 +77,8 @@ def test_recipes_build_the_course_s_own_model_and_seeds_matter():
     a, b, c = (DIFFUSION.build(seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(a[k], b[k]) for k in a) and not all(torch.equal(a[k], c[k]) for k in a)
     for name, recipe in RECIPES.items():  # a variant is a bottle with one thing changed, an extra key is two
-        base = vars(CAUSAL if "causal" in name else DIFFUSION)
-        changed = [key for key, value in vars(recipe).items() if value != base[key]]
-        assert len(changed) <= (1 + (name == "extra key") + 3 * (name == "causal, small start values")), name
+        changed = [key for key, value in vars(recipe).items() if value != vars(DIFFUSION)[key]]
+        assert name == "causal" or len(changed) <= 1 + (name == "extra key"), name
     with pytest.raises(ValueError, match="force='gold' is unknown; known: '', 'hidden masks'"):
         replace(DIFFUSION, force="gold").build(0)
 
@@ -104,21 +99,6 @@ def test_no_other_query_attends_to_a_hidden_mask():
     assert float(sinks.given(sinks.attention_maps(free, xt), everyone, masks).min()) > 0.01
 
 
-def test_a_long_mask_has_the_mean_length_of_the_others_in_each_text_and_head():
-    recipe = RECIPES["long masks"]
-    model, free, xt = sharpened(recipe), sharpened(DIFFUSION), half_masked(recipe)
-    xt[5] = MASK  # no others: nothing to be stretched to
-    norms = value_norms(model, xt)  # (N, B, H, L)
-    for b in range(5):
-        mean = norms[:, b][..., xt[b] != MASK].mean(-1, keepdim=True)
-        masks = norms[:, b][..., xt[b] == MASK]
-        torch.testing.assert_close(masks, mean.expand(masks.shape), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(norms[0, 5], value_norms(free, xt)[0, 5])
-    kept = (xt != MASK)[:, None].expand(-1, 2, -1)
-    torch.testing.assert_close(norms[0][kept], value_norms(free, xt)[0][kept])
-    assert not torch.allclose(norms[0], value_norms(free, xt)[0], rtol=0.01)
-
-
 def test_an_extra_key_hands_over_nothing():
     recipe = RECIPES["extra key"]
     model, xt = sharpened(recipe), half_masked(recipe)
@@ -128,7 +108,7 @@ def test_an_extra_key_hands_over_nothing():
     assert float(keys.min()) > 0  # it is attended to all the same
 
 
-@pytest.mark.parametrize("name", ["hidden masks", "long masks", "extra key"])
+@pytest.mark.parametrize("name", ["hidden masks", "extra key"])
 def test_a_text_reads_alike_alone_and_in_company(name):
     model, xt = sharpened(RECIPES[name]), half_masked(RECIPES[name])
     with torch.no_grad():

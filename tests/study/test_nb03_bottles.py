@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-import dlmlab as dl
 from dlmlab.attention import backcopy
 from dlmlab.attention.backcopy import CAUSAL, DIFFUSION, MASK, SYMBOLS, TRIGGERS
 from dlmlab.study import nb03_bottles as study
@@ -32,12 +31,12 @@ def test_a_mask_works_beside_a_trigger_whose_other_side_is_seen():
     assert causal == {"work": [9], "idle": [8, 10, 11]}  # the first eight see few keys
 
 
-def test_masks_of_end_marks_have_no_job():
-    x0 = torch.tensor([[9, 20, 20, 30, 0, backcopy.END]])
-    hidden = torch.tensor([[MASK, MASK, 20, MASK, 0, MASK]])
-    assert study.jobs(hidden, x0, causal=False)["idle"].tolist() == [[True, True, False, False, False, False]]
-    seen = torch.tensor([[9, 20, 20, MASK, 0, backcopy.END]])  # the text ends at a trigger: no copy tells the mask
-    assert not study.jobs(seen, x0, causal=False)["work"].any()
+def test_a_copy_at_the_end_of_a_text_is_no_work():
+    x0 = torch.tensor([[9, 20, 20, 30, 0]])
+    assert study.jobs(torch.tensor([[MASK, MASK, 20, MASK, 0]]), x0, causal=False)["idle"].tolist() == [
+        [True, True] + [False] * 3
+    ]
+    assert not study.jobs(torch.tensor([[9, 20, 20, MASK, 0]]), x0, causal=False)["work"].any()  # nothing beyond it
 
 
 @pytest.mark.parametrize("share", study.SHARES)
@@ -106,13 +105,29 @@ def test_triggers_need_the_symbols_they_read_and_not_the_start_mark(small):
     assert all(small[f"0 {how} trigger, control work"] > 0.3 for how in study.HOW)
 
 
+@pytest.fixture(scope="module")
+def masked():
+    """A diffusion bottle of 230 steps, and what is measured of it."""
+    model = backcopy.train(replace(DIFFUSION, steps=230), seed=1)
+    return study.judge(model, DIFFUSION, seed=1, texts=64)
+
+
+def test_an_idle_head_of_a_diffusion_bottle_looks_at_masks_the_more_there_are(masked):
+    few, some, many = (max(masked[f"{share:g} symbol > mask"][0]) for share in study.SHARES[1:])
+    assert few < some < many and some > 0.3 and many > 0.6
+    assert max(masked["0.07 symbol > mask fair"][0]) > 4
+    assert max(masked["0.07 trigger > mask"][0]) < 0.15  # triggers have read the masks' share, and no more
+    to_masks = dict(masked["filling to masks"])
+    assert to_masks[max(to_masks)] > to_masks[1] + 0.3  # as the text is filled in it dissolves
+
+
+def test_masks_are_a_constant_to_those_that_park_there(masked):
+    hidden, empty, dull = (masked[f"0.37 {how} mask idle"] for how in study.HOW)
+    assert empty > 0.1 and hidden < empty and abs(dull) < 0.01
+    assert max(masked["0.37 work mask > across"][0]) > 0.5 and masked["0.37 copies"] > 0.4
+
+
 # ------------------------------------------------------------------------------------------------ the table
-
-
-def test_stored_bottles_are_rows_of_the_table_once_each():
-    rows = dl.store.read("03_bottles")
-    stored = [{key: row[key] for key in ("bottle", "seed")} for row in rows]
-    assert all(stored.count(key) == 1 and key in study.settings() for key in stored)
 
 
 def test_a_bottle_that_was_trained_is_read_again(tmp_path, monkeypatch):
