@@ -10,7 +10,7 @@ rooms before it.
 
 import importlib
 
-from dlmlab.paths import PACKAGE
+from dlmlab.paths import PACKAGE, give_matplotlib_a_folder
 
 ROOMS = ("task", "network", "objective", "decode", "attention", "compress", "measure", "study", "course")
 CLOSED = ("bench", "checks")  # packages whose modules are parts of one thing and have no short names
@@ -37,6 +37,9 @@ _NAMES = {
     "EntropyBound": "commit",
 }
 __all__ = [*_MODULES, *_NAMES]
+
+
+give_matplotlib_a_folder()  # before anything imports matplotlib
 
 
 def __getattr__(name: str):

@@ -20,6 +20,7 @@ import dlmlab
 from dlmlab import limits
 
 SEEDS = 2**31 - 1
+QUANTIZER = ("bits", "symmetric", "group", "range", "act_order", "sparsity", "pattern", "block")  # what one may read
 DIFFUSION = ("score", "steps", "threshold", "factor", "entropy_bound", "guidance", "block_length")
 
 
@@ -293,10 +294,8 @@ def speedrun(args) -> None:
 
 
 def _check_prune(args) -> None:
-    """Refuse what the method of a pruning does not look at, and a place that cannot be written."""
-    from dlmlab import guard
+    """Refuse what the method of a pruning does not look at, and see `_check_small`."""
     from dlmlab.compress import methods
-    from dlmlab.network import checkpoint
 
     method = methods.known(args.method)
     if isinstance(method, methods.Program):
@@ -306,30 +305,80 @@ def _check_prune(args) -> None:
     elif not method.needs:
         unread = {"calibration", "region", "texts", "split", "seed"} - set(method.uses)
         refuse(args, sorted(unread), f"{args.method} reads no texts")
+    _check_small(args)
+
+
+def _check_small(args) -> None:
+    """Refuse a region without noise, a model that is packed already, and a place that cannot be written."""
+    from dlmlab import guard
+    from dlmlab.network import checkpoint
+
     if args.calibration in ("clean", "trajectory"):
         refuse(args, ["region"], f"--calibration {args.calibration} adds no noise")
     if args.out.resolve() in [checkpoint.find(name).resolve() for name in (args.model, *checkpoint.shipped())]:
-        raise ValueError(f"--out {args.out} is a shipped model or the one to be pruned: give another folder")
+        raise ValueError(f"--out {args.out} is a shipped model or the one to be {args.command}d: give another folder")
+    if checkpoint.read_config(checkpoint.find(args.model)).quantization:
+        raise ValueError(f"--model {args.model} is quantized already: prune or quantize the model it was made from")
     guard.folder(args.out, "--out", holds=("config.json",))
 
 
+def _texts(args, model, tokenizer):
+    """Draw the calibration texts that the options describe."""
+    from dlmlab.compress import calibration, methods
+
+    seed = args.seed or 0
+    problems = calibration.calibration_problems(64 if args.texts is None else args.texts, seed=seed)
+    mode = args.calibration or ("clean" if model.config.attention == "causal" else "uniform")
+    return methods.Texts(tokenizer, problems, mode, args.region or "all", seed)
+
+
 def prune(args) -> None:
-    from dlmlab.compress import calibration, methods, pruning, storage
+    from dlmlab.compress import methods, pruning, storage
     from dlmlab.network.checkpoint import load, save
 
     _check_prune(args)
-    seed = args.seed or 0
-    problems = calibration.calibration_problems(64 if args.texts is None else args.texts, seed=seed)
     model, tokenizer = load(args.model)
-    mode = args.calibration or ("clean" if model.config.attention == "causal" else "uniform")
-    texts = methods.Texts(tokenizer, problems, mode, args.region or "all", seed)
+    texts = _texts(args, model, tokenizer)
     pattern = args.pattern or "row"
     small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=pattern, block=args.block)
     save(small, tokenizer, args.out)
-    print(f"{args.method} of {args.model}, calibrated on {len(problems)} problems ({mode})")
+    print(f"{args.method} of {args.model}, calibrated on {len(texts.problems)} problems ({texts.mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
     print(f"parameters {small.num_parameters():,} (before {model.num_parameters():,})")
     print(f"bytes dense {4 * small.num_parameters():,}, packed {storage.stored_bytes(small):,}")
+    print(f"written to {args.out}")
+
+
+def _check_quantize(args) -> dict:
+    """Return the values that were given for the method; refuse what it does not look at, and see `_check_small`."""
+    from dlmlab.compress.quant import quantize as by_name
+
+    unread = sorted({*QUANTIZER, "calibration", "region", "texts", "seed"} - by_name.reads(args.method))
+    refuse(args, unread, f"{args.method} does not look at it")
+    if args.sparsity is None:
+        refuse(args, ["pattern", "block"], "without --sparsity nothing is pruned")
+    given = {name: value for name in QUANTIZER if (value := getattr(args, name)) is not None}
+    by_name.options(args.method, **given)  # bits and groups that cannot be
+    _check_small(args)
+    return given
+
+
+def quantize(args) -> None:
+    from dlmlab.compress import pruning, storage
+    from dlmlab.compress.quant import quantize as by_name
+    from dlmlab.network.checkpoint import load, save
+
+    given = _check_quantize(args)
+    model, tokenizer = load(args.model)
+    texts, reads = _texts(args, model, tokenizer), by_name.reads(args.method)
+    small = by_name.apply(model, args.method, texts=texts, packed=True, **given)
+    save(small, tokenizer, args.out)
+    looked = f", calibrated on {len(texts.problems)} problems ({texts.mode})" if "texts" in reads else ", no texts"
+    print(f"{args.method} of {args.model}{looked}")
+    print(f"bits a weight in the blocks {storage.bits_of(small):.2f}, scales and zero points counted")
+    print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
+    print(f"bytes packed {storage.model_bytes(small):,} (before {storage.model_bytes(model):,}), of which")
+    print(f"  {4 * small.num_parameters():,} are of embedding, norms and head, which stay as they are")
     print(f"written to {args.out}")
 
 
@@ -366,6 +415,16 @@ def _sampler_options(parser: argparse.ArgumentParser) -> None:
     add("--gen-length", type=number(int, 1), default=40, help="tokens of the answer (default 40)")
     add("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+
+
+def _text_options(parser: argparse.ArgumentParser) -> None:
+    """What a compression looks at."""
+    add = parser.add_argument
+    add("--calibration", type=states, help="clean, t:0.5, uniform, grid, prefix or trajectory")
+    regions = Known("calibration", "REGIONS")
+    add("--region", metavar="NAME", choices=regions, help="what noise may hide: %(choices)s (default all)")
+    add("--texts", type=number(int, 1), help="number of calibration problems (default 64)")
+    add("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -411,13 +470,22 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--pattern", help="row (default), layer, or n:m such as 2:4")
     block = "sparsegpt: columns whose mask is chosen together (published: 128)"
     sub.add_argument("--block", type=number(int, 1), help=block)
-    sub.add_argument("--calibration", type=states, help="clean, t:0.5, uniform, grid, prefix or trajectory")
-    regions = Known("calibration", "REGIONS")
-    sub.add_argument("--region", metavar="NAME", choices=regions, help="what noise may hide: %(choices)s (default all)")
-    sub.add_argument("--texts", type=number(int, 1), help="number of calibration problems (default 64)")
+    _text_options(sub)
     sub.add_argument("--split", choices=("calibration",), help="the others are for measuring")
-    sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
     sub.add_argument("--out", required=True, type=place, help="folder of the pruned model")
+    sub = command(quantize, "store a model in few bits and write it where load() finds it")
+    sub.add_argument("--model", default="llada-mini")
+    sub.add_argument("--method", required=True, metavar="NAME", choices=Known("quantize", "names"), help="%(choices)s")
+    sub.add_argument("--bits", type=number(int, 1, 16), help="of a code (default 4)")
+    sub.add_argument("--group", type=number(int, 1), help="neighbours that share a scale (default: the whole row)")
+    sub.add_argument("--symmetric", action="store_true", default=None, help="no zero points")
+    sub.add_argument("--range", metavar="NAME", choices=Known("codes", "RANGES"), help="of a grid: %(choices)s")
+    sub.add_argument("--act-order", action="store_true", default=None, help="gptq: columns with large inputs first")
+    sub.add_argument("--sparsity", type=number(float, 0, 1, open=">"), help="gptq: share pruned in the same pass")
+    sub.add_argument("--pattern", help="gptq with --sparsity: row (default), or n:m such as 2:4")
+    sub.add_argument("--block", type=number(int, 1), help="gptq with --sparsity: columns whose mask is chosen together")
+    _text_options(sub)
+    sub.add_argument("--out", required=True, type=place, help="folder of the quantized model")
     sub = command(measure, "run a long experiment and store its table under data/results")
     sub.add_argument("name", nargs="?", metavar="NAME", choices=Known("study", "TABLES"), help="%(choices)s")
     sub.add_argument("--all", action="store_true", help="every table, one after the other")

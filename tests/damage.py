@@ -114,6 +114,41 @@ def tensors(file: Path, draw: random.Random) -> Iterator[Mutant]:
         yield f"{name} twice", file.name, save(good | {name + "x": W.clone()})
 
 
+def packed(folder: Path, seed: int) -> Iterator[Mutant]:
+    """Spoil what a packed checkpoint has besides: bytes of codes, scales and zero points, their names, shapes and
+    types, and what the config says of a matrix."""
+    draw = random.Random(seed)
+    good, config = load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_bytes())
+    for name in sorted(k for k in good if k.rsplit(".", 1)[1] in ("codes", "scale", "zero")):
+        T = good[name]
+        raw = T.clone().view(torch.uint8)
+        at, bit = draw.randrange(raw.numel()), 1 << draw.randrange(8)
+        raw.view(-1)[at] ^= bit
+        rest = {k: v for k, v in good.items() if k != name}
+        other = torch.float32 if T.dtype == torch.float16 else torch.int32
+        for what, tensors in {
+            f"bit {bit} of byte {at}": rest | {name: raw.view(T.dtype)},
+            "missing": rest,
+            "renamed": rest | {name + "s": T},
+            "twice": good | {name + "2": T.clone()},
+            "short": rest | {name: T[:-1].clone()},
+            "turned over": rest | {name: T.flip(0)},
+            str(other): rest | {name: T.to(other)},
+            "with another axis": rest | {name: T[None].clone()},
+        }.items():
+            yield f"{name} {what}", "model.safetensors", save({k: v.contiguous() for k, v in tensors.items()})
+    for name, values in config["quantization"].items():
+        key = draw.choice(sorted(values))
+        nested = [values | {key: draw.choice([*ODD, "fp32", "mean", "tensor", 2, 16])} for _ in range(4)]
+        for new in (*nested, {k: v for k, v in values.items() if k != key}, draw.choice(ODD)):
+            described = config["quantization"] | {name: new}
+            yield (
+                f"{name} is {str(new)[:200]}",
+                "config.json",
+                json.dumps(config | {"quantization": described}).encode(),
+            )
+
+
 def at_random(W: torch.Tensor, value: float, draw: random.Random) -> torch.Tensor:
     """Put a value at a random place of a copy."""
     W = W.clone()

@@ -2,21 +2,27 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from dlmlab import cli, guard, study
-from dlmlab.compress import calibration, methods
+from dlmlab.compress import calibration, methods, storage
+from dlmlab.compress.quant import quantize
 from dlmlab.course import doctor
 from dlmlab.decode import commit
 from dlmlab.measure import evaluate, store
 from dlmlab.measure.table import Table
+from dlmlab.network import checkpoint, codes, packed, parts
 from dlmlab.objective import training
 from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
 from dlmlab.task import tasks
+from tests.compress.cases import TOKENIZER, reader
+from tests.tiny import tiny_ids
 
 TINY = """
 name = "tiny"
@@ -40,6 +46,7 @@ def test_a_mistake_is_one_line_and_status_2(capsys):
 
 
 TRAIN, PRUNE = "train --config {tmp}/tiny.toml", "prune --sparsity 0.5 --out {tmp}/new --method"
+QUANTIZE = "quantize --out {tmp}/new --method"
 MISTAKES = [  # a command line, and words of the one line that answers it
     ("", "required: command"),
     ("evaluat", "'evaluat'"),
@@ -64,6 +71,13 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("prune --sparsity nan --method wanda --out {tmp}/new", "--sparsity 'nan'"),
     (f"{PRUNE} wanda --texts 0", "--texts '0'"),
     (f"{PRUNE} wanda --texts 100000", "n=100000"),
+    (f"{QUANTIZE} rtn --bits 0", "--bits '0' >= 1"),
+    (f"{QUANTIZE} rtn --bits 17", "--bits '17' <= 16"),
+    (f"{QUANTIZE} rtn --group 0", "--group '0'"),
+    (f"{QUANTIZE} rtn --bits 1 --symmetric", "bits=1 symmetric"),
+    (f"{QUANTIZE} rtn --range mean", "range='mean' ternary"),
+    (f"{QUANTIZE} gptq --sparsity 0.4 --pattern 2:4", "2:4 0.4"),
+    (f"{QUANTIZE} gptq --act-order --sparsity 0.5", "act_order=True sparsity=0.5"),
     ("speedrun --recipe salient --minutes nan", "--minutes 'nan' > 0"),
     ("speedrun --recipe salient --minutes 0", "--minutes '0'"),
     (f"{TRAIN} --stop-after 0", "--stop-after '0'"),
@@ -73,6 +87,8 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("evaluate --score sure", "--score 'sure' probability margin"),
     ("evaluate --split train", "--split 'train' validation"),
     (f"{PRUNE} dllm_unstruct", "--method 'dllm_unstruct' sink-wanda neurons"),
+    (f"{QUANTIZE} wanda", "--method 'wanda' gptq rotate-rtn"),
+    (f"{QUANTIZE} rtn --range max", "--range 'max' minmax"),
     (f"{PRUNE} wanda --split test", "--split 'test' calibration"),
     (f"{PRUNE} wanda --calibration noisy", "--calibration 'noisy' clean trajectory"),
     (f"{PRUNE} wanda --calibration t:2", "--calibration '2'"),
@@ -99,6 +115,13 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     (f"{PRUNE} sink-wanda --calibration grid", "--calibration sink-wanda"),
     (f"{PRUNE} neurons --pattern row", "--pattern neurons"),
     (f"{PRUNE} wanda --calibration clean --region answer", "--region clean"),
+    (f"{QUANTIZE} rtn --act-order --texts 3", "--act-order, --texts rtn"),
+    (f"{QUANTIZE} rtn --seed 3", "--seed rtn"),
+    (f"{QUANTIZE} ternary --bits 2 --symmetric", "--bits, --symmetric ternary"),
+    (f"{QUANTIZE} rotate-rtn --calibration clean", "--calibration rotate-rtn"),
+    (f"{QUANTIZE} awq --sparsity 0.5", "--sparsity awq"),
+    (f"{QUANTIZE} gptq --pattern 2:4", "--pattern --sparsity"),
+    (f"{QUANTIZE} gptq --calibration clean --region answer", "--region clean"),
     ("speedrun --minutes 5", "--minutes --recipe"),
     # questions
     ("generate {nothing}", "question ''"),
@@ -117,6 +140,8 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("prune --sparsity 0.5 --method wanda --out {nothing}", "--out ''"),
     ("prune --sparsity 0.5 --method wanda --out {tmp}", "--out config.json"),
     ("prune --sparsity 0.5 --method wanda --out data/llama-mini", "--out llama-mini shipped"),
+    ("quantize --method rtn --out {tmp}", "--out config.json"),
+    ("quantize --method rtn --out data/llama-mini", "--out llama-mini shipped"),
     ("evaluate --json {tmp}", "--json folder"),
     ("evaluate --json {tmp}/none/a.json", "--json none"),
     ("evaluate --json {tmp}/tiny.toml", "--json tiny.toml overwritten"),
@@ -133,6 +158,7 @@ def test_a_mistake_is_one_line_before_any_work(line, words, tmp_path, monkeypatc
 
     monkeypatch.setattr(evaluate, "decode", work)
     monkeypatch.setattr(methods, "apply", work)
+    monkeypatch.setattr(quantize, "apply", work)
     monkeypatch.setattr(training.Run, "run", work)
     (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
     values = {"tmp": tmp_path, "nothing": "", "long": "Ben has 8 marbles. " * 30, "lines": "a\n" * 3}
@@ -186,6 +212,7 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
     [
         ("bench", SECTIONS),
         ("prune", (*methods.names(), *calibration.MODES, *calibration.REGIONS)),
+        ("quantize", (*quantize.names(), *codes.RANGES, *calibration.MODES, *calibration.REGIONS)),
         ("evaluate", (*commit.SCORES, *tasks.SPLIT_SIZES)),
         ("measure", study.TABLES),
         ("speedrun", speedrun.recipes()),
@@ -194,7 +221,7 @@ def test_a_folder_of_the_same_kind_may_be_written_again(tmp_path):
 def test_help_of_one_command_lists_names_from_their_registry(command, names, capsys):
     with pytest.raises(SystemExit):
         cli.main([command, "--help"])
-    out = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    out = " ".join(re.sub(r"-\n\s*", "-", capsys.readouterr().out).split())
     assert not [name for name in names if name not in out]
 
 
@@ -328,3 +355,49 @@ def test_prune_hands_the_block_of_sparsegpt_on(tmp_path, capsys):
         assert cli.main([*line, *block, "--out", str(out)]) == 0, capsys.readouterr().err
         found.append(checkpoint.load(out).model.model.transformer["blocks"][0].q_proj.weight == 0)
     assert not found[0].equal(found[1]) and found[0].sum() == found[1].sum()
+
+
+# ------------------------------------------------------------------------------------------------ few bits
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Write a tiny model with the vocabulary of the course."""
+    folder = tmp_path_factory.mktemp("small") / "dense"
+    checkpoint.save(reader(), TOKENIZER, folder)
+    return folder
+
+
+@pytest.mark.parametrize("method", quantize.names())
+def test_quantize_writes_a_folder_with_the_logits_of_the_model_in_memory(method, small, tmp_path, capsys):
+    reads = quantize.reads(method)
+    line = f"quantize --model {small} --method {method} --out {tmp_path / 'out'} --group 16"
+    line += " --bits 3 --symmetric" * ("bits" in reads) + " --texts 4 --seed 1" * ("texts" in reads)
+    assert cli.main(line.split()) == 0, capsys.readouterr().err
+    out, (model, _) = capsys.readouterr().out, checkpoint.load(tmp_path / "out")
+    dense, tokenizer = checkpoint.load(small)
+    seed = int("texts" in reads)
+    texts = methods.Texts(tokenizer, calibration.calibration_problems(4, seed=seed), seed=seed)
+    given = {"group": 16} | ({"bits": 3, "symmetric": True} if "bits" in reads else {})
+    fake, ids = quantize.apply(dense, method, texts=texts, **given), tiny_ids(vocab=50)
+    with torch.no_grad():
+        assert torch.equal(model(ids).logits, fake(ids).logits)
+    assert f"{storage.bits_of(model):.2f}" in out and f"packed {storage.model_bytes(model):,} " in out
+    size = (tmp_path / "out" / "model.safetensors").stat().st_size
+    assert 0 <= size - storage.model_bytes(model) < 12_000  # the rest is the names
+
+
+def test_a_quantized_model_is_neither_pruned_nor_quantized_again_and_a_pruned_one_keeps_its_zeros(
+    small, tmp_path, capsys
+):
+    half, few = tmp_path / "half", tmp_path / "few"
+    assert cli.main(f"prune --model {small} --method magnitude --sparsity 0.5 --out {half}".split()) == 0
+    assert cli.main(f"quantize --model {half} --method gptq --texts 3 --out {few}".split()) == 0
+    assert "(before 50." in capsys.readouterr().out
+    pruned, model = (parts.weights(checkpoint.load(folder).model) for folder in (half, few))
+    assert all(bool((model[name][W == 0] == 0).all()) for name, W in pruned.items())
+    for line in ("prune --method magnitude --sparsity 0.5", "quantize --method rtn"):
+        assert cli.main(f"{line} --model {few} --out {tmp_path / 'again'}".split()) == 2
+        error = capsys.readouterr().err
+        assert "is quantized already: prune or quantize the model it was made from" in error and error.count("\n") == 1
+    assert dict(packed.layers(checkpoint.load(few).model)) and not (tmp_path / "again").exists()

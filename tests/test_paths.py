@@ -4,6 +4,7 @@ import ast
 import io
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,14 @@ def test_matplotlib_says_nothing_where_there_is_no_home(monkeypatch):
     monkeypatch.setenv("HOME", "/nowhere")
     paths.give_matplotlib_a_folder()
     assert os.access(os.environ["MPLCONFIGDIR"], os.W_OK)
+
+
+def test_the_package_sees_to_that_when_it_is_imported():
+    """A function that nothing calls keeps nobody quiet: a fresh process without a home asks what the import did."""
+    program = "import os, dlmlab; print(os.path.isdir(os.environ['MPLCONFIGDIR']))"
+    env = {k: v for k, v in os.environ.items() if k != "MPLCONFIGDIR"} | {"HOME": "/nowhere"}
+    run = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, encoding="utf-8")
+    assert run.stdout.strip() == "True", run.stderr
 
 
 # ------------------------------------------------------------------------------------------------ text

@@ -23,6 +23,7 @@ from dlmlab.compress.registry import Method, compress, matrix_method, register
 from dlmlab.compress.selection import check_request, n_of_m, select, select_global
 from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.packed import check_dense
 
 # ------------------------------------------------------------------------------------------------ what a method is told
 
@@ -57,10 +58,6 @@ class Recipe:
                 f"pattern='global' is not possible: it needs all scores at once, so sequential=False and a method that "
                 f"only scores, got {self.method!r} with sequential={self.sequential}"
             )
-
-    @property
-    def needs_texts(self) -> bool:
-        return matrix_method(self.method).needs is not None
 
 
 # ------------------------------------------------------------------------------------------------ methods
@@ -149,7 +146,7 @@ def prune(
 
 @torch.no_grad()
 def _prune_global(model: LLaDAModelLM, recipe: Recipe, calib, weights, statistics, generator) -> LLaDAModelLM:
-    method, model = matrix_method(recipe.method), copy.deepcopy(model)
+    method, model = matrix_method(recipe.method), copy.deepcopy(check_dense(model))
     if method.needs and statistics is None:
         if calib is None:
             raise ValueError(f"method {recipe.method!r} looks at activations: it needs calib=calibration_set(...)")

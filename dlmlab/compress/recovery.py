@@ -14,6 +14,7 @@ import torch
 
 from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.packed import check_dense
 from dlmlab.objective.batches import Batches, TrainConfig
 from dlmlab.objective.training import build_optimizers, learn, rates, schedule, set_rates
 
@@ -43,7 +44,7 @@ def recover(
     below 1."""
     if steps < 1:
         raise ValueError(f"steps={steps} must be >= 1")
-    model, batches, tokens = copy.deepcopy(model), Batches(config), 0
+    model, batches, tokens = copy.deepcopy(check_dense(model)), Batches(config), 0
     optimizers = build_optimizers(model, config)
     base, zeros = rates(optimizers), [(W, W == 0) for W in parts.weights(model).values()]
     for step in range(steps):

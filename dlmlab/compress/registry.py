@@ -1,16 +1,19 @@
 """The contract of a compression method, the registry of all of them, and the one walk that applies them to a model.
 
-    Method(name, needs, apply)        apply(W, statistics, options, generator) -> new W, shapes (R, C)
+    Method(name, needs, apply)        apply(W, statistics, options, generator) -> new W or `Quantized`, shapes (R, C)
 
 Decisions
 * A method is a function of one matrix. What it is told (a sparsity, a number of bits) stands in an object of its own
   class, `options`; the walk does not look inside.
 * A method that is not made of matrices (it takes whole units away, or looks at its own states) is a `Program`: model
   in, model out. Both stand in one registry, and the command line offers what stands there.
+* A quantizer returns codes and their grid. The walk puts their numbers into the matrix (fake quantization, for
+  accuracy), or a packed layer in its place (for bytes): the same numbers either way.
 * Nothing falls back to the dense model: an unknown name, and a method without what it needs, raise `ValueError`.
 """
 
 import copy
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +25,11 @@ from dlmlab.compress import activations
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.network import parts
+from dlmlab.network.codes import Quantized, dequantize
+from dlmlab.network.packed import QuantLinear, check_dense, replace
 
 NEEDS = (None, "sums", "gram")
+TEXTS = ("calibration", "region", "texts", "seed")  # what a command line says about the texts that a method looks at
 
 
 @dataclass(frozen=True)
@@ -31,16 +37,18 @@ class Method:
     """How one matrix is compressed.
 
     `needs` of the inputs: None, the `sums` of `Statistics`, or `gram`, their second moments too. `score`, of methods
-    whose scores can be compared between matrices: as `apply`, returns (R, C) scores. `uses`: what of its options
-    not every method of its `family` reads (`seed`, `block`, the pattern `layer`); a family is what one command offers.
+    whose scores can be compared between matrices: as `apply`, returns (R, C) scores. `uses`: what of its options not
+    every method of its `family` reads (`seed`, `block`, the pattern `layer`; of a quantizer, all of them); a family is
+    what one command offers. `options`: makes them from the plain values that a command line has, named in `uses`.
     """
 
     name: str
     needs: str | None
-    apply: Callable[[Tensor, Statistics | None, Any, torch.Generator | None], Tensor]
+    apply: Callable[[Tensor, Statistics | None, Any, torch.Generator | None], Tensor | Quantized]
     score: Callable[[Tensor, Statistics | None, Any, torch.Generator | None], Tensor] | None = None
     uses: tuple[str, ...] = ()
     family: str = "prune"
+    options: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         if self.needs not in NEEDS:
@@ -60,15 +68,18 @@ class Method:
 
 @dataclass(frozen=True)
 class Program:
-    """A method that takes a model as a whole: `run(model, texts, **options) -> model`.
+    """A method that takes a model as a whole: `run(model, texts, **options) -> model`; of a quantizer,
+    `run(model, texts, options=, packed=)`.
 
-    `uses`: the options of its `family` that have a meaning for it, as the command line names them.
+    `uses`: the options of its `family` that have a meaning for it, as the command line names them. `options`: as in
+    `Method`.
     """
 
     name: str
     run: Callable[..., nn.Module]
     uses: tuple[str, ...] = ()
     family: str = "prune"
+    options: Callable[..., Any] | None = None
 
 
 METHODS: dict[str, Method | Program] = {}
@@ -85,6 +96,8 @@ def register(method: Method | Program) -> Method | Program:
 def known(name: str) -> Method | Program:
     """Return a registered method. Raises `ValueError` with all names for an unknown one."""
     if name not in METHODS:
+        _import_all()
+    if name not in METHODS:
         raise ValueError(f"method={name!r} is unknown; known: {', '.join(METHODS)}")
     return METHODS[name]
 
@@ -96,45 +109,81 @@ def names(family: str = "prune") -> list[str]:
 
 def matrix_method(name: str, family: str | None = None) -> Method:
     """Return a registered method of one matrix, of one family or any. Raises `ValueError` with their names."""
+    if name not in METHODS:
+        _import_all()
     those = {m.name: m for m in METHODS.values() if isinstance(m, Method) and family in (None, m.family)}
     if name not in those:
         raise ValueError(f"method={name!r} is unknown; known: {', '.join(those)}")
     return those[name]
 
 
+def _import_all() -> None:
+    """Fill the registry: who asks for a method by name need not know in which module it stands."""
+    for module in ("methods", "quant.quantize"):
+        importlib.import_module(f"dlmlab.compress.{module}")
+
+
+Choose = Callable[[str], Any]  # name of a matrix -> options of its method, None to leave the matrix as it is
+LEAVE = object()
+
+
 @torch.no_grad()
 def compress(
     model: nn.Module,
     method: Method | str,
-    options: Any | Sequence[Any],
+    options: Any | Sequence[Any] | Choose,
     *,
     calib: CalibrationSet | None = None,
     weights: Tensor | None = None,
     statistics: dict[str, Statistics] | None = None,
     sequential: bool = True,
     generator: torch.Generator | None = None,
+    packed: bool = False,
 ) -> nn.Module:
     """Return a compressed copy of a model: every matrix of every block, from the first layer to the last.
 
-    `options`: one object for all blocks, or a list of one for each. Methods that look at inputs need `calib`, with
-    token `weights` (N, L) or without, or ready `statistics` of the dense model (then `sequential`, each layer seeing
-    the errors of those before it, must be False). Raises `ValueError` when a method lacks what it needs, and see
-    `activations.walk`.
+    `options`: one object for all, a list of one for each block, or a function of the name of a matrix (None: it stays).
+    Methods that look at inputs need `calib`, with token `weights` (N, L) or without, or ready `statistics` of the dense
+    model (then `sequential`, each layer seeing the errors of those before it, must be False). `packed`: quantized
+    matrices take their real bytes. Raises `ValueError` when a method lacks what it needs, for a model that is packed
+    already, and see `activations.walk`.
     """
     method = matrix_method(method) if isinstance(method, str) else method
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(check_dense(model))
     blocks = parts.blocks(model)
-    plan = list(options) if isinstance(options, list | tuple) else [options] * len(blocks)
-    if len(plan) != len(blocks):
-        raise ValueError(f"a list of options needs {len(blocks)} of them, one a block, got {len(plan)}")
+    choose = _choice(options, len(blocks))
     for layer, found in _visits(model, method, calib, weights, statistics, sequential):
         for name, matrix in parts.matrices(blocks[layer]).items():
+            full = f"blocks.{layer}.{name}"
+            if (chosen := choose(full)) is LEAVE:
+                continue
             try:
                 method.check(matrix.weight, found.get(name))
-                matrix.weight.copy_(method.apply(matrix.weight, found.get(name), plan[layer], generator))
+                new = method.apply(matrix.weight, found.get(name), chosen, generator)
             except ValueError as error:
-                raise ValueError(f"blocks.{layer}.{name}: {error}") from error
+                raise ValueError(f"{full}: {error}") from error
+            _put(blocks[layer], name, new, packed)
     return model
+
+
+def _choice(options: Any, count: int) -> Choose:
+    if isinstance(options, list | tuple):
+        if len(options) != count:
+            raise ValueError(f"a list of options needs {count} of them, one a block, got {len(options)}")
+        return lambda name: options[int(name.split(".")[1])]
+    if callable(options):
+        return lambda name: LEAVE if (chosen := options(name)) is None else chosen
+    return lambda name: options
+
+
+def _put(block: nn.Module, name: str, new: Tensor | Quantized, packed: bool) -> None:
+    """Give a matrix its new numbers, or put a packed layer in its place."""
+    if packed:
+        if not isinstance(new, Quantized):
+            raise ValueError("packed=True is of quantizers: this method returns weights, not codes")
+        replace(block, name, QuantLinear.of(new))
+    else:
+        block.get_submodule(name).weight.copy_(dequantize(new) if isinstance(new, Quantized) else new)
 
 
 def _visits(model, method: Method, calib, weights, statistics, sequential: bool):

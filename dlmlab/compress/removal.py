@@ -24,6 +24,7 @@ from dlmlab.compress.scores import wanda_scores
 from dlmlab.compress.selection import lowest
 from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.packed import check_dense
 
 SCORES = ("magnitude", "wanda", "random")
 
@@ -71,7 +72,7 @@ def remove_units(
     site, config = check_units(units), copy.deepcopy(model.config)
     if units == "heads" and config.n_kv_heads != config.n_heads:
         raise ValueError("heads share keys and values here: remove whole groups (not implemented)")
-    small = copy.deepcopy(model)
+    small = copy.deepcopy(check_dense(model))
     for layer, indices in removed.items():
         if not 0 <= layer < config.n_layers:
             raise ValueError(f"layer {layer} is outside 0..{config.n_layers - 1}")
@@ -112,7 +113,7 @@ def _linear(weight: Tensor) -> nn.Linear:
 @torch.no_grad()
 def remove_layers(model: LLaDAModelLM, layers: Sequence[int]) -> LLaDAModelLM:
     """Return a copy without the given layers. Raises `ValueError` for an unknown layer or when none would stay."""
-    small = copy.deepcopy(model)
+    small = copy.deepcopy(check_dense(model))
     blocks = parts.blocks(small)
     gone = set(range(len(blocks))) - set(_kept(len(blocks), layers, "layers").tolist())
     for layer in sorted(gone, reverse=True):

@@ -14,7 +14,9 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -22,6 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from dlmlab.network import packed
 from dlmlab.network.config import TOKEN_IDS, LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.paths import DATA
@@ -62,10 +65,14 @@ def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.fl
 
 
 def save(model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, folder: str | Path) -> None:
-    """Write a model and its tokenizer where `load` finds them: config, one safetensors file, tokenizer files."""
+    """Write a model and its tokenizer where `load` finds them: config, one safetensors file, tokenizer files.
+
+    Packed matrices stay packed.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures, model.config.dtype = [type(model).__name__], model.dtype
+    model.config.quantization = packed.describe(model)
     model.config.save_pretrained(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
@@ -236,10 +243,14 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def account(
-    expected: dict[str, torch.Size], tensors: dict[str, torch.Tensor], dtype: torch.dtype = torch.float32
+    expected: dict[str, torch.Size],
+    tensors: dict[str, torch.Tensor],
+    dtype: torch.dtype = torch.float32,
+    *,
+    stored: Mapping[str, torch.dtype] = MappingProxyType({}),
 ) -> list[str]:
     """Compare what a model of a `dtype` needs with what a file holds; returns one line a problem, nothing when all is
-    well."""
+    well. `stored`: names of what is no weight but a part of a packed one, with the type that it must have."""
     shared = sorted(expected.keys() & tensors.keys())
     problems = [f"missing: {k} {tuple(expected[k])}" for k in sorted(expected.keys() - tensors.keys())]
     problems += [f"unexpected: {k} {tuple(tensors[k].shape)}" for k in sorted(tensors.keys() - expected.keys())]
@@ -248,7 +259,12 @@ def account(
         for k in shared
         if tensors[k].shape != expected[k]
     ]
-    return problems + [problem for k in shared if (problem := _unfit(k, tensors[k], dtype))]
+    problems += [
+        f"not packed: {k} is {tensors[k].dtype}, needs {stored[k]}"
+        for k in shared
+        if k in stored and tensors[k].dtype != stored[k]
+    ]
+    return problems + [problem for k in shared if k not in stored and (problem := _unfit(k, tensors[k], dtype))]
 
 
 def _unfit(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> str | None:
@@ -268,12 +284,22 @@ def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.
     tensors = read_tensors(folder)
     if config.n_layers > len(tensors):
         raise CheckpointError(f"{folder}/config.json: n_layers = {config.n_layers}, but {len(tensors)} tensors in all")
-    with torch.device("meta"):
-        model = LLaDAModelLM(config)
-    problems = account({k: v.shape for k, v in model.state_dict().items()}, tensors, dtype)
+    try:
+        with torch.device("meta"):
+            model = LLaDAModelLM(config)
+    except ValueError as error:
+        raise CheckpointError(f"{folder}/config.json: {error}") from error
+    stored = {name: tensor.dtype for name, tensor in model.named_buffers()}  # nothing else is a buffer here
+    problems = account({k: v.shape for k, v in model.state_dict().items()}, tensors, dtype, stored=stored)
+    _refuse(folder, problems)
+    types = dict.fromkeys(tensors, dtype) | stored
+    model.load_state_dict({k: v.to(device=device, dtype=types[k]) for k, v in tensors.items()}, assign=True)
+    _refuse(folder, packed.damage(model, config.quantization))
+    model.config.dtype = dtype
+    return model.eval()
+
+
+def _refuse(folder: Path, problems: list[str]) -> None:
     if problems:
         more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
         raise CheckpointError(f"{folder}: {len(problems)} tensors do not fit\n  " + "\n  ".join(problems[:20]) + more)
-    model.load_state_dict({k: v.to(device=device, dtype=dtype) for k, v in tensors.items()}, assign=True)
-    model.config.dtype = dtype
-    return model.eval()

@@ -8,6 +8,8 @@ from typing import Any
 
 from transformers import PretrainedConfig
 
+from dlmlab.network import packed, parts
+
 # What `model.py` computes, in the words of LLaDA-8B's config. The published class has other defaults (those of GPT-2),
 # so all of it is written into every `config.json`.
 CONSTANTS = {
@@ -37,11 +39,13 @@ TOKEN_IDS = ("mask_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
 # What shapes of tensors do not tell and results depend on: a file must say it.
 REQUIRED = ("d_model", "n_heads", "n_layers", "mlp_hidden_size", "vocab_size", "max_sequence_length")
 REQUIRED += ("rope_theta", "rms_norm_eps", "mask_token_id")
+OWN = {"attention", "layer_heads", "layer_mlp", "quantization"}  # keys that the 8B does not have
 
 
 class LLaDAConfig(PretrainedConfig):
-    """Configuration with the keys of LLaDA-8B, and three more: `attention` is `full`, `causal` or `block:K`;
-    `layer_heads` and `layer_mlp` give each layer of a pruned model its own width (None: all alike).
+    """Configuration with the keys of LLaDA-8B, and four more: `attention` is `full`, `causal` or `block:K`;
+    `layer_heads` and `layer_mlp` give each layer of a pruned model its own width (None: all alike); `quantization` says
+    of each packed matrix what `packed.describe` writes (None: all dense).
 
     Raises `ValueError` naming every value that cannot be. The usual names of Transformers (`hidden_size`, ...) read the
     same values; they do not set them.
@@ -74,6 +78,7 @@ class LLaDAConfig(PretrainedConfig):
         init_std: float = 0.02,
         layer_heads: list[int] | None = None,
         layer_mlp: list[int] | None = None,
+        quantization: dict[str, dict] | None = None,
         **kwargs,
     ):
         self.d_model, self.n_heads, self.n_layers = d_model, n_heads, n_layers
@@ -83,7 +88,7 @@ class LLaDAConfig(PretrainedConfig):
         self.embedding_size = vocab_size if embedding_size is None else embedding_size
         self.max_sequence_length, self.rope_theta, self.rms_norm_eps = max_sequence_length, rope_theta, rms_norm_eps
         self.mask_token_id, self.attention, self.init_std = mask_token_id, attention, init_std
-        self.layer_heads, self.layer_mlp = layer_heads, layer_mlp
+        self.layer_heads, self.layer_mlp, self.quantization = layer_heads, layer_mlp, quantization
         self._check(kwargs)
         for key, only in CONSTANTS.items():
             setattr(self, key, only)
@@ -101,7 +106,7 @@ class LLaDAConfig(PretrainedConfig):
         if missing := [key for key in required if values.get(key) is None]:
             raise ValueError(f"missing and not guessed: {', '.join(missing)}")
         known = {*WHOLE, *REAL, *TOKEN_IDS, *CONSTANTS, *ABSENT, *cls.attribute_map}
-        return cls(**{k: v for k, v in values.items() if k in known | {"attention", "layer_heads", "layer_mlp"}})
+        return cls(**{k: v for k, v in values.items() if k in known | OWN})
 
     def layer_shape(self, layer: int) -> tuple[int, int, int]:
         """Heads, key-value heads and MLP width of one layer; a pruned model has fewer in some layers."""
@@ -138,6 +143,7 @@ class LLaDAConfig(PretrainedConfig):
             raise ValueError("; ".join(problems))
         attention_block(self.attention)
         self._check_layers()
+        self._check_quantization()
 
     def _disagreements(self, others: dict[str, Any]) -> list[str]:
         """List what each value allows and all together do not."""
@@ -173,6 +179,23 @@ class LLaDAConfig(PretrainedConfig):
                     f"layer_{name}={_short(values)}: needs {self.n_layers} positive values up to {most}"
                     + (f", multiples of {group} (whole key-value groups)" if name == "heads" else "")
                 )
+
+    def _check_quantization(self) -> None:
+        described = self.quantization
+        if described is None:
+            return
+        if not isinstance(described, dict) or not described:
+            raise ValueError(f"quantization = {_short(described)}; needs the packed matrices by name, or null")
+        names = {
+            f"blocks.{layer}.{name}" for layer in range(self.n_layers) for names in parts.READERS for name in names
+        }
+        if strangers := sorted(set(described) - names):
+            raise ValueError(f"quantization of {_short(strangers[0])}: no matrix of the {self.n_layers} blocks")
+        for name, values in described.items():
+            try:
+                packed.spec_of(values)
+            except ValueError as error:
+                raise ValueError(f"quantization of {name}: {error}") from error
 
 
 def _whole(value: Any, low: int, high: int) -> bool:

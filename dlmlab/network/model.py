@@ -26,6 +26,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
+from dlmlab.network import packed
 from dlmlab.network.config import LLaDAConfig, attention_block
 from dlmlab.network.interface import Interface
 from dlmlab.network.kv import KV
@@ -200,6 +201,7 @@ class LLaDAModelLM(Interface):
                 "ff_out": nn.Linear(D, V, bias=False),
             }
         )
+        packed.make_room(self, config.quantization or {})
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -39,17 +39,6 @@ def mixed_prior(V: int, mask_id: int, k: float) -> Tensor:
     return k * uniform_prior(V) + (1 - k) * mask_prior(V, mask_id)
 
 
-def noise_tokens(x0: Tensor, alpha: Tensor, prior: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Keep each token of row b with probability alpha[b], else draw it from the prior.
-
-    Shapes: x0 (B, L), alpha (B,) in [0, 1], prior (V,) -> xt (B, L). For a mask prior this is `forward_process`.
-    """
-    _check(alpha, prior, x0, closed=True)
-    keep = torch.rand(x0.shape, generator=generator) < alpha[:, None]
-    drawn = torch.multinomial(prior, x0.numel(), replacement=True, generator=generator)
-    return torch.where(keep, x0, drawn.view(x0.shape))
-
-
 def nelbo_weight(x0: Tensor, xt: Tensor, *, alpha: Tensor, dalpha: Tensor, prior: Tensor) -> Tensor:
     """Weight of every position in the bound: how fast its noised token could just have changed.
 

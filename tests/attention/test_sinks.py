@@ -197,6 +197,12 @@ def test_means_instead_of_sums_can_never_stand_out():
     assert sinks.stands_out(sums)[0] and not sinks.stands_out(sums / 50).any()
 
 
+def test_above_spread_counts_in_standard_deviations_of_the_row_itself():
+    mass = torch.tensor([0.0, 0, 0, 1])  # mean 1/4, sd sqrt(3/16): the last is sqrt(3) of them above
+    for std, out in ((1.72, True), (1.74, False)):
+        assert sinks.above_spread(mass, std).tolist() == [False, False, False, out]
+
+
 def test_above_spread_flags_a_tail_of_noise_and_at_most_a_fifth():
     noise = torch.randn(2000, 72, generator=seeded())
     share = float(sinks.above_spread(noise).double().mean())
@@ -226,9 +232,10 @@ def test_the_soft_score_is_the_published_sigmoid():
 
 def test_only_the_standardised_score_knows_no_scale():
     mass = concentrations().float()
-    scores = {n: [sinks.soft_sink_score(c * mass, normalise=n) for c in (1, 1000)] for n in ("zscore", "none")}
-    torch.testing.assert_close(*scores["zscore"], atol=1e-4, rtol=0)
-    step = scores["none"][1]
+    scores = {n: [sinks.soft_sink_score(c * mass, normalise=n) for c in (1, 1e-4, 1000)] for n in ("zscore", "none")}
+    for scaled in scores["zscore"][1:]:
+        torch.testing.assert_close(scaled, scores["zscore"][0], atol=1e-4, rtol=0)
+    step = scores["none"][-1]
     assert bool(((step < 0.01) | (step > 0.99)).float().mean() > 0.95)  # unnormalised mass makes a step of it
 
 

@@ -90,11 +90,14 @@ def test_problems_make_the_states_of_their_ids():
 @pytest.mark.parametrize(
     "call, text",
     [
+        (lambda: calibration_set(TOKENIZER, []), "got one of 'nothing'"),
         (lambda: calibration.text_set(TOKENIZER, []), "0 texts"),
         (lambda: calibration.text_set(TOKENIZER, ["ben", ""]), "1 hold no token"),
         (lambda: calibration.token_set(torch.ones(3), mask_id=0), "one shape"),
         (lambda: calibration.token_set(torch.ones(2, 3), mask_id=0, real=torch.ones(2, 2) > 0), "one shape"),
         (lambda: calibration.token_set(torch.ones(1, 2), mask_id=0, real=torch.arange(2)[None] > 0), "on the left"),
+        (lambda: calibration.token_set(torch.ones(1, 3), mask_id=0, real=torch.arange(3)[None] != 1), "on the left"),
+        (lambda: calibration.token_set(torch.ones(1, 2), mask_id=0, real=torch.zeros(1, 2) > 0), "on the left"),
         (lambda: calibration.token_set(torch.ones(1, 2), mask_id=0), "generator="),
     ],
 )

@@ -137,6 +137,33 @@ def test_scaling_the_texts_changes_no_pruned_matrix_with_a_dead_feature(method):
     assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
 
 
+# ------------------------------------------------------------------------------------------------ effective rank
+
+
+@pytest.mark.parametrize("rank", [1, 5, 24])
+def test_equal_directions_are_counted_in_any_basis_and_at_any_scale(rank):
+    Q = torch.linalg.qr(torch.randn(C, C, generator=seeded(), dtype=torch.float64)).Q[:, :rank]
+    for scale in (1e-6, 1.0, 1e6):
+        assert moments.effective_rank(scale * Q @ Q.T) == pytest.approx(rank, rel=1e-6)
+
+
+def test_unequal_directions_count_for_less_and_dead_features_for_nothing():
+    X = inputs(0, 11, 9)
+    found = moments.effective_rank(X.T @ X)
+    p = torch.linalg.svdvals(X).square()
+    p = p[p > 1e-9 * p[0]] / p.sum()
+    assert found == pytest.approx(math.exp(-float((p * p.log()).sum())), rel=1e-6) and 1 < found < 11
+    live = (X != 0).any(0)
+    assert moments.effective_rank(X[:, live].T @ X[:, live]) == pytest.approx(found, rel=1e-6)
+    for bad, text in (
+        (torch.zeros(3, 3), "all 0"),
+        (-torch.eye(3), "diagonal >= 0"),
+        (torch.ones(3), r"must be \(C, C\)"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            moments.effective_rank(bad)
+
+
 # ------------------------------------------------------------------------------------------------ refused
 
 

@@ -33,6 +33,17 @@ def test_scaling_the_inputs_changes_no_mask(method):
     assert torch.equal(*masks)
 
 
+def test_wanda_reads_the_statistic_of_the_recipe():
+    W, X = toy()
+    X = X.view(64, 64, 64)  # states, tokens, features
+    X[4:, :, ::2] = 0  # half of the features are active in a few states: the kinds of mean disagree about them
+    norms = X.double().square().sum(1).sqrt()  # (states, C)
+    for kind, norm in (("rms", norms.square().mean(0).sqrt()), ("norms", norms.sum(0))):
+        out = pruning.prune_matrix(W, Recipe("wanda", 0.5, statistic=kind), Statistics.empty(64).add(X))
+        wanted = (W.abs() * norm).argsort(1).argsort(1) < 32
+        assert torch.equal(out == 0, wanted), kind
+
+
 @pytest.mark.parametrize("method", MATRIX_METHODS)
 def test_nothing_happens_at_sparsity_0(method):
     W, X = toy(C=16, R=4, n=64)

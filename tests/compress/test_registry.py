@@ -6,6 +6,7 @@ import torch
 from dlmlab import cli
 from dlmlab.compress import methods, pruning, registry
 from dlmlab.compress.pruning import Recipe
+from dlmlab.compress.quant import quantize  # noqa: F401  fills the registry before a test replaces it
 from dlmlab.compress.registry import Method, Program, compress, register
 from dlmlab.network import checkpoint, parts
 from tests.compress.cases import PROBLEMS, TOKENIZER, even_heads, reader, tiny_calibration, weights_of

@@ -145,6 +145,7 @@ def test_a_block_that_adds_nothing_has_no_influence():
     dense.model.transformer["blocks"][1].ff_out.weight.data.zero_()
     first, second = removal.block_influence(dense, calib)
     assert first > 0.01 and abs(second) < 1e-6
+    assert not any(block._forward_hooks for block in dense.model.transformer["blocks"])  # the model is as it was
 
 
 def test_block_influence_is_over_real_tokens_only():

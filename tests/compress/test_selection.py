@@ -17,6 +17,11 @@ def test_exactly_k_weights_go_even_when_all_tie(sparsity):
         assert selection.select(scores, sparsity, "layer").sum() == int(200 * sparsity + 1e-9)
 
 
+@pytest.mark.parametrize("pattern", ["row", "layer", "2:4"])
+def test_a_sparsity_of_zero_removes_nothing(pattern):
+    assert not selection.select(torch.rand(6, 32, generator=seeded()), 0.0, pattern).any()
+
+
 def test_ties_go_by_the_lower_index():
     assert selection.select(torch.zeros(2, 4), 0.5).tolist() == [[True, True, False, False]] * 2
 

@@ -49,7 +49,7 @@ def test_a_notebook_without_exercises_has_an_empty_column(tmp_path):
 
     (tmp_path / "notebooks").mkdir()
     nb = v4.new_notebook(cells=[v4.new_code_cell("dl.kv"), v4.new_markdown_cell("dl.priors")])
-    (tmp_path / "notebooks" / "09_new.ipynb").write_text(contents.nbformat.writes(nb), encoding="utf-8")
+    (tmp_path / "notebooks" / "99_new.ipynb").write_text(contents.nbformat.writes(nb), encoding="utf-8")
     found = contents.facts(tmp_path)
-    assert found["exercises:09"] == "" and found["modules:09"] == ""  # kv has its exercise in 08
+    assert found["exercises:99"] == "" and found["modules:99"] == ""  # kv has its exercise in 08
     assert contents.facts()["exercises:01"] == "1.1 to 1.5" and contents.facts()["exercises:00"] == "0.1"

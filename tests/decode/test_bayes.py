@@ -11,7 +11,9 @@ import torch
 from scipy.stats import chisquare
 
 from dlmlab.decode.bayes import ExactBayes, exact_nelbo, output_distribution, total_variation
+from dlmlab.decode.cache import DualCache
 from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.decode.edit import Replace
 from dlmlab.decode.sampling import Sampler, sample
 from dlmlab.objective.noise import bound_by_enumeration
 from dlmlab.objective.priors import mask_prior, mixed_prior, uniform_prior
@@ -168,7 +170,17 @@ def test_total_variation_is_the_largest_difference_of_an_event():
 
 def test_wrong_requests_say_what_is_wrong():
     bayes, _ = sums()
-    for sampler in (Sampler(temperature=0.5), Sampler(block_length=2), Sampler(guidance=1.0), Sampler(eos_last=True)):
+    for options in (
+        dict(temperature=0.5),
+        dict(block_length=2),
+        dict(guidance=1.0),
+        dict(eos_last=True),
+        dict(stop_at_eos=True),
+        dict(forbid=(1,)),
+        dict(cache=DualCache()),
+        dict(edit=Replace(0.9)),
+    ):
+        sampler = Sampler(**options)
         with pytest.raises(ValueError, match="temperature 0 or 1, one block"):
             output_distribution(bayes, [5, 5, 5], sampler=sampler, mask_id=5)
     with pytest.raises(ValueError, match="planned steps only"):

@@ -42,6 +42,13 @@ def test_the_choice_is_the_steepest_and_their_left_neighbours():
     assert kept.int().tolist() == [[0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0]]
 
 
+def test_all_that_rise_by_a_standard_deviation_stay_when_they_are_more_than_the_target():
+    candidate = torch.arange(10)[None] < 8
+    rise = torch.tensor([[0.0, 0, 0, 1, 0, 0, 1, 0, 9, 9]])  # mean 1/4 and standard deviation 0.43 of the candidates
+    kept = choose(rise, candidate, torch.tensor([1]))
+    assert kept.int().tolist() == [[0, 0, 1, 1, 0, 1, 1, 0, 0, 0]]
+
+
 def test_received_attention_counts_candidates_only():
     q, k = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 6, 8)
     candidate = torch.tensor([[1, 1, 1, 1, 0, 0], [1, 0, 0, 0, 0, 0]], dtype=torch.bool)

@@ -636,6 +636,8 @@ def test_a_rule_of_ones_own_runs_the_forwards_it_plans():
     out = run(Sampler(commit=rule), 10, 0, batch=[[1, 2], [3]])
     assert out.trace.nfe == [4, 4] and not (out.ids == 10).any()
     assert out.trace.order() == [[9], [], [5, 6, 7, 8], [2, 3, 4]]
+    late = run(Sampler(commit=FromTheRight((0,) * 8 + (8,))), 10, 0, batch=[[1, 2]])  # more forwards than masks
+    assert late.trace.nfe == [9] and not (late.ids == 10).any()
 
 
 def test_a_plan_says_how_often_each_block_is_read():

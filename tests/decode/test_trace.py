@@ -47,6 +47,13 @@ def test_the_order_names_what_was_predicted_and_not_what_was_filled(trace):
     assert trace.order(0) == [[3], [1], [2]] and trace.order(1) == [[1, 2], []]
 
 
+@pytest.mark.parametrize("row", [-1, 2])
+def test_a_row_outside_the_batch_is_refused(trace, row):
+    for read in (trace.states, trace.order):
+        with pytest.raises(ValueError, match=rf"row={row} is not in the batch: 0\.\.1"):
+            read(row)
+
+
 def test_costs_are_summed_and_forwards_belong_to_rows(trace):
     assert trace.nfe == [4, 3]  # the first step read two texts
     assert (trace.tokens_through, trace.flops, trace.seconds) == (24, 250, 1.25)

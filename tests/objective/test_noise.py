@@ -249,6 +249,19 @@ def test_count_masks_hide_exactly_the_count_their_weight_says():
         assert int(share.max() - share.min()) <= 2 and len(share) == n
 
 
+@pytest.mark.parametrize("even", [True, False])
+def test_the_times_of_a_row_are_an_even_grid_or_independent(even):
+    free = FREE.repeat(500, 1)
+    masked, weight = time_masks(free, draws=4, generator=generator(), low_discrepancy=even)
+    u = (1 / weight - EPS) / (1 - EPS)  # (1000, 4)
+    gaps = u.sort(1).values.diff(dim=1)
+    assert bool(((gaps - 1 / 4).abs() < 1e-9).all()) == even
+    for column in u.T:  # each time alone is uniform: Kolmogorov and Smirnov at 1000 draws
+        assert float((column.sort().values - (torch.arange(1000) + 0.5) / 1000).abs().max()) < 0.06
+    share = masked.double().sum(-1) / free.sum(1, keepdim=True)
+    assert float((share - 1 / weight).mean().abs()) < 0.02 and not (masked & ~free[:, None]).any()
+
+
 def test_every_set_of_a_count_is_equally_likely():
     masked, _ = count_masks(FREE[:1], draws=20_000, generator=generator())
     pairs = masked[0][masked[0].sum(-1) == 2][:, FREE[0]]
@@ -269,10 +282,11 @@ def test_batches_do_not_change_the_result_and_empty_masks_cost_nothing():
     masked, _ = time_masks(FREE, draws=9, generator=generator())
     masked[0, :4] = False
     counting = CountingDenoiser(MODEL)
-    whole, parts = (masked_losses(counting, X0, masked, mask_id=MASK, batch_size=n) for n in (100, 2))
-    torch.testing.assert_close(whole, parts)
+    whole, *parts = (masked_losses(counting, X0, masked, mask_id=MASK, batch_size=n) for n in (100, 2, 1))
+    for part in parts:
+        torch.testing.assert_close(whole, part)
     assert not whole[~masked].any()
-    assert sum(counting.batches) == 2 * int(masked.any(-1).sum())
+    assert sum(counting.batches) == 3 * int(masked.any(-1).sum())
 
 
 def test_left_padding_does_not_change_a_bound(one_thread):  # noqa: F811

@@ -96,6 +96,16 @@ def test_a_row_is_a_problem_its_solution_and_end_marks():
             assert row[0] == BOS and solve(question).text == solution and set(row[end:]) == {EOS}
 
 
+def test_one_batch_in_ten_has_16_end_marks_more_and_one_in_ten_has_32():
+    """At sampling time the answer region is longer than the answer."""
+    tails = []
+    for batch in map(Batches(replace(TINY, rows=2)), range(400)):
+        longest = int((batch.targets != EOS).sum(1).max()) + 1  # with its own end mark
+        tails.append(batch.targets.shape[1] // 16 - -(-longest // 16))
+    share = torch.tensor(tails).bincount(minlength=3) / 400
+    assert share.tolist() == pytest.approx([0.8, 0.1, 0.1], abs=0.05) and len(share) == 3
+
+
 def test_masked_batches_hide_what_the_loss_counts_and_nothing_else():
     for step in range(10):
         batch = Batches(TINY)(step)
@@ -390,6 +400,14 @@ def test_a_kill_while_the_state_is_written_leaves_the_one_before(tmp_path, monke
     again = Run(TINY, tmp_path / "killed")
     assert again.resume() and again.step == 3
     assert same_weights(whole, trained(TINY, tmp_path / "killed", 6))
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_model_is_compiled_where_the_recipe_says_so(asked, tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compiled.append(model) or model)
+    run = Run(replace(TINY, compile=asked), tmp_path)
+    assert compiled == [run.model] * asked
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

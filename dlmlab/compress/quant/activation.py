@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.compress.quant import grids
-from dlmlab.compress.quant.grids import QSpec
 from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.network import parts
+from dlmlab.network.codes import QSpec, decode
 from dlmlab.network.model import LLaDAModelLM, pick
 
 CLASSES = ("prompt", "visible", "mask")
@@ -90,7 +90,7 @@ def fake(x: Tensor, spec: QSpec, *, classes: Tensor | None = None, ranges: Range
     scale, zero = grids.lay(low, high, spec)
     shift = None if zero is None else zero[..., None]
     codes = grids.encode(x, scale[..., None], shift, spec)
-    return grids.decode(codes, scale[..., None], shift).to(x.dtype)
+    return decode(codes, scale[..., None], shift).to(x.dtype)
 
 
 # ------------------------------------------------------------------------------------------------ models

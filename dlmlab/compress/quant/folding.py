@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from dlmlab.compress.activations import Statistics
 from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.packed import check_dense
 
 Scaling = Callable[[Tensor, Statistics], Tensor]  # (all matrices of a site, stacked (R, C); statistics) -> s (C,)
 
@@ -72,7 +73,7 @@ def balance(
     `statistics` are those of this model (`activations.collect`). A weight that a later site divides was looked at
     before. Raises `ValueError` as `fold`.
     """
-    model, found, sites = copy.deepcopy(model), dict(statistics), [check_site(site) for site in sites]
+    model, found, sites = copy.deepcopy(check_dense(model)), dict(statistics), [check_site(site) for site in sites]
     for layer, block in enumerate(parts.blocks(model)):
         for site in sites:
             readers = parts.inputs(block)[site][1]

@@ -23,16 +23,20 @@ from torch import Tensor
 
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.quant import grids
-from dlmlab.compress.quant.grids import QSpec, Quantized
+from dlmlab.compress.quant.grids import GRID
+from dlmlab.compress.registry import Method, register
 from dlmlab.compress.selection import check_request, lowest, n_of_m
 from dlmlab.compress.sparsegpt import check_block, default_block, inverse_factor
+from dlmlab.network.codes import QSpec, Quantized, decode
 
 
 @dataclass(frozen=True)
 class Options:
-    """`act_order`, `static`: see above. `damp`: the ridge, as a share of the mean second moment. `sparsity`, `pattern`
-    (n:m or the share of each block of columns), `block`: weights that are removed on the way, as in SparseGPT."""
+    """The grid, `spec`. `act_order`, `static`: see above. `damp`: the ridge, as a share of the mean second moment.
+    `sparsity`, `pattern` (n:m or the share of each block of columns), `block`: weights that are removed on the way, as
+    in SparseGPT."""
 
+    spec: QSpec
     act_order: bool = False
     static: bool = False
     damp: float = 0.01
@@ -45,36 +49,41 @@ class Options:
         check_block(self.block, self.pattern)
         if self.pattern in ("layer", "global"):
             raise ValueError(f"pattern={self.pattern!r}: GPTQ selects inside blocks of columns; known: row, n:m")
+        if self.act_order and self.spec.group is not None and not self.static:
+            raise ValueError(
+                f"act_order=True with group={self.spec.group} needs static=True, scales laid before all columns"
+            )
         if self.act_order and self.sparsity:
             raise ValueError(f"act_order=True with sparsity={self.sparsity}: a block of the mask is neighbours")
 
 
 def gptq(
     W: Tensor,
-    statistics: Statistics,
-    spec: QSpec,
+    statistics: Statistics | None,
+    options: Options | QSpec,
     *,
-    options: Options = Options(),  # noqa: B008  a frozen value
     removed: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> Quantized:
     """Quantize W (R, C) so that its outputs on the texts of the statistics change little.
 
-    `removed` (R, C) bool: weights that become 0, from any pruning method; or `options.sparsity` chooses them on the
-    way. Raises `ValueError` for groups that are not static with act_order, statistics without second moments, as
-    `grids.quantize`, and as `moments.damped`.
+    `options`: a grid alone means the others at their defaults. `removed` (R, C) bool: weights that become 0, from any
+    pruning method; or `options.sparsity` chooses them on the way. Raises `ValueError` for statistics without second
+    moments, as `grids.quantize`, and as `moments.damped`.
     """
-    if options.act_order and spec.group is not None and not options.static:
-        raise ValueError(f"act_order=True with group={spec.group} needs static=True, scales laid before all columns")
+    options = Options(options) if isinstance(options, QSpec) else options
+    spec = options.spec
     if statistics is None:
         raise ValueError("GPTQ needs statistics of a calibration set")
     grids.quantize(W, spec, generator=generator)  # refuses what cannot be quantized
     if removed is not None and (removed.shape != W.shape or options.sparsity):
         raise ValueError(f"removed {tuple(removed.shape)} must be of W's shape {tuple(W.shape)} and without sparsity=")
     gram, W, C = statistics.second_moments("the matrix"), W.double(), W.shape[1]
-    order = gram.diagonal().argsort(descending=True, stable=True) if options.act_order else torch.arange(C)
+    order = (
+        gram.diagonal().argsort(descending=True, stable=True) if options.act_order else torch.arange(C, device=W.device)
+    )
     U, _ = inverse_factor(gram[order][:, order], options.damp)
-    walk = _Walk(W[:, order], order, spec, options, U, W if removed is None else W.masked_fill(removed, 0.0))
+    walk = _Walk(W[:, order], order, options, U, W if removed is None else W.masked_fill(removed, 0.0))
     gone = None if removed is None else removed[:, order]
     for j in range(C):
         walk.column(j, _chosen(walk, j) if options.sparsity else None if gone is None else gone[:, j], generator)
@@ -84,12 +93,12 @@ def gptq(
 class _Walk:
     """One pass over the columns: `W` in the order of the pass, codes and grids in the order of the matrix."""
 
-    def __init__(self, W: Tensor, order: Tensor, spec: QSpec, options: Options, U: Tensor, start: Tensor):
-        self.W, self.order, self.spec, self.options, self.U = W.clone(), order, spec, options, U
-        self.codes = torch.zeros(W.shape, dtype=torch.int32)
-        self.scale, self.zero = grids.fit(start, spec)
-        self.width = spec.group or W.shape[1]
-        self.removed = torch.zeros(W.shape, dtype=torch.bool)
+    def __init__(self, W: Tensor, order: Tensor, options: Options, U: Tensor, start: Tensor):
+        self.W, self.order, self.spec, self.options, self.U = W.clone(), order, options.spec, options, U
+        self.codes = torch.zeros(W.shape, dtype=torch.int32, device=W.device)
+        self.scale, self.zero = grids.fit(start, self.spec)
+        self.width = self.spec.group or W.shape[1]
+        self.removed = torch.zeros(W.shape, dtype=torch.bool, device=W.device)
 
     def column(self, j: int, removed: Tensor | None, generator: torch.Generator | None) -> None:
         """Round column j of the pass, and let the later ones repair the error."""
@@ -102,7 +111,7 @@ class _Walk:
         if removed is not None:
             codes = torch.where(removed, 0 if zero is None else zero, codes)
         self.codes[:, at] = codes
-        error = (w - grids.decode(codes, scale, zero)) / self.U[j, j]
+        error = (w - decode(codes, scale, zero)) / self.U[j, j]
         self.W[:, j + 1 :] -= error[:, None] * self.U[j, j + 1 :]
 
     def grid(self, group: int) -> tuple[Tensor, Tensor | None]:
@@ -132,3 +141,25 @@ def _chosen(walk: _Walk, j: int) -> Tensor:
         flat = scores if nm else scores.reshape(1, -1)
         walk.removed[:, block] = lowest(flat, options.sparsity).view(scores.shape)
     return walk.removed[:, j]
+
+
+# ------------------------------------------------------------------------------------------------ registered
+
+
+def options(
+    *, act_order: bool = False, sparsity: float = 0.0, pattern: str = "row", block: int | None = None, **grid
+) -> Options:
+    """Make the options from plain values; groups that cannot be laid on the way are laid before."""
+    static = act_order and grid.get("group") is not None
+    return Options(QSpec(**grid), act_order, static, sparsity=sparsity, pattern=pattern, block=block)
+
+
+def _apply(W: Tensor, statistics: Statistics, options: Options | QSpec, generator: torch.Generator | None) -> Quantized:
+    """Zeros of a pruned matrix stay zeros; where new ones are asked for, these are chosen among all."""
+    gone = W == 0
+    fixed = bool(gone.any()) and not getattr(options, "sparsity", 0)
+    return gptq(W, statistics, options, removed=gone if fixed else None, generator=generator)
+
+
+USES = (*GRID, "act_order", "sparsity", "pattern", "block")
+register(Method("gptq", "gram", _apply, uses=USES, family="quantize", options=options))

@@ -8,131 +8,20 @@ Decisions
 * Every grid holds the number 0: the range of an asymmetric grid is widened to it, so a pruned weight stays 0.
 * The scale is rounded to its stored type *before* it is used, and upwards: what is computed is what is stored, and no
   weight of the range is clipped by the rounding. A cell of zeros has the scale 1.
-* A cell is what shares a scale: the whole tensor, a row (an output channel of a weight, a token of an activation), or
-  `group` neighbours within a row.
+* What a cell is, and what codes mean once they are there: `dlmlab.network.codes`.
 * Ternary is the symmetric grid of 2 bits with the mean of |w| as scale; with the maximum almost all weights become 0.
 
 Sources: Jacob et al., arXiv 1712.05877 (affine grids); Ma et al., arXiv 2402.17764 (ternary, absmean); Frantar et al.,
 GPTQ, arXiv 2210.17323, released code (search over shrunk ranges); Gupta et al., arXiv 1502.02551 (stochastic rounding).
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-GRANULARITIES = ("tensor", "row", "token")
-ROUNDINGS = ("nearest", "stochastic", "floor")
-RANGES = ("minmax", "mse", "mean")
-SCALES = {"fp16": torch.float16, "fp32": torch.float32}
+from dlmlab.network.codes import SCALES, QSpec, Quantized, cells, decode, values
+
+GRID = ("bits", "symmetric", "group", "range")  # what of a `QSpec` a command line asks for
 SHRINK = tuple(1 - i / 50 for i in range(41))  # the ranges that "mse" tries, 1 down to 0.2
-
-
-@dataclass(frozen=True)
-class QSpec:
-    """How numbers become codes: `bits` 1..16; `symmetric` or with a zero point; `granularity` tensor, row (of a weight)
-    or token (of an activation: the same cells, made anew for every input); `group` neighbours of a row that share a
-    scale, None for the whole row; `rounding` nearest (ties to even), stochastic, or floor (the naive control); `range`
-    minmax, mse (shrunk to the least squared error) or mean (ternary); `scale` stored as fp16 or fp32."""
-
-    bits: int
-    symmetric: bool = False
-    granularity: str = "row"
-    group: int | None = None
-    rounding: str = "nearest"
-    range: str = "minmax"
-    scale: str = "fp16"
-
-    def __post_init__(self) -> None:
-        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
-            raise ValueError(f"bits={self.bits!r} must be a whole number from 1 to 16")
-        for name, known in (("granularity", GRANULARITIES), ("rounding", ROUNDINGS), ("range", RANGES)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; known: {', '.join(known)}")
-        if self.scale not in SCALES:
-            raise ValueError(f"scale={self.scale!r} is unknown; known: {', '.join(SCALES)}")
-        if self.symmetric and self.bits == 1:
-            raise ValueError("bits=1 with symmetric=True has the code 0 alone: take symmetric=False, or TERNARY")
-        if self.range == "mean" and not (self.symmetric and self.bits == 2):
-            raise ValueError(f"range='mean' is the ternary grid: it needs bits=2 and symmetric=True, got {self.bits}")
-        if self.group is not None:
-            if isinstance(self.group, bool) or not isinstance(self.group, int) or self.group < 1:
-                raise ValueError(f"group={self.group!r} must be a whole number >= 1 or None")
-            if self.granularity == "tensor":
-                raise ValueError(f"group={self.group} cuts rows: granularity must be row or token, not tensor")
-
-    @property
-    def codes(self) -> tuple[int, int]:
-        """The lowest and the highest code.
-
-        >>> QSpec(4).codes, QSpec(4, symmetric=True).codes
-        ((0, 15), (-7, 7))
-        """
-        top = 2 ** (self.bits - 1) - 1 if self.symmetric else 2**self.bits - 1
-        return (-top, top) if self.symmetric else (0, top)
-
-    @property
-    def code_bits(self) -> float:
-        """Bits that a code takes when packed (`pack`): three levels go five to a byte."""
-        return 1.6 if self.codes == (-1, 1) else self.bits
-
-
-TERNARY = QSpec(2, symmetric=True, range="mean")
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """A tensor as `codes` (its shape, int32), `scale` and `zero` one a cell (None when symmetric), on a `spec`."""
-
-    codes: Tensor
-    scale: Tensor
-    zero: Tensor | None
-    spec: QSpec
-    shape: tuple[int, ...]
-
-    @property
-    def bits(self) -> float:
-        """Bits a weight in storage, scales and zero points counted.
-
-        >>> quantize(torch.randn(2, 128), QSpec(4, group=128)).bits
-        4.15625
-        """
-        a_cell = 8 * self.scale.element_size() + (0 if self.zero is None else self.spec.bits)
-        return self.spec.code_bits + a_cell * self.scale.numel() / self.codes.numel()
-
-    def check(self) -> "Quantized":
-        """Raise `ValueError` for a damaged scale, and for codes or zero points that the spec does not have."""
-        scale, (lowest, highest) = self.scale.float(), self.spec.codes
-        for bad, what in ((~scale.isfinite(), "nan or inf"), (scale == 0, "0"), (scale < 0, "a negative number")):
-            if bool(bad.any()):
-                raise ValueError(f"damaged scale: {int(bad.sum())} of {scale.numel()} hold {what}; each must be > 0")
-        if tuple(self.codes.shape) != tuple(self.shape) or scale.shape != _scale_shape(self.shape, self.spec):
-            raise ValueError(
-                f"codes {tuple(self.codes.shape)} with scales {tuple(scale.shape)} do not fit shape "
-                f"{tuple(self.shape)}, which has scales {_scale_shape(self.shape, self.spec)}"
-            )
-        if (self.zero is None) != self.spec.symmetric or (self.zero is not None and self.zero.shape != scale.shape):
-            raise ValueError("damaged zero point: one a scale when asymmetric, none when symmetric")
-        for name, found in (("code", self.codes), ("zero point", self.zero)):
-            if found is not None and found.numel() and not lowest <= int(found.min()) <= int(found.max()) <= highest:
-                raise ValueError(f"damaged {name}: {int(found.min())}..{int(found.max())}, not {lowest}..{highest}")
-        return self
-
-
-def cells(x: Tensor, spec: QSpec) -> Tensor:
-    """View a tensor (..., C) as cells that share a scale, (..., C/g, g); the whole tensor as (1, 1, n).
-
-    Raises `ValueError` when the group does not divide C.
-    """
-    if spec.granularity == "tensor":
-        return x.reshape(1, 1, -1)
-    if spec.group is not None and x.shape[-1] % spec.group:
-        raise ValueError(f"group={spec.group} does not divide the {x.shape[-1]} columns")
-    return x.unflatten(-1, (-1, spec.group or x.shape[-1]))
-
-
-def _scale_shape(shape: tuple[int, ...], spec: QSpec) -> tuple[int, ...]:
-    return tuple(cells(torch.empty(shape, device="meta"), spec).shape[:-1])
 
 
 def fit(x: Tensor, spec: QSpec) -> tuple[Tensor, Tensor | None]:
@@ -201,11 +90,6 @@ def encode(
     return (y if zero is None else y + zero).clamp(*spec.codes).int()
 
 
-def decode(codes: Tensor, scale: Tensor, zero: Tensor | None) -> Tensor:
-    """Give the numbers that codes stand for, float32, on grids that broadcast against them."""
-    return (codes if zero is None else codes - zero).float() * scale.float()
-
-
 def quantize(x: Tensor, spec: QSpec, *, generator: torch.Generator | None = None) -> Quantized:
     """Put a tensor on the nearest points of its own grids.
 
@@ -216,17 +100,6 @@ def quantize(x: Tensor, spec: QSpec, *, generator: torch.Generator | None = None
     parts, shift = cells(x, spec), None if zero is None else zero[..., None]
     codes = encode(parts, scale[..., None], shift, spec, generator=generator)
     return Quantized(codes.reshape(x.shape), scale, zero, spec, tuple(x.shape))
-
-
-def dequantize(q: Quantized) -> Tensor:
-    """Give back the numbers of a quantized tensor, float32. Raises `ValueError` as `Quantized.check`."""
-    return values(q.check())
-
-
-def values(q: Quantized) -> Tensor:
-    """As `dequantize`, for a tensor that was checked before."""
-    zero = None if q.zero is None else q.zero[..., None]
-    return decode(cells(q.codes, q.spec), q.scale[..., None], zero).reshape(q.shape)
 
 
 def fake_quantize(x: Tensor, spec: QSpec, *, generator: torch.Generator | None = None) -> Tensor:

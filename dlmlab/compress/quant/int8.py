@@ -16,7 +16,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from dlmlab.compress.quant.grids import QSpec, Quantized, quantize
+from dlmlab.compress.quant.grids import quantize
+from dlmlab.network.codes import QSpec, Quantized
 
 WEIGHT = QSpec(8, symmetric=True, granularity="row", scale="fp32")
 TOKEN = QSpec(8, symmetric=True, granularity="token", scale="fp32")

@@ -10,7 +10,7 @@ Decisions
 * Rules are compared at equal mean bits over the *phases* (`assignments`). Under a threshold a run has three forwards,
   which may jump over a phase, so `Scheduled.mean_bits` says what was really used.
 * A schedule alone never saves memory: every level it may ask for must be there. Two sets cost their sum, one nested
-  set (`pack.nest`) costs its largest (`stored_bits`).
+  set (`nested.nest`) costs its largest (`stored_bits`).
 
 No published method chooses bits by the step of a text diffusion model; these are this course's readings of the idea.
 """

@@ -26,11 +26,11 @@ from torch.nn.utils import parametrize
 
 from dlmlab import limits
 from dlmlab.compress.quant import grids
-from dlmlab.compress.quant.grids import QSpec, Quantized
-from dlmlab.compress.quant.linear import QuantLinear, replace
-from dlmlab.compress.quant.quantize import Choose
+from dlmlab.compress.registry import Choose
 from dlmlab.network import parts
+from dlmlab.network.codes import SCALES, QSpec, Quantized, cells, dequantize
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.packed import QuantLinear, check_dense, replace
 from dlmlab.objective.noise import diffusion_loss, forward_process, low_discrepancy_times
 
 SMALLEST_TIME = 0.05
@@ -78,21 +78,21 @@ class FakeQuant(nn.Module):
     def forward(self, W: Tensor) -> Tensor:
         scale, zero = self.grid(W)
         shift = None if zero is None else zero[..., None]
-        parts = grids.cells(W, self.spec)
+        parts = cells(W, self.spec)
         return straight_through(parts, scale.to(W.dtype)[..., None], shift, self.spec, clip=self.clip).view(W.shape)
 
     @torch.no_grad()
     def quantized(self, W: Tensor) -> Quantized:
         """The codes that the weight stands for now."""
         scale, zero = self.grid(W)
-        scale, shift = scale.to(grids.SCALES[self.spec.scale]), None if zero is None else zero[..., None]
-        codes = grids.encode(grids.cells(W, self.spec), scale[..., None], shift, self.spec).view(W.shape)
+        scale, shift = scale.to(SCALES[self.spec.scale]), None if zero is None else zero[..., None]
+        codes = grids.encode(cells(W, self.spec), scale[..., None], shift, self.spec).view(W.shape)
         return Quantized(codes, scale, zero, self.spec, tuple(W.shape))
 
 
-def prepare(model: LLaDAModelLM, choose: Choose, *, learned: bool = False, clip: bool = True) -> LLaDAModelLM:
+def prepare(model: LLaDAModelLM, choose: QSpec | Choose, *, learned: bool = False, clip: bool = True) -> LLaDAModelLM:
     """Return a copy of the model that computes with rounded block matrices and can be trained."""
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(check_dense(model))
     for layer, block in enumerate(parts.blocks(model)):
         for name, linear in parts.matrices(block).items():
             spec = choose if isinstance(choose, QSpec) else choose(f"blocks.{layer}.{name}")
@@ -112,7 +112,7 @@ def freeze(model: LLaDAModelLM, *, packed: bool = False) -> LLaDAModelLM:
                 continue
             found = linear.parametrizations.weight
             quantized = found[0].quantized(found.original)
-            new = QuantLinear.of(quantized) if packed else _dense(grids.dequantize(quantized))
+            new = QuantLinear.of(quantized) if packed else _dense(dequantize(quantized))
             replace(block, name, new)  # not remove_parametrizations: it would take them from every copy of the model
     return model.eval()
 

@@ -1,89 +1,73 @@
-"""A whole model, quantized: which matrix gets which grid, by which method, fake or packed.
+"""Quantizers by name, from texts to a model of few bits: what `python -m dlmlab quantize` offers.
 
-    quantize_model(model, QSpec(4, group=64), gptq, calib=calib, packed=True)
+    name           texts   a weight is ...
+    rtn            no      rounded to nearest
+    ternary        no      -1, 0 or 1 times the mean size of its row or group
+    gptq           yes     rounded, and the columns to its right repair the error; may be pruned in the same pass
+    clip           yes     rounded in a range cut by what it costs the outputs (the second half of AWQ)
+    awq            yes     scaled by column before (`folding`), then as in clip
+    smooth         yes     scaled by column, in favour of the activations, then rounded to nearest
+    rotate-rtn     no      rotated (what can be folded), then rounded to nearest
+    rotate-gptq    yes     rotated, then as in gptq
 
 Decisions
-* A method is a function (W, statistics, spec) -> `Quantized` and knows of one matrix. What spans matrices (`awq`,
-  `smooth`, `rotation`) makes another model with the same outputs, which is quantized afterwards.
-* With `calib` layers are done in order, each seeing the errors of those before it; with ready `statistics` of the dense
-  model all see the dense activations.
+* Every module of this package is imported here, so a file that registers a quantizer is all that is needed to add one.
+* `apply` refuses values that a method does not read. What is not given has its default: 4 bits, asymmetric, one scale a
+  row.
 * Embedding, head and norms keep their precision, as in all published work on weights alone.
+* LLM.int8() and the other methods that round activations are not offered: they store no fewer bits than these, and
+  what they round comes with the text.
 """
 
-import copy
-from collections.abc import Callable
+import importlib
+import pkgutil
 
-import torch
-from torch import Tensor, nn
-
-from dlmlab.compress import activations
-from dlmlab.compress.activations import Statistics
-from dlmlab.compress.calibration import CalibrationSet
-from dlmlab.compress.quant.grids import QSpec, Quantized, dequantize
-from dlmlab.compress.quant.linear import QuantLinear, replace
-from dlmlab.compress.quant.rtn import rtn
-from dlmlab.network import parts
+from dlmlab.compress import quant, registry
+from dlmlab.compress.methods import Texts
+from dlmlab.compress.registry import TEXTS, Method, Program, compress
 from dlmlab.network.model import LLaDAModelLM
 
-Method = Callable[[Tensor, Statistics | None, QSpec], Quantized]
-Choose = Callable[[str], QSpec | None] | QSpec  # name of a matrix -> its grid, None to leave it in floating point
+BITS = 4
+
+for _module in pkgutil.iter_modules(quant.__path__):
+    importlib.import_module(f"{quant.__name__}.{_module.name}")
 
 
-@torch.no_grad()
-def quantize_model(
-    model: LLaDAModelLM,
-    choose: Choose,
-    method: Method = rtn,
-    *,
-    calib: CalibrationSet | None = None,
-    weights: Tensor | None = None,
-    statistics: dict[str, Statistics] | None = None,
-    packed: bool = False,
-) -> LLaDAModelLM:
-    """Return a copy of the model whose block matrices are quantized, fake (default) or `packed`.
+def names() -> list[str]:
+    """List the quantizers."""
+    return registry.names("quantize")
 
-    `calib`, with token `weights` (N, L) or without: collect second moments layer by layer; or ready `statistics`.
-    Raises `ValueError` with the name of the matrix for whatever the method cannot do.
+
+def quantizer(name: str) -> Method | Program:
+    """Return a registered quantizer. Raises `ValueError` with all names for an unknown one."""
+    if name not in names():
+        raise ValueError(f"method={name!r} is unknown; known: {', '.join(names())}")
+    return registry.known(name)
+
+
+def reads(name: str) -> set[str]:
+    """Name what a quantizer looks at of the values that a command line may give."""
+    method = quantizer(name)
+    looks = isinstance(method, Method) and method.needs
+    return {*method.uses, *(TEXTS if looks else ())}
+
+
+def options(name: str, **given):
+    """Make the options of a quantizer from plain values. Raises `ValueError` for one it does not read or cannot be."""
+    method, read = quantizer(name), reads(name)
+    if unread := sorted(set(given) - read):
+        raise ValueError(f"method {name!r} does not read {', '.join(unread)}; it reads {', '.join(sorted(read))}")
+    return method.options(**({"bits": BITS} if "bits" in read else {}) | given)
+
+
+def apply(model: LLaDAModelLM, name: str, *, texts: Texts, packed: bool = False, **given) -> LLaDAModelLM:
+    """Quantize a copy of the model by a registered method, fake (default) or `packed`.
+
+    `given`: bits, symmetric, group, range, act_order, sparsity, pattern, block, of which each method reads some. Raises
+    `ValueError` for an unknown name, what the method does not read, and whatever it cannot do.
     """
-    if calib is not None and statistics is not None:
-        raise ValueError("pass calib= (layers in order) or statistics= of the dense model, not both")
-    model = copy.deepcopy(model)
-    blocks = parts.blocks(model)
-    if calib is None:
-        ready = statistics or {}
-        visits = (
-            (layer, {name: ready.get(f"blocks.{layer}.{name}") for name in parts.matrices(block)})
-            for layer, block in enumerate(blocks)
-        )
-    else:
-        visits = activations.walk(model, calib, weights=weights, gram=True)
-    for layer, found in visits:
-        for name in parts.matrices(blocks[layer]):
-            full = f"blocks.{layer}.{name}"
-            spec = choose if isinstance(choose, QSpec) else choose(full)
-            if spec is not None:
-                _replace(blocks[layer], name, full, method, found[name], spec, packed)
-    return model
-
-
-def _replace(block: nn.Module, name: str, full: str, method: Method, statistics, spec: QSpec, packed: bool) -> None:
-    layer = block.get_submodule(name)
-    try:
-        quantized = method(layer.weight.detach(), statistics, spec)
-    except ValueError as error:
-        raise ValueError(f"{full}: {error}") from error
-    if not packed:
-        layer.weight.copy_(dequantize(quantized))
-        return
-    replace(block, name, QuantLinear.of(quantized))
-
-
-def bits_of(model: nn.Module) -> float:
-    """Mean bits a weight over the block matrices of a packed model; a matrix left in floating point has its own."""
-    total = count = 0
-    for block in parts.blocks(model):
-        for layer in parts.matrices(block).values():
-            n = layer.in_features * layer.out_features
-            size = layer.nbytes if isinstance(layer, QuantLinear) else n * layer.weight.element_size()
-            total, count = total + 8 * size, count + n
-    return total / count
+    method, chosen = quantizer(name), options(name, **given)
+    if isinstance(method, Program):
+        return method.run(model, texts, options=chosen, packed=packed)
+    calib = texts.states(model) if method.needs else None
+    return compress(model, method, chosen, calib=calib, generator=texts.generator(), packed=packed)

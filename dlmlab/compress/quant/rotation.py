@@ -23,8 +23,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from dlmlab.compress.pruning import sparsity_of
+from dlmlab.compress.quant import gptq
+from dlmlab.compress.quant.grids import GRID
+from dlmlab.compress.registry import TEXTS, Program, compress, register
 from dlmlab.network import parts
+from dlmlab.network.codes import QSpec
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.packed import check_dense
+
+CHANCE = 0.001  # share of zeros that a model has without pruning, most of all one stored in 16 bits
 
 
 def hadamard(n: int) -> Tensor:
@@ -96,7 +104,7 @@ def rotate(model: LLaDAModelLM, generator: torch.Generator, *, heads: bool = Tru
     `heads`: values too, head by head. `online`: also the input of the last matrix of a block, by a hook that computes
     it in every forward (it is not saved with the weights). Raises `ValueError` as `hadamard`.
     """
-    model = copy.deepcopy(model)
+    model = copy.deepcopy(check_dense(model))
     absorb_norms(model)
     Q = random_hadamard(model.config.d_model, generator)
     _change(parts.ends(model)[0], lambda W: W @ Q)
@@ -124,3 +132,25 @@ def peak(x: Tensor) -> Tensor:
     sqrt(C) for one channel alone, 1 when all are equally large. Few bits need a small one.
     """
     return x.abs().amax(-1) / x.square().mean(-1).sqrt().clamp(min=1e-12)
+
+
+def _turned(model: LLaDAModelLM, texts) -> LLaDAModelLM:
+    """Rotate what can be folded: what would be computed in every forward is not saved with a model."""
+    if (zeros := sparsity_of(check_dense(model))) > CHANCE:
+        raise ValueError(f"{zeros:.1%} of the weights are 0: a rotation mixes columns, no zero would be left")
+    return rotate(model, texts.generator(), online=False)
+
+
+def run_rtn(model: LLaDAModelLM, texts, *, options: QSpec, packed: bool = False) -> LLaDAModelLM:
+    """Rotate, then round to nearest."""
+    return compress(_turned(model, texts), "rtn", options, packed=packed)
+
+
+def run_gptq(model: LLaDAModelLM, texts, *, options: gptq.Options, packed: bool = False) -> LLaDAModelLM:
+    """Rotate, then GPTQ on the states of the rotated model, which are those of the model."""
+    return compress(_turned(model, texts), "gptq", options, calib=texts.states(model), packed=packed)
+
+
+register(Program("rotate-rtn", run_rtn, uses=(*GRID, "seed"), family="quantize", options=QSpec))
+USES = (*GRID, "act_order", *TEXTS)
+register(Program("rotate-gptq", run_gptq, uses=USES, family="quantize", options=gptq.options))

@@ -14,9 +14,13 @@ import torch
 from torch import Tensor
 
 from dlmlab import limits
+from dlmlab.compress import activations
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.quant.folding import balance
+from dlmlab.compress.quant.grids import GRID
+from dlmlab.compress.registry import TEXTS, Program, compress, register
 from dlmlab.network import parts
+from dlmlab.network.codes import QSpec
 from dlmlab.network.model import LLaDAModelLM
 
 SMALLEST = 1e-5
@@ -41,3 +45,12 @@ def smooth(
 ) -> tuple[LLaDAModelLM, dict[str, Statistics]]:
     """Return a copy of the model whose inputs are smoothed, and its statistics. Its logits are those of the model."""
     return balance(model, statistics, lambda W, found: migration(W, found.abs_max, alpha), sites)
+
+
+def run(model: LLaDAModelLM, texts, *, options: QSpec, packed: bool = False) -> LLaDAModelLM:
+    """Smooth, then round to nearest; only the weights are rounded, which are made harder by it."""
+    new, _ = smooth(model, activations.collect(model, texts.states(model)))
+    return compress(new, "rtn", options, packed=packed)
+
+
+register(Program("smooth", run, uses=(*GRID, *TEXTS), family="quantize", options=QSpec))

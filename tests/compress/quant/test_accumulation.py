@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from dlmlab.compress.quant.accumulation import Jittered, free_running, relative_size, teacher_forced
-from dlmlab.compress.quant.grids import QSpec
-from dlmlab.compress.quant.quantize import quantize_model
+from dlmlab.compress.registry import compress
 from dlmlab.decode.commit import Fixed, Threshold
 from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.network.codes import QSpec
 from tests.compress.quant.helpers import seeded
 from tests.mocks import ModelOf, RandomDenoiser
 from tests.tiny import one_thread, tiny_ids, tiny_model
@@ -75,7 +75,7 @@ def test_two_models_that_write_the_same_tokens_in_another_order():
 
 def test_a_row_alone_has_the_errors_that_it_has_in_company():
     model = tiny_model(mask_token_id=1, eos_token_id=0)
-    coarse, sampler = quantize_model(model, QSpec(2)), Sampler(commit=Fixed(3))
+    coarse, sampler = compress(model, "rtn", QSpec(2)), Sampler(commit=Fixed(3))
     together = teacher_forced(model, coarse, sample(model, PROMPTS, gen_length=6, sampler=sampler))
     alone = [teacher_forced(model, coarse, sample(model, [p], gen_length=6, sampler=sampler)) for p in PROMPTS]
     assert together.kl == pytest.approx([sum(x) / 3 for x in zip(*(a.kl for a in alone), strict=True)], rel=1e-3)

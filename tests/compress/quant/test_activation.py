@@ -5,10 +5,11 @@ import torch
 
 from dlmlab.compress.quant import rotation
 from dlmlab.compress.quant.activation import CLASSES, PADDING, fake, observe, quantized_inputs, spans, token_classes
-from dlmlab.compress.quant.grids import QSpec, fake_quantize
+from dlmlab.compress.quant.grids import fake_quantize
 from dlmlab.decode.cache import PrefixCache
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.network.codes import QSpec
 from tests.compress.quant.helpers import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
 

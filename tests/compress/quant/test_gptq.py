@@ -7,8 +7,9 @@ from dlmlab.compress import moments, selection, sparsegpt
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.quant import grids
 from dlmlab.compress.quant.gptq import Options, gptq
-from dlmlab.compress.quant.grids import QSpec, dequantize, quantize
+from dlmlab.compress.quant.grids import quantize
 from dlmlab.compress.quant.rtn import output_error, rtn
+from dlmlab.network.codes import QSpec, decode, dequantize
 from tests.compress.quant.helpers import seeded, statistics, toy
 from tests.tiny import one_thread
 
@@ -38,7 +39,7 @@ def literal_obq(W, gram, spec, order, damp=0.01, removed=None):
             if removed is not None and removed[r, j]:
                 code = torch.tensor(0 if zero is None else int(zero))
             codes[r, j] = code
-            error = (w[j] - grids.decode(code, scale, zero).double()) / inverse[j, j]
+            error = (w[j] - decode(code, scale, zero).double()) / inverse[j, j]
             for k in left:
                 w[k] -= error * inverse[k, j]
             inverse = inverse - torch.outer(inverse[:, j], inverse[j]) / inverse[j, j]
@@ -52,7 +53,7 @@ def literal_obq(W, gram, spec, order, damp=0.01, removed=None):
 def test_every_row_is_that_of_the_textbook_loop(spec, act_order):
     W, found, _ = toy(C=12, R=6, n=400)
     order = found.gram.diagonal().argsort(descending=True).tolist() if act_order else range(12)
-    ours = gptq(W, found, spec, options=Options(act_order=act_order)).codes
+    ours = gptq(W, found, Options(spec, act_order)).codes
     assert torch.equal(ours, literal_obq(W, found.gram, spec, list(order)))
     assert not torch.equal(ours, quantize(W, spec).codes)
 
@@ -76,12 +77,12 @@ def test_a_given_mask_is_that_of_the_textbook_loop_too():
 @pytest.mark.parametrize(
     "spec", [QSpec(3), QSpec(2, group=16), QSpec(4, True, group=32), QSpec(3, granularity="tensor")]
 )
-@pytest.mark.parametrize("options", [Options(damp=0), Options(act_order=True, static=True, damp=0)])
-def test_with_a_diagonal_second_moment_it_is_rounding(spec, options):
+@pytest.mark.parametrize("how", [{"damp": 0}, {"act_order": True, "static": True, "damp": 0}])
+def test_with_a_diagonal_second_moment_it_is_rounding(spec, how):
     W, _, _ = toy()
     for gram in (torch.eye(64), (torch.rand(64, generator=seeded(1)) + 0.1).diag()):
         found = with_gram(gram)
-        ours, plain = gptq(W, found, spec, options=options), rtn(W, found, spec)
+        ours, plain = gptq(W, found, Options(spec, **how)), rtn(W, found, spec)
         assert torch.equal(dequantize(ours), dequantize(plain))
 
 
@@ -93,7 +94,7 @@ def test_the_order_of_methods_on_a_toy_problem(bits):
         for q in (
             rtn(W, found, QSpec(bits)),
             gptq(W, found, QSpec(bits)),
-            gptq(W, found, QSpec(bits), options=Options(act_order=True)),
+            gptq(W, found, Options(QSpec(bits), act_order=True)),
         )
     )
     assert plain > 1.5 * ours and ours > 1.05 * ordered
@@ -102,7 +103,7 @@ def test_the_order_of_methods_on_a_toy_problem(bits):
 def test_groups_are_laid_from_repaired_weights_or_from_the_first():
     W, found, _ = toy()
     spec = QSpec(3, group=16)
-    moving, static = gptq(W, found, spec), gptq(W, found, spec, options=Options(static=True))
+    moving, static = gptq(W, found, spec), gptq(W, found, Options(spec, static=True))
     assert torch.equal(static.scale, quantize(W, spec).scale)
     assert torch.equal(moving.scale[:, 0], static.scale[:, 0]) and not torch.equal(moving.scale, static.scale)
     # A group starts where the weights are repaired already: its grid covers them, and none is clipped by much.
@@ -114,15 +115,15 @@ def test_groups_are_laid_from_repaired_weights_or_from_the_first():
 def test_ordering_needs_static_groups():
     W, found, _ = toy()
     with pytest.raises(ValueError, match="needs static=True"):
-        gptq(W, found, QSpec(3, group=16), options=Options(act_order=True))
-    gptq(W, found, QSpec(3, group=16), options=Options(act_order=True, static=True))
+        Options(QSpec(3, group=16), act_order=True)
+    gptq(W, found, Options(QSpec(3, group=16), act_order=True, static=True))
 
 
 @pytest.mark.parametrize("act_order", [False, True])
 def test_scaling_all_inputs_changes_no_code(act_order):
     W, found, X = toy()
-    options = Options(act_order=act_order)
-    codes = [gptq(W, statistics(c * X), QSpec(3), options=options).codes for c in (1.0, 8.0)]
+    options = Options(QSpec(3), act_order)
+    codes = [gptq(W, statistics(c * X), options).codes for c in (1.0, 8.0)]
     assert torch.equal(*codes)
 
 
@@ -143,7 +144,7 @@ def test_a_dead_feature_is_rounded_and_changes_nothing_for_the_others():
 @pytest.mark.parametrize("pattern, sparsity", [("row", 0.5), ("2:4", 0.5), ("row", 0.25)])
 def test_one_pass_prunes_the_share_and_is_better_than_pruning_then_rounding(pattern, sparsity):
     W, found, _ = toy()
-    joint = dequantize(gptq(W, found, QSpec(3), options=Options(sparsity=sparsity, pattern=pattern)))
+    joint = dequantize(gptq(W, found, Options(QSpec(3), sparsity=sparsity, pattern=pattern)))
     assert float((joint == 0).float().mean()) >= sparsity - 1e-6
     if pattern == "2:4":
         assert ((joint == 0).view(24, -1, 4).sum(-1) >= 2).all()
@@ -155,25 +156,25 @@ def test_one_pass_prunes_the_share_and_is_better_than_pruning_then_rounding(patt
 def test_at_sixteen_bits_one_pass_is_sparsegpt():
     W, found, _ = toy()
     W[:, 0], W[:, 1] = 9.0, -9.0  # wide grids: a repaired weight is not clipped
-    joint = dequantize(gptq(W, found, QSpec(16, scale="fp32"), options=Options(sparsity=0.5, block=8)))
+    joint = dequantize(gptq(W, found, Options(QSpec(16, scale="fp32"), sparsity=0.5, block=8)))
     assert (joint - sparsegpt.sparsegpt(W, found.gram, 0.5, block=8)).abs().max() < 1e-3
 
 
 def test_no_sparsity_is_no_mask():
     W, found, _ = toy()
     plain = gptq(W, found, QSpec(4))
-    assert torch.equal(plain.codes, gptq(W, found, QSpec(4), options=Options(sparsity=0.0)).codes)
+    assert torch.equal(plain.codes, gptq(W, found, Options(QSpec(4), sparsity=0.0)).codes)
     assert torch.equal(plain.codes, gptq(W, found, QSpec(4), removed=torch.zeros_like(W, dtype=torch.bool)).codes)
 
 
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda W, s: Options(sparsity=0.4, pattern="2:4"), "not sparsity=0.4"),
-        (lambda W, s: Options(sparsity=0.5, act_order=True), "act_order=True with sparsity=0.5"),
-        (lambda W, s: Options(sparsity=0.5, pattern="layer"), "pattern='layer'"),
-        (lambda W, s: gptq(W, s, QSpec(4), options=Options(sparsity=1 / 3, pattern="1:3")), "not a multiple of 3"),
-        (lambda W, s: gptq(W, s, QSpec(4), options=Options(damp=-1)), "damp=-1"),
+        (lambda W, s: Options(QSpec(4), sparsity=0.4, pattern="2:4"), "not sparsity=0.4"),
+        (lambda W, s: Options(QSpec(4), sparsity=0.5, act_order=True), "act_order=True with sparsity=0.5"),
+        (lambda W, s: Options(QSpec(4), sparsity=0.5, pattern="layer"), "pattern='layer'"),
+        (lambda W, s: gptq(W, s, Options(QSpec(4), sparsity=1 / 3, pattern="1:3")), "not a multiple of 3"),
+        (lambda W, s: gptq(W, s, Options(QSpec(4), damp=-1)), "damp=-1"),
         (lambda W, s: gptq(W, s, QSpec(4, group=24)), "does not divide"),
         (lambda W, s: gptq(W, Statistics.empty(64), QSpec(4)), "needs second moments"),
         (lambda W, s: gptq(W, s, QSpec(4), removed=torch.zeros(3, 3, dtype=torch.bool)), "of W's shape"),

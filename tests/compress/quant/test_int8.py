@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from dlmlab.compress.quant import int8
-from dlmlab.compress.quant.grids import QSpec, dequantize, fake_quantize, quantize
+from dlmlab.compress.quant.grids import fake_quantize, quantize
+from dlmlab.network.codes import QSpec, dequantize
 from tests.compress.quant.helpers import seeded
 from tests.tiny import one_thread
 

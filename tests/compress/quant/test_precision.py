@@ -5,7 +5,6 @@ from fractions import Fraction
 import pytest
 import torch
 
-from dlmlab.compress.quant.grids import QSpec
 from dlmlab.compress.quant.precision import (
     ByConfidence,
     ByShare,
@@ -15,9 +14,10 @@ from dlmlab.compress.quant.precision import (
     assignments,
     stored_bits,
 )
-from dlmlab.compress.quant.quantize import quantize_model
+from dlmlab.compress.registry import compress
 from dlmlab.decode.commit import Fixed, Threshold
 from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.network.codes import QSpec
 from tests.mocks import ModelOf, RandomDenoiser
 from tests.tiny import one_thread, tiny_model
 
@@ -134,7 +134,7 @@ def test_one_level_is_that_model_and_company_changes_nothing():
 
 def test_real_models_of_different_bits_switch_inside_the_sampler():
     model = tiny_model(mask_token_id=1, eos_token_id=0)
-    models = {bits: quantize_model(model, QSpec(bits)) for bits in (2, 16)}
+    models = {bits: compress(model, "rtn", QSpec(bits)) for bits in (2, 16)}
     scheduled = Scheduled(models, BySteps((16, 2), steps=6), answer_length=6)
     out = sample(scheduled, [[5, 6, 7]], gen_length=6, sampler=Sampler(commit=Fixed(6)))
     assert scheduled.mean_bits == 9 and len(out.trace.steps) == 6

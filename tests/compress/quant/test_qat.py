@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from dlmlab.compress.quant import grids, qat
-from dlmlab.compress.quant.grids import TERNARY, QSpec, fake_quantize
-from dlmlab.compress.quant.quantize import quantize_model
+from dlmlab.compress.quant import qat
+from dlmlab.compress.quant.grids import fake_quantize
+from dlmlab.compress.registry import compress
+from dlmlab.network.codes import TERNARY, QSpec, dequantize
 from dlmlab.objective import noise
 from tests.compress.quant.helpers import seeded
 from tests.tiny import one_thread, tiny_ids, tiny_model
@@ -40,7 +41,7 @@ def test_training_computes_with_the_numbers_that_are_stored(spec, learned):
     W = torch.randn(12, 32, generator=seeded())
     fake = qat.FakeQuant(W, spec, learned=learned)
     moved = W + 0.05 * torch.randn(12, 32, generator=seeded(1))
-    assert torch.equal(fake(moved), grids.dequantize(fake.quantized(moved)))
+    assert torch.equal(fake(moved), dequantize(fake.quantized(moved)))
     assert torch.equal(fake(W), fake_quantize(W, spec)) or learned
     assert torch.allclose(fake(W), fake_quantize(W, spec), atol=0.01)
 
@@ -59,7 +60,7 @@ def test_a_frozen_model_has_the_logits_of_the_trained_one(learned):
     model, ids = tiny_model(), tiny_ids()
     prepared = qat.prepare(model, QSpec(3, group=16), learned=learned)
     if not learned:
-        assert torch.equal(prepared(ids).logits, quantize_model(model, QSpec(3, group=16))(ids).logits)
+        assert torch.equal(prepared(ids).logits, compress(model, "rtn", QSpec(3, group=16))(ids).logits)
     tuned, _ = qat.finetune(prepared, batch, steps=2, lr=1e-2, generator=seeded())
     for packed in (False, True):
         frozen = qat.freeze(tuned, packed=packed)

@@ -5,8 +5,9 @@ import torch
 
 from dlmlab.compress import activations
 from dlmlab.compress.quant import rotation
-from dlmlab.compress.quant.grids import QSpec, fake_quantize
+from dlmlab.compress.quant.grids import fake_quantize
 from dlmlab.network.checkpoint import load
+from dlmlab.network.codes import QSpec
 from tests.compress.quant.helpers import seeded, tiny_calibration
 from tests.tiny import one_thread, tiny_ids, tiny_model
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from dlmlab.compress.quant.grids import QSpec, dequantize, fake_quantize
+from dlmlab.compress.quant.grids import fake_quantize
 from dlmlab.compress.quant.rtn import output_error, rtn
+from dlmlab.network.codes import QSpec, dequantize
 from tests.compress.quant.helpers import toy
 
 
