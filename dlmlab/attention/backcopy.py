@@ -8,7 +8,8 @@ Decisions
   may serve as a parking place as well as the start mark does: of ten seeds in table 03_bottles one takes triggers.
 * The diffusion bottle has two layers, because a mask must first find out that a trigger is beside it and then fetch
   the symbol from the trigger's other side; and two heads, so that one may be idle. No start mark: the only tokens
-  without content are the masks themselves. Not every seed parks there, and with larger first weights none of three. Triggers are never masked, so a mask beside one always has work.
+  without content are the masks themselves. Not every seed parks there, and with larger first weights none of three.
+  Triggers are never masked, so a mask beside one always has work.
 * Everything is the course's own model, one unit wide in the feed-forward layer: attention has to do the work.
 * `RECIPES` holds both, and variants that change one thing each: what would a sink be made of if not of this?
 

@@ -30,7 +30,7 @@ from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
 
-SEEDS, VARIANT_SEEDS = 10, 3
+SEEDS, VARIANT_SEEDS, VARIANTS = 10, 3, ("large start values", "extra key")
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}
@@ -276,8 +276,8 @@ def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int
 
 
 def settings() -> list[dict]:
-    """List the rows of the table: both bottles, then three seeds of each variant."""
-    counts = {name: SEEDS if name in ("causal", "diffusion") else VARIANT_SEEDS for name in RECIPES}
+    """List the rows of the table: both bottles, then three seeds of some variants."""
+    counts = dict.fromkeys(("causal", "diffusion"), SEEDS) | dict.fromkeys(VARIANTS, VARIANT_SEEDS)
     return [{"bottle": name, "seed": seed} for name, count in counts.items() for seed in range(count)]
 
 
