@@ -1,12 +1,21 @@
-"""Take keys away while a model decodes: is a position that gets much attention needed?
+"""Is a position that gets much attention needed? Take its key away; and, apart from that, take away what it says.
 
     blind = WithoutKeys(model, Strongest(k=1))
     sampling.sample(blind, prompts)  # at every forward the strongest receiver is hidden from all other queries
+    mute = EmptyValues(model, Strongest(k=1))  # it still receives the attention, and hands over nothing
+    dull = MeanValues(model, Strongest(k=1))  # ... and hands over the same in every text
+
+Only together do they tell a sink from a source. Where the key is missed, but not what it says, attention was parked
+there: without the key it goes elsewhere and brings along what is there. Where the value is missed, the position may
+have been read, or have served as a constant: a start mark before which nothing stands says the same in every text, and
+a model can count on it. What is missed when the mean takes the place of the value was information.
 
 Decisions
 * The keys are chosen anew at every forward from that forward's own attention, and are the same in all layers and heads.
 * A hidden key stays visible to its own query: its row of the map must not be empty, and what it tells itself is not a
-  sink's job.
+  sink's job. An emptied value is empty for its own query too: leave those you ask for a prediction out of the choice.
+* Other values change what later layers read, and so where these attend; in each layer attention is what its input
+  says.
 * Two controls: as many random keys, and as many keys of the same kinds. A start mark is the only one of its kind, so
   there the second control takes any other position.
 
@@ -20,6 +29,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from dlmlab.attention import values
 from dlmlab.attention.sinks import attention_mass
 from dlmlab.attention.trajectories import KINDS, token_kinds
 from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
@@ -27,12 +37,44 @@ from dlmlab.network.model import LLaDAModelLM, LLaDAOutput
 Choice = Callable[[Tensor, Tensor, Tensor], Tensor]  # mass (B, L), ids (B, L), real (B, L) bool -> hidden (B, L) bool
 
 
+def without_keys(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
+    """Call the model with some keys hidden from all queries but their own.
+
+    Shapes: ids (B, L), keys (B, L) bool. Column sums of the result leave out the hidden positions, as queries too.
+    """
+    seen = ~keys if attention_mask is None else attention_mask.bool() & ~keys
+    return model(ids, seen, **options)
+
+
+def empty_values(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
+    """Call the model with the values of some positions set to zero in all layers, while they get their attention.
+
+    Shapes: ids (B, L), keys (B, L) bool.
+    """
+    with values.through(model, lambda v: v.masked_fill(keys[..., None], 0.0)):
+        return model(ids, attention_mask, **options)
+
+
+def mean_values(model, ids: Tensor, keys: Tensor, attention_mask: Tensor | None = None, **options) -> LLaDAOutput:
+    """Call the model with the values of some positions replaced by their mean over the batch, in each layer.
+
+    They say something, but nothing about their text. Shapes: ids (B, L), keys (B, L) bool.
+    """
+
+    def mean(v: Tensor) -> Tensor | None:
+        return torch.where(keys[..., None], v[keys].mean(0), v) if bool(keys.any()) else None
+
+    with values.through(model, mean):
+        return model(ids, attention_mask, **options)
+
+
 class WithoutKeys:
     """A model whose queries do not see the keys that `choose` picks; called like the model, at twice the cost.
 
-    A trace counts one forward for the two. Column sums of the result leave out the hidden positions, as queries too.
-    Raises `ValueError` when it is called with a cache.
+    A trace counts one forward for the two. Raises `ValueError` when it is called with a cache.
     """
+
+    change = staticmethod(without_keys)
 
     def __init__(self, model: LLaDAModelLM, choose: Choice):
         self.model, self.choose = model, choose
@@ -44,18 +86,33 @@ class WithoutKeys:
         real = torch.ones_like(ids, dtype=torch.bool) if attention_mask is None else attention_mask.bool()
         last = torch.tensor([-1], device=ids.device)
         sums = torch.stack(self.model(ids, attention_mask, output_column_sums=True, logits_to_keep=last).column_sums)
-        hidden = self.choose(attention_mass(sums), ids, real)
-        return self.model(ids, real & ~hidden, **options)
+        keys = self.choose(attention_mass(sums), ids, real)
+        return self.change(self.model, ids, keys, attention_mask, **options)
+
+
+class EmptyValues(WithoutKeys):
+    """A model in which the positions that `choose` picks get their attention and hand over nothing."""
+
+    change = staticmethod(empty_values)
+
+
+class MeanValues(WithoutKeys):
+    """A model in which the positions that `choose` picks get their attention and say what they say on average."""
+
+    change = staticmethod(mean_values)
 
 
 @torch.inference_mode()
-def divergence(model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice) -> Tensor:
+def divergence(
+    model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice, *, without=WithoutKeys
+) -> Tensor:
     """KL divergence of the predictions without the chosen keys from those with them, in nats, one a position of `at`.
 
-    Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool -> (number of True in `at`,).
+    `without`: `WithoutKeys`, `EmptyValues` or `MeanValues`. Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool
+    -> (number of True in `at`,).
     """
     dense = model(states, real).logits[at].log_softmax(-1)  # (M, V)
-    blind = WithoutKeys(model, choose)(states, real).logits[at].log_softmax(-1)
+    blind = without(model, choose)(states, real).logits[at].log_softmax(-1)
     return (dense.exp() * (dense - blind)).sum(-1)
 
 

@@ -14,19 +14,40 @@ Sources: Gu et al., arXiv 2410.10781; Rulli et al., arXiv 2510.15731; Sink-Aware
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.config import LLaDAConfig
+from dlmlab.network.model import column_sums
 
 
 @torch.inference_mode()
-def received(model: LLaDAModelLM, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+def received(model: PreTrainedModel, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
     """Run the model and return the attention every key receives, summed over queries: (N, B, H, L), N layers.
 
-    Each layer and head gives out L in all, or the number of real tokens of a padded row.
+    Each layer and head gives out L in all, or the number of real tokens of a padded row. The course's own models sum
+    on the way; of any other model of Transformers the maps are taken, see `attention_maps`.
     """
+    if not isinstance(model.config, LLaDAConfig):
+        maps = attention_maps(model, ids, attention_mask)
+        return torch.stack([column_sums(layer, attention_mask) for layer in maps])
     last = torch.tensor([-1], device=ids.device)  # the head is not needed
     out = model(ids, attention_mask, output_column_sums=True, logits_to_keep=last)
     return torch.stack(out.column_sums)
+
+
+@torch.inference_mode()
+def attention_maps(model: PreTrainedModel, ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+    """Run any model of Transformers and return its attention, (N, B, H, L, L): N layers, rows are queries.
+
+    Raises `ValueError` for a model whose kernel gives no weights away (load it with attn_implementation="eager"), and
+    for one whose layers differ in their heads.
+    """
+    maps = model(input_ids=ids, attention_mask=attention_mask, output_attentions=True).attentions
+    if not maps or any(layer is None for layer in maps):
+        raise ValueError('the model returns no attention: load it with attn_implementation="eager"')
+    if shapes := {tuple(layer.shape) for layer in maps} - {tuple(maps[0].shape)}:
+        raise ValueError(f"layers have maps of shapes {tuple(maps[0].shape)} and {shapes}: must be the same")
+    return torch.stack(maps)
 
 
 def attention_mass(sums: Tensor) -> Tensor:
@@ -74,9 +95,20 @@ def sink_rate(alpha: Tensor, eps: float = 0.3) -> Tensor:
     return (alpha > eps).float().mean((0, 2))
 
 
+def sinks_a_text(marks: Tensor) -> Tensor:
+    """Average the number of sinks a text over the texts, for each layer and head: (N, B, H, L) bool -> (N, H).
+
+    Published rules judge heads: mark sinks in the column sums of single heads, average afterwards. The mean of six
+    heads, of which one has a sink, has none.
+    """
+    _expect(marks, "N B H L")
+    return marks.sum(-1).float().mean(1)
+
+
 def stands_out(sums: Tensor, eps: float = 3.0) -> Tensor:
     """Mark the sinks of Rulli et al., (..., L) bool: column sum > mean of the other positions + eps.
 
+    Their rule is for one layer and head; a mean over heads hides the sinks of single ones, see `sinks_a_text`.
     Their text divides the column by L, which no position could then exceed by 3; their figure shows sums.
     """
     L, total = sums.shape[-1], sums.sum(-1, keepdim=True)
@@ -109,6 +141,40 @@ def soft_sink_score(mass: Tensor, *, std: float = 2.0, sharpness: float = 5.0, n
         sd = sd.where(sd > 1e-6 * mean, torch.inf)  # no spread: nothing is above it
         return (sharpness * ((mass - mean) / sd - std)).sigmoid()
     raise ValueError(f"normalise={normalise!r} is unknown; known: none, per_head, zscore")
+
+
+# ------------------------------------------------------------------------------------------------ from whom to whom
+
+
+def given(maps: Tensor, queries: Tensor, keys: Tensor) -> Tensor:
+    """Average the attention that the marked queries give to the marked keys, head by head, (N, H).
+
+    Shapes: maps (N, B, H, L, L); queries (B, L) bool; keys (B, L) bool, or (B, L, L) when each query has keys of its
+    own. NaN when no query is marked.
+    """
+    return torch.einsum("nbhq,bq->nh", _towards(maps, keys), queries.to(maps.dtype)) / queries.sum()
+
+
+def fair_shares(maps: Tensor, queries: Tensor, keys: Tensor, *, causal: bool) -> Tensor:
+    """Average how many fair shares the marked queries give to the marked keys, (N, H); shapes as in `given`.
+
+    The fair share of a query is what the keys would get if it looked alike at everything it may see: with 3 marked
+    keys of 30 visible ones, 0.1. A causal query sees fewer keys, so its fair share is larger. Queries that see no
+    marked key do not count; NaN when none is left.
+    """
+    L = maps.shape[-1]
+    visible = torch.ones(L, L, dtype=torch.bool, device=maps.device)
+    visible = visible.tril() if causal else visible
+    marked = ((keys[:, None] if keys.ndim == 2 else keys) & visible).sum(-1)  # (B, L)
+    counted = queries & (marked > 0)
+    weight = counted * visible.sum(-1) / marked.clamp(min=1)  # (B, L), 1 / fair share
+    return torch.einsum("nbhq,bq->nh", _towards(maps, keys), weight.to(maps.dtype)) / counted.sum()
+
+
+def _towards(maps: Tensor, keys: Tensor) -> Tensor:
+    """Attention that every query gives to the marked keys, (N, B, H, L)."""
+    _expect(maps, "N B H L L")
+    return (maps * (keys[:, None, None] if keys.ndim == 2 else keys[:, None])).sum(-1)
 
 
 # ------------------------------------------------------------------------------------------------ concentration

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dlmlab.attention.sinks import received
+from dlmlab.attention.values import through
 from dlmlab.decode import autoregressive, sampling
 from dlmlab.limits import ANSWER_LENGTH
-from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
 from dlmlab.task.tokenizer import ANSWER
@@ -155,13 +155,9 @@ def token_kinds(ids: Tensor, tokenizer: PreTrainedTokenizerBase) -> Tensor:
 @torch.inference_mode()
 def value_norms(model: LLaDAModelLM, ids: Tensor) -> Tensor:
     """Length of the value vector of every position, (N, B, H, L): what a query gets that looks only there."""
-    values, matrices = [], [getattr(block, parts.VALUE) for block in parts.blocks(model)]
-    hooks = [matrix.register_forward_hook(lambda module, args, out: values.append(out)) for matrix in matrices]
-    try:
+    found = []
+    with through(model, found.append):
         model(ids, logits_to_keep=torch.tensor([-1]))
-    finally:
-        for hook in hooks:
-            hook.remove()
     config = model.config
-    heads = [v.unflatten(-1, (config.n_kv_heads, -1)).norm(dim=-1).transpose(1, 2) for v in values]  # (B, H_kv, L)
+    heads = [v.unflatten(-1, (config.n_kv_heads, -1)).norm(dim=-1).transpose(1, 2) for v in found]  # (B, H_kv, L)
     return torch.stack(heads).repeat_interleave(config.n_heads // config.n_kv_heads, 2)

@@ -1,10 +1,22 @@
-"""Interventions: hidden keys get nothing from other queries, padding is never chosen, and the decoders accept it."""
+"""Interventions: hidden keys get nothing, emptied values say nothing, padding is never chosen, decoders accept it."""
 
 import pytest
 import torch
 
 from dlmlab.attention import sinks
-from dlmlab.attention.interventions import OfKind, RandomKeys, SameKind, Strongest, WithoutKeys, divergence
+from dlmlab.attention.interventions import (
+    EmptyValues,
+    MeanValues,
+    OfKind,
+    RandomKeys,
+    SameKind,
+    Strongest,
+    WithoutKeys,
+    divergence,
+    empty_values,
+    mean_values,
+    without_keys,
+)
 from dlmlab.attention.trajectories import token_kinds
 from dlmlab.decode import autoregressive, sampling
 from dlmlab.decode.commit import Threshold
@@ -104,6 +116,102 @@ def test_divergence_is_the_kl_from_seeing_to_blind(attention):
     close(kl, torch.distributions.kl_divergence(seeing, blind))
     assert kl.shape == (3,) and bool((kl > 0).all())
     close(divergence(model, ids, real, at, Strongest(0)), torch.zeros(3))
+
+
+# ------------------------------------------------------------------------------------------------ values
+
+
+def attention_outputs(model, run) -> list[torch.Tensor]:
+    """What each layer's heads hand over while `run` calls the model, (B, L, D) each."""
+    got = []
+    hooks = [
+        block.attn_out.register_forward_pre_hook(lambda module, args: got.append(args[0]))
+        for block in model.model.transformer["blocks"]
+    ]
+    run()
+    for hook in hooks:
+        hook.remove()
+    return got
+
+
+@every_attention
+def test_an_emptied_position_gets_its_attention_and_hands_over_nothing(attention):
+    model, ids, values = tiny(attention), tiny_ids(3, 12), []
+    keys = torch.rand(3, 12, generator=seeded()) < 0.3
+    first = model.model.transformer["blocks"][0]
+    hook = first.v_proj.register_forward_hook(lambda module, args, out: values.append(out))  # before they are emptied
+    with torch.no_grad():
+        maps = model(ids, output_attentions=True).attentions[0]
+        again = empty_values(model, ids, keys, output_attentions=True).attentions[0]
+        (handed, _) = attention_outputs(model, lambda: empty_values(model, ids, keys))
+    hook.remove()
+    close(maps, again)  # in the first layer; later ones read something else
+    v = values[0].unflatten(-1, (2, -1)).repeat_interleave(2, 2)  # (B, L, H, width), two heads share a value
+    wanted = torch.einsum("bhqk,bkhw->bqhw", maps * ~keys[:, None, None], v)
+    close(handed, wanted.flatten(2))
+    assert not torch.allclose(handed, torch.einsum("bhqk,bkhw->bqhw", maps, v).flatten(2), atol=1e-2)
+
+
+def test_emptying_everything_is_attention_that_says_nothing_and_emptying_nothing_changes_nothing():
+    model, ids = tiny(), tiny_ids(2, 9)
+    nothing, everything = torch.zeros(2, 9, dtype=torch.bool), torch.ones(2, 9, dtype=torch.bool)
+    dense = logits(model, ids)
+    with torch.no_grad():
+        close(empty_values(model, ids, nothing).logits, dense)
+        empty = empty_values(model, ids, everything).logits
+        for block in model.model.transformer["blocks"]:
+            block.attn_out.weight.zero_()
+    close(empty, logits(model, ids))
+    assert not torch.allclose(empty, dense, atol=1e-2)
+
+
+def test_a_mean_value_tells_nothing_about_its_text_and_costs_nothing_where_nothing_was_told():
+    model, ids = tiny("causal", n_layers=1), tiny_ids(3, 9)
+    ids[:, 0] = 7  # the same in every text, and it sees itself alone: a constant
+    first, rest = torch.arange(9)[None].expand(3, -1) == 0, torch.arange(9)[None].expand(3, -1) > 0
+    with torch.no_grad():
+        close(mean_values(model, ids, first).logits, logits(model, ids))
+        assert not torch.allclose(empty_values(model, ids, first).logits, logits(model, ids), atol=1e-2)
+        assert not torch.allclose(mean_values(model, ids, rest).logits, logits(model, ids), atol=1e-2)
+        close(mean_values(model, ids, ~first & ~rest).logits, logits(model, ids))
+        handed = attention_outputs(model, lambda: mean_values(model, ids, first | rest))[0]  # one value for all
+    close(handed, handed[:1, :1].expand(handed.shape))
+
+
+def test_the_values_are_back_after_an_error():
+    model, ids = tiny(), tiny_ids(2, 9)
+    dense = logits(model, ids)
+    with pytest.raises(ValueError, match="attention_mask has shape"):
+        empty_values(model, ids, torch.ones(2, 9, dtype=torch.bool), torch.ones(2, 8))
+    close(logits(model, ids), dense)
+
+
+@pytest.mark.parametrize("attention", ["full", "causal"])
+@pytest.mark.parametrize(
+    "kind, change", [(WithoutKeys, without_keys), (EmptyValues, empty_values), (MeanValues, mean_values)]
+)
+def test_each_change_does_to_the_chosen_keys_what_its_function_does(attention, kind, change):
+    model, ids = tiny(attention), tiny_ids(3, 9)
+    real = torch.arange(9) >= torch.tensor([[0], [0], [3]])
+    with torch.no_grad():
+        sums = sinks.received(model, ids, real)
+        keys = Strongest(2)(sinks.attention_mass(sums), ids, real)
+        wanted = change(model, ids, keys, real).logits
+    close(logits(kind(model, Strongest(2)), ids, real)[real], wanted[real])
+    assert not torch.allclose(wanted[real], logits(model, ids, real)[real], atol=1e-2)
+
+
+def test_without_the_value_of_a_parking_place_nothing_breaks_and_without_its_key_much():
+    model, ids, keys = tiny(n_layers=1), tiny_ids(2, 9), torch.arange(9)[None].expand(2, -1) == 0
+    said, moved = torch.ones(1, 9, 1), {}
+    model.model.transformer["blocks"][0].v_proj.register_forward_hook(lambda module, args, out: out * said)
+    for name, first in (("parked", 0.0), ("read", 5.0)):  # what position 0 says, against the others
+        said[0, 0] = first
+        dense = logits(model, ids)
+        with torch.no_grad():
+            hidden, empty = (f(model, ids, keys).logits[:, 1:] for f in (without_keys, empty_values))
+        moved[name] = [float((x - dense[:, 1:]).abs().mean()) for x in (hidden, empty)]
+    assert moved["parked"][0] > 0.01 > moved["parked"][1] and moved["read"][1] > 0.1
 
 
 # ------------------------------------------------------------------------------------------------ the choices

@@ -1,12 +1,17 @@
 """Sinks: every definition and statistic against full maps, worked examples, scipy, and sinks planted on command."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from scipy import stats
+from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 from dlmlab.attention import sinks
+from dlmlab.network.checkpoint import load
+from dlmlab.objective.batches import TrainConfig
+from dlmlab.study.nb03_growth import sweep_texts
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,6 +38,80 @@ def concentrations() -> torch.Tensor:
 def all_maps(model, ids, mask=None) -> torch.Tensor:
     with torch.no_grad():
         return torch.stack(model(ids, mask, output_attentions=True).attentions)  # (N, B, H, L, L)
+
+
+# ------------------------------------------------------------------------------------------------ any model
+
+
+def other_model() -> dict:
+    """Make models that are not the course's: a small encoder and a small causal model of Transformers."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        bert = BertModel(BertConfig(vocab_size=50, attn_implementation="eager", initializer_range=0.3, **sizes))
+        llama = LlamaModel(LlamaConfig(vocab_size=50, attn_implementation="eager", num_key_value_heads=2, **sizes))
+    return {"full": bert.eval(), "causal": llama.eval()}
+
+
+@pytest.mark.parametrize("attention", ["full", "causal"])
+def test_any_model_that_returns_attentions_can_be_measured(attention):
+    model, ids = other_model()[attention], tiny_ids(3, 12)
+    maps = sinks.attention_maps(model, ids)
+    assert maps.shape == (2, 3, 4, 12, 12)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 3, 4, 12))
+    torch.testing.assert_close(sinks.received(model, ids), maps.sum(3))
+    real = torch.arange(12) >= torch.tensor([[0], [0], [4]])
+    padded = sinks.received(model, ids, real.long())
+    assert float(padded[:, 2, :, :4].max()) == 0
+    torch.testing.assert_close(padded[:, 2].sum(-1), torch.full((2, 4), 8.0))
+
+
+def test_maps_of_the_course_s_model_sum_to_what_it_sums_itself():
+    model, ids = tiny_model(), tiny_ids(3, 12)
+    torch.testing.assert_close(sinks.attention_maps(model, ids).sum(3), sinks.received(model, ids))
+
+
+@pytest.mark.parametrize("attentions, said", [(None, "eager"), ((None, None), "eager"), ("two", "shapes")])
+def test_a_model_without_attentions_is_refused(attentions, said):
+    maps = tuple(torch.ones(1, h, 3, 3) for h in (2, 4)) if attentions == "two" else attentions
+    with pytest.raises(ValueError, match=said):
+        sinks.attention_maps(lambda **given: SimpleNamespace(attentions=maps), tiny_ids(1, 3))
+
+
+# ------------------------------------------------------------------------------------------------ from whom to whom
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("own_keys", [True, False])
+def test_given_attention_and_fair_shares_are_averages_over_the_marked_queries(causal, own_keys):
+    model, ids = tiny_model("causal" if causal else "full"), tiny_ids(3, 12)
+    maps = all_maps(model, ids)
+    queries = torch.rand(3, 12, generator=seeded()) < 0.4
+    keys = torch.rand(3, 12, 12, generator=seeded(1)) < 0.15
+    keys = keys if own_keys else keys[:, 0]
+    shares, fair = torch.zeros(N, H), torch.zeros(N, H)
+    n = m = 0
+    for b, q in queries.nonzero().tolist():
+        marked = keys[b, q] if own_keys else keys[b]
+        to = maps[:, b, :, q][..., marked].sum(-1)
+        shares, n = shares + to, n + 1
+        seen = marked[: q + 1] if causal else marked
+        if int(seen.sum()):
+            fair, m = fair + to * len(seen) / int(seen.sum()), m + 1
+    assert 0 < m < n
+    torch.testing.assert_close(sinks.given(maps, queries, keys), shares / n)
+    torch.testing.assert_close(sinks.fair_shares(maps, queries, keys, causal=causal), fair / m)
+
+
+def test_a_uniform_look_is_one_fair_share_of_anything():
+    L, triangle = 10, torch.ones(10, 10).tril()
+    everyone = torch.ones(1, L, dtype=torch.bool)
+    for causal, maps in ((False, torch.full((L, L), 1 / L)), (True, triangle / triangle.sum(-1, keepdim=True))):
+        for k in range(L):
+            keys = torch.arange(L)[None] == k
+            fair = sinks.fair_shares(maps[None, None, None], everyone, keys, causal=causal)
+            torch.testing.assert_close(fair, torch.ones(1, 1))
+    assert sinks.fair_shares(maps[None, None, None], everyone, ~everyone, causal=True).isnan().all()
 
 
 # ------------------------------------------------------------------------------------------------ what is captured
@@ -355,3 +434,27 @@ def test_over_base_rate_compares_shares():
 def test_wrong_arguments_are_named_with_the_allowed_range(call, words):
     with pytest.raises(ValueError, match=words):
         call(torch.rand(S, L, generator=seeded()))
+
+
+# ------------------------------------------------------------------------------------------------ head by head
+
+
+def test_each_head_may_have_its_own_sink_and_their_mean_none():
+    sums = torch.stack([planted([[3 * h]])[0, h] for h in range(H)])[None, None]  # (1, 1, H, L), one sink a head
+    marks = sinks.stands_out(sums)
+    assert sinks.sinks_a_text(marks).tolist() == [[1.0] * H]
+    assert marks[0, 0].int().argmax(-1).tolist() == [3 * h for h in range(H)]
+    spread = torch.full((1, 1, 8, L), 0.8)
+    spread[0, 0, torch.arange(8), torch.arange(8)] = 0.2 * L + 0.8  # eight heads, eight places
+    assert float(sinks.sinks_a_text(sinks.stands_out(spread)).mean()) == 1
+    assert float(sinks.stands_out(spread.mean(2)).sum()) == 0
+    with pytest.raises(ValueError, match=r"must be \(N, B, H, L\)"):
+        sinks.sinks_a_text(sinks.stands_out(sums.mean(2)))
+
+
+def test_llada_mini_has_a_sink_a_head_that_the_mean_of_its_heads_hides():
+    model, _ = load("llada-mini")
+    sums = sinks.received(model, sweep_texts(TrainConfig(name="texts")))
+    a_head = sinks.sinks_a_text(sinks.stands_out(sums))
+    assert a_head.shape == (6, 6) and float(a_head.mean()) == pytest.approx(1.02, abs=0.02)
+    assert float(sinks.stands_out(sums.mean(2)).sum()) == 0
