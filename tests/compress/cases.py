@@ -16,9 +16,9 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def toy(C: int = 64, R: int = 24, n: int = 4096):
+def toy(C: int = 64, R: int = 24, n: int = 4096, seed: int = 0):
     """A random matrix and correlated inputs with features of unequal size: W (R, C), X (n, C)."""
-    g = seeded()
+    g = seeded(seed)
     common = torch.randn(n, C // 4, generator=g) @ torch.randn(C // 4, C, generator=g) / C**0.5
     X = (common + 0.3 * torch.randn(n, C, generator=g)) * torch.exp(0.5 * torch.randn(C, generator=g))
     return torch.randn(R, C, generator=g), X
