@@ -101,7 +101,7 @@ def begin(name: str) -> dict:
     """Measure what a live slice can: the losses of the first steps, and the sink curve of the shipped model with the
     same attention."""
     config = recipes()[name]
-    small = replace(config, rows=FIRST_ROWS, compile=False, threads=torch.get_num_threads())
+    small = replace(config, rows=FIRST_ROWS, compile=False, bf16=False, threads=torch.get_num_threads())
     run = Run(small, "unused")  # nothing is saved
     losses = [summed / count for summed, count in (run.train_step().tolist() for _ in range(FIRST_STEPS))]
     shipped, _ = load("llama-mini" if config.attention == "causal" else "llada-mini")
