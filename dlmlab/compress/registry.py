@@ -100,7 +100,7 @@ def known(name: str) -> Method | Program:
     if name not in METHODS:
         _import_all()
     if name not in METHODS:
-        raise ValueError(f"method={name!r} is unknown; known: {', '.join(METHODS)}")
+        raise ValueError(f"method={name!r} is unknown; known: {', '.join(sorted(METHODS))}")
     return METHODS[name]
 
 
@@ -115,7 +115,7 @@ def matrix_method(name: str, family: str | None = None) -> Method:
         _import_all()
     those = {m.name: m for m in METHODS.values() if isinstance(m, Method) and family in (None, m.family)}
     if name not in those:
-        raise ValueError(f"method={name!r} is unknown; known: {', '.join(those)}")
+        raise ValueError(f"method={name!r} is unknown; known: {', '.join(sorted(those))}")
     return those[name]
 
 

@@ -81,7 +81,7 @@ def test_a_block_is_used_by_sparsegpt_and_refused_by_the_others(name, monkeypatc
 
 
 @pytest.mark.parametrize(
-    "name, pattern, text", [("dllm_unstruct", "row", "is unknown; known: random"), ("heads", "2:4", "has no meaning")]
+    "name, pattern, text", [("dllm_unstruct", "row", "is unknown; known: .*random"), ("heads", "2:4", "has no meaning")]
 )
 def test_a_name_without_meaning_is_refused(name, pattern, text):
     with pytest.raises(ValueError, match=text):

@@ -85,15 +85,15 @@ def test_a_program_takes_the_model_as_a_whole():
     model = even_heads()
     out, options = methods.apply(model, "nothing", 0.5, texts=None, pattern="2:4")
     assert out is model and options == {"sparsity": 0.5, "pattern": "2:4", "block": None}
-    with pytest.raises(ValueError, match="'nothing' is unknown; known: random, magnitude"):
+    with pytest.raises(ValueError, match="'nothing' is unknown; known: .*magnitude.*random"):
         Recipe("nothing", 0.5)  # not a method of one matrix
 
 
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda: Recipe("wanda2", 0.5), "'wanda2' is unknown; known: random, magnitude, wanda"),
-        (lambda: registry.known("wanda2"), "'wanda2' is unknown; known: random.*layers"),
+        (lambda: Recipe("wanda2", 0.5), "'wanda2' is unknown; known: .*random.*wanda"),
+        (lambda: registry.known("wanda2"), "'wanda2' is unknown; known: .*layers.*rtn"),
         (lambda: compress(even_heads(), "wanda2", None), "'wanda2' is unknown"),
         (lambda: register(registry.METHODS["wanda"]), "'wanda' is there already"),
         (lambda: Method("m", "moments", rounded), "needs='moments' is unknown"),
