@@ -12,8 +12,27 @@ from tests.notebooks.cells import headings, images, labelled, markdown_text, out
 EMPTY_TWIN = re.compile(r"\s*(<(Figure|Axes|IPython|PIL|matplotlib)[^>]*>|Image\(.*\)|\[<.*>\])?\s*", re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(\s*<?([^)\s>]+)[^)]*\)|(?:href|src)=[\"']([^\"']+)[\"']")
 IMG_TAG = re.compile(r"<img\b[^>]*>")
-CITATION = re.compile(r"\b\d{4}\.\d{4,5}\b|\]\(|https?://|\bTable\s+\w|§|<!--(?:ledger|stored):|\bmeasure 0\d_")
-RESULT = re.compile(r"(?<![\w.])\d+(?:[.,]\d+)?\s?%|(?<![\w.])\d+\.\d+(?!\d|\.\d)")
+SPAN = re.compile(r"<!--(?:ledger|stored|contents):[^\n]*?-->[^\n]*?<!--/-->")
+CITATION = re.compile(r"\b\d{4}\.\d{4,5}\b|https?://|\bTable\s+\w|§|\bmeasure 0\d_")
+UNITS, TENS = (
+    "one two three four five six seven eight nine ten eleven twelve",
+    "twenty thirty forty fifty sixty seventy",
+)
+NUMBER = rf"(?:\d+(?:[.,]\d+)?|{'|'.join([*UNITS.split(), *TENS.split(), 'eighty', 'ninety'])})"
+# What reads like a result: shares, decimals, so many points, so many of so many, so many times as much.
+RESULT = re.compile(
+    rf"""(?<![\w.])(?:\d+(?:[.,]\d+)?\s?%|\d+\.\d+(?!\d|\.\d)
+    |{NUMBER}\ (?:points?|percent|nats?)\b
+    |{NUMBER}\ (?:of|out\ of)\ (?:the\ |every\ )?{NUMBER}\b|{NUMBER}\ in\ (?:three|four|five|ten|twenty|a\ hundred)\b
+    |{NUMBER}(?:\s?×(?!\s?\d)|\ times\ (?:as|more|less|fewer|the)\b|-fold\b)|×\s?\d+(?!\w)
+    |(?:a|one|two|three)\ (?:third|quarter|fifth|tenth)s?\b(?!\ (?:mixes|control|way|kind|question))
+    |half\ as\b|twice\ (?:as|the)\b|(?:halves|doubles)\b)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+SETTING = re.compile(
+    r"\bdifficulty\W+\d of \d|\btwo of (?:every|each) four\b|\b(?:exactly|under|at least|at most) \**0 nats",
+    re.IGNORECASE,
+)
 # Dotted numbers that count something instead of measuring it.
 NUMBERING = re.compile(
     r"\b(exercises?|sections?|notebooks?|hints?|checks?|equations?|figures?|version|python|torch|transformers)"
@@ -142,12 +161,13 @@ def _opening(nb: NotebookNode) -> str:
 
 
 def gate_prose_numbers(nb: NotebookNode, path: Path) -> list[str]:
-    """A sentence with a percentage or a decimal cites its source (arXiv id, link, Table, §) or quotes a table."""
+    """What reads like a result (a share, a decimal, "seven of nine", "three points", "twice as") stands in a span that
+    quotes a table, or its sentence cites a source (arXiv id, address, Table, §)."""
     return [
         f"{name}: no source for {match[0]!r} in {' '.join(sentence.split())[:100]!r}"
         for name, cell in labelled(nb, "markdown")
-        for sentence in sentences(cell.source)
-        if not CITATION.search(sentence) and (match := RESULT.search(NUMBERING.sub("", sentence)))
+        for sentence in sentences(SPAN.sub("", cell.source))
+        if not CITATION.search(sentence) and (match := RESULT.search(SETTING.sub("", NUMBERING.sub("", sentence))))
     ]
 
 

@@ -47,6 +47,25 @@ def good_notebook() -> NotebookNode:
     return new_notebook(cells=cells, metadata={"kernelspec": spec, "language_info": {"name": "python"}})
 
 
+# Sentences with a result that nothing on the page quotes or cites.
+UNSOURCED = (
+    "17 of 32 came out right",
+    "it is right in nine of the ten runs",
+    "seven in ten of them are masks",
+    "that is 12 points more",
+    "it gains two points",
+    "three nats of it are slack",
+    "it is 2.4 × as fast",
+    "it takes ×3",
+    "four times as many forwards",
+    "a quarter of the weights suffice",
+    "it is twice as fast",
+    "the error halves",
+    "as [notebook 01](01_sampling.ipynb) shows, 41 % are right",
+    "<!--stored:t:a:.0%-->40%<!--/--> against 41 %",
+)
+
+
 # What a mutation may do: set the source, the metadata or the outputs of one cell (counted from 0), or anything else.
 
 
@@ -178,6 +197,7 @@ BAD = [
     (gates.gate_cell_length, says(4, "1\n" * 26), "26 lines"),
     (gates.gate_prose_numbers, adds(3, " Ours reaches 93 %."), "'93 %'"),
     (gates.gate_prose_numbers, says(3, "- Ours is `fast`.\n- It gains 1.8 points."), "'1.8'"),
+    *((gates.gate_prose_numbers, says(3, f"Measured: {said}."), "no source") for said in UNSOURCED),
     (gates.gate_prose_numbers, says(3, "Two rules:\n\n| rule | score |\n|--|--|\n| random | 0.41 |"), "'0.41'"),
 ]
 
@@ -280,3 +300,20 @@ def test_the_gate_about_private_paths_works_for_a_user_without_name_and_home(mon
     monkeypatch.setattr("getpass.getuser", unknown)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     assert gates_code.gate_private(good_notebook(), ROOT / "notebooks" / "00_a.ipynb") == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "<!--stored:01_sampling:a:.1f-->5.0<!--/--> points, which is <!--ledger:b:.0%-->40%<!--/--> of it",
+        "a matrix of 5 × 5, five rows of them, and 500 problems",
+        "a 2:4 pattern keeps two of every four weights",
+        "they report 70.3 % (arXiv 2502.09992, Table 1)",
+        "a perfect model pays exactly **0 nats** for it",
+        "one of them, in two blocks, of which a third mixes both",
+    ],
+)
+def test_what_is_quoted_cited_or_a_setting_needs_no_source(said, folder):
+    nb = good_notebook()
+    nb.cells[3].source = f"Here is what {said}."
+    assert not gates.gate_prose_numbers(nb, folder / "01_good.ipynb")
