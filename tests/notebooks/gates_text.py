@@ -24,7 +24,7 @@ RESULT = re.compile(
     rf"""(?<![\w.])(?:\d+(?:[.,]\d+)?\s?%|\d+\.\d+(?!\d|\.\d)
     |{NUMBER}\ (?:points?|percent|nats?)\b
     |{NUMBER}\ (?:of|out\ of)\ (?:the\ |every\ )?{NUMBER}\b|{NUMBER}\ in\ (?:three|four|five|ten|twenty|a\ hundred)\b
-    |{NUMBER}(?:\s?×(?!\s?\d)|\ times\ (?:as|more|less|fewer|the)\b|-fold\b)|×\s?\d+(?!\w)
+    |{NUMBER}(?:\s?×(?!\s?\d)|\ times\ (?:as|more|less|fewer|the)\b|-fold\b)|(?<!\d)(?<!\d\s)×\s?\d+(?!\w)
     |(?:a|one|two|three)\ (?:third|quarter|fifth|tenth)s?\b(?!\ (?:mixes|control|way|kind|question))
     |half\ as\b|twice\ (?:as|the)\b|(?:halves|doubles)\b)""",
     re.IGNORECASE | re.VERBOSE,
