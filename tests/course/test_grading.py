@@ -89,7 +89,9 @@ def test_a_check_of_the_course_function_is_far_from_the_limit():
 
 
 def test_not_implemented_inside_an_answer_is_not_an_untouched_stub(capsys):
-    half = in_a_cell("def num_transfer_tokens(masks, steps):\n    base = masks // steps\n    raise NotImplementedError\n")
+    half = in_a_cell(
+        "def num_transfer_tokens(masks, steps):\n    base = masks // steps\n    raise NotImplementedError\n"
+    )
     assert said(capsys, half) == "1.2: not yet: line 3 still raises NotImplementedError: take it out\n"
     deep = in_a_cell(
         "def num_transfer_tokens(masks, steps):\n    return list(later())\n"

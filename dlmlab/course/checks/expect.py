@@ -103,7 +103,9 @@ def expect_same(got: Tensor, right: Tensor, case: str, tol: float = 1e-5) -> Non
         differs = (~torch.isclose(got.detach().double(), right.double(), rtol=tol, atol=tol)).nonzero()
         at = tuple(differs[0].tolist())
         values = [f"{float(tensor.detach()[at]):.3g}" for tensor in (got, right)]
-        raise AssertionError(f"random inputs, {case}: at {list(at)} the result is {values[0]}, it should be {values[1]}")
+        raise AssertionError(
+            f"random inputs, {case}: at {list(at)} the result is {values[0]}, it should be {values[1]}"
+        )
 
 
 def close(value: Tensor | list | float, expected: Tensor | list | float, tol: float = 1e-6) -> bool:

@@ -1,11 +1,12 @@
-"""Exercise 2.3. A lopsided prior, rows at different times, noised tokens that the prediction likes and dislikes."""
+"""Exercise 2.3. A lopsided prior, rows at different times, noised tokens that the prediction likes and dislikes; then
+random worlds, the ends of time, and priors that are 0 somewhere."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_tensor, expect_values, require, seeded, untouched
+from dlmlab.course.checks.expect import Cases, expect_same, expect_tensor, expect_values, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -74,6 +75,43 @@ def check_reverse_posterior(fn: Callable) -> None:
         torch.allclose(got[xt == 4][:, 4], stays),
         "under a mask prior a mask stays with probability (1 - alpha_s) / (1 - alpha_t)",
     )
+    _expect_on_random_worlds(fn)
+
+
+def _expect_on_random_worlds(fn: Callable) -> None:
+    draw = Cases(0)
+    for B, L, V in ((1, 1, 2), (1, 5, 4), (4, 1, 3), (3, 6, 7), (5, 2, 12)):
+        for end in ("between", "t = 1", "s = 0"):
+            alpha_s, share = draw.uniform(B, low=0.3, high=0.95).double(), draw.uniform(B, low=0.1, high=0.9).double()
+            alpha_s = torch.ones_like(alpha_s) if end == "s = 0" else alpha_s
+            alpha_t = alpha_s * (0 * share if end == "t = 1" else share)
+            for masks in (False, True):
+                logits, prior, xt = (
+                    2 * draw.normal(B, L, V, dtype=torch.float64),
+                    draw.distribution(V),
+                    draw.ids(V, B, L),
+                )
+                if masks:
+                    prior = torch.eye(V).double()[V - 1]
+                    logits[..., V - 1] = -torch.inf  # the mask is never a guess
+                    xt = torch.full_like(xt, V - 1) if end == "t = 1" else torch.where(draw.bools(B, L), V - 1, xt)
+                with untouched(logits=logits, xt=xt, alpha_t=alpha_t, alpha_s=alpha_s, prior=prior):
+                    p = fn(logits, xt, alpha_t=alpha_t, alpha_s=alpha_s, prior=prior)
+                expect_tensor(p, logits.shape, torch.float64, "the posterior")
+                case = f"{'mask' if masks else 'random'} prior over {V} tokens, {end}"
+                require(bool(p.isfinite().all()), f"{case}: NaN or infinity; alpha is 0 at t = 1 and 1 at s = 0")
+                expect_same(p, _by_hand(logits, xt, alpha_t, alpha_s, prior), case, tol=1e-8)
+
+
+def _by_hand(logits: Tensor, xt: Tensor, alpha_t: Tensor, alpha_s: Tensor, prior: Tensor) -> Tensor:
+    """Bayes' rule token by token: where it was at s, times the chance to get from there to what stands now."""
+    result, V = torch.zeros_like(logits), len(prior)
+    for b, i in torch.cartesian_prod(torch.arange(len(xt)), torch.arange(xt.shape[1])).tolist():
+        guess, z, keep = logits[b, i].softmax(-1), int(xt[b, i]), float(alpha_t[b] / alpha_s[b])
+        for e in range(V):
+            there = alpha_s[b] * guess[e] + (1 - alpha_s[b]) * prior[e]
+            result[b, i, e] = there * ((keep if e == z else 0.0) + (1 - keep) * prior[z])
+    return result / result.sum(-1, keepdim=True)
 
 
 EXERCISE = Exercise(
