@@ -58,6 +58,19 @@ def test_an_endless_loop_is_stopped_in_another_thread_too():
     assert len(caught) == 1
 
 
+def test_a_loop_that_only_waits_is_stopped_by_the_clock(monkeypatch):
+    monkeypatch.setattr(grading, "PATIENCE", 2)
+
+    def waits():
+        while True:
+            time.sleep(0.01)
+
+    start = time.perf_counter()
+    with pytest.raises(grading.TimeUp):
+        grading.limited(0.2, waits)
+    assert time.perf_counter() - start < 10
+
+
 def test_who_swallows_the_exception_is_asked_again():
     caught = 0
 
@@ -77,7 +90,7 @@ def test_a_call_that_ends_in_time_is_left_alone():
     before = threading.active_count()
     for i in range(200):
         try:
-            grading.limited(0.001, lambda i=i: time.sleep(0.0005 + i * 5e-6))  # some end just as the time is up
+            grading.limited(0.001, lambda i=i: sum(range(20 * i)))  # some end just as the time is up
         except grading.TimeUp:
             pass
     time.sleep(0.05)  # an exception on its way would arrive here

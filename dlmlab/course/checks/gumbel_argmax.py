@@ -59,7 +59,7 @@ def check_gumbel_argmax(fn: Callable) -> None:
     _expect_float64(run)
     for temperature in (0.5, 2.0):
         _expect_softmax(run, temperature)
-    for V, temperature in ((2, 1.0), (3, 0.6), (12, 1.0), (12, 1.7), (30, 0.8)):
+    for V, temperature in ((2, 1.0), (3, 0.6), (12, 1.0), (12, 1.7)):
         _expect_softmax_exactly(run, temperature, 1.5 * draw.normal(V))
 
 

@@ -20,6 +20,12 @@ def check_moved(fn: Callable) -> None:
         expect_tensor(distance, (rows, 2), torch.float32)
         return distance
 
+    sixty = torch.tensor([[[2.0, 0.0]], [[0.5, 0.75**0.5]]])  # cosine 0.5, two thirds of a right angle
+    turned = fn(sixty, 1)
+    require(
+        not (isinstance(turned, torch.Tensor) and turned.numel() == 1 and abs(float(turned) - 2 / 3) < 1e-3),
+        "this is the angle, in right angles: asked is 1 minus its cosine, 0.50 at sixty degrees",
+    )
     one = run(1, 2)
     require(
         not torch.allclose(one[:, 1], torch.ones(2), atol=1e-5),

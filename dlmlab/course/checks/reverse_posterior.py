@@ -116,25 +116,33 @@ def _by_hand(logits: Tensor, xt: Tensor, alpha_t: Tensor, alpha_s: Tensor, prior
 
 EXERCISE = Exercise(
     id="2.3",
-    title="One step back",
+    title="One step back: find the bug",
     minutes=20,
     difficulty=4,
     objective="Sample one step under any noise, and count the evidence once.",
     path="dlmlab.priors.reverse_posterior",
+    kind="find the bug",
     stub='''\
 def reverse_posterior(logits: Tensor, xt: Tensor, *, alpha_t: Tensor, alpha_s: Tensor, prior: Tensor) -> Tensor:
-    """Distribution of every token at the earlier time s: p(e) proportional to f_s(e) q(z | e), with z = xt.
+    """Distribution of every token at the earlier time s, given the token z = xt that stands there at time t.
 
-    f_s(e) = alpha_s xhat(e) + (1 - alpha_s) r(e), with xhat = softmax(logits), which has not seen z, and r the prior.
-    q(z | e) = ratio [z = e] + (1 - ratio) r(z), with ratio = alpha_t / alpha_s: noise from s to t.
+    softmax(logits) is what the other positions say about the clean token: it has not seen z.
     Shapes: logits (B, L, V) float64, xt (B, L), alpha_t and alpha_s (B,), prior (V,) -> (B, L, V) float64. No input is
     changed.
     """
-    raise NotImplementedError
+    z = torch.nn.functional.one_hot(xt, len(prior)).double()  # (B, L, V)
+    a_t, a_s, r_z = alpha_t[:, None, None], alpha_s[:, None, None], prior[xt][..., None]
+    guess = logits.softmax(-1) * (a_t * z + (1 - a_t) * r_z)
+    guess = guess / guess.sum(-1, keepdim=True)
+    there = a_s * guess + (1 - a_s) * prior  # where the token was at time s
+    ratio = a_t / a_s
+    joint = there * (ratio * z + (1 - ratio) * r_z)  # noise from s to t
+    return joint / joint.sum(-1, keepdim=True)
 ''',
     hints=(
-        "Two factors of shape (B, L, V): f_s from the prediction, q from the token that is there. Multiply, normalise.",
-        "F.one_hot(xt, V) is [z = e]; prior[xt][..., None] is r(z), the same for every e; alphas as [:, None, None].",
+        "Compare the code with the formula above, factor by factor: what in the code has no place in the formula?",
+        "Which lines look at z? Its evidence belongs in one place only, and the guess has not seen z.",
+        "Delete the evidence from the guess: it is softmax(logits), and nothing is multiplied to it before time s.",
     ),
     check=check_reverse_posterior,
 )

@@ -52,6 +52,11 @@ def check_write_at(fn: Callable) -> None:
     require(torch.equal(stored, right), "each row has positions of its own; the ones of row 0 were used for all")
     stored, right, changed = run([[3, 1], [4, 4], [2, 3]])
     require(not changed[1, :, :4].any(), "a position that is named twice is one position; the others stay")
+    twice = _expected(before, new, [[3, 1], [4, 4], [2, 3]])
+    twice[1, :, 4] = stored[1, :, 4]  # either of the two
+    require(torch.equal(stored, twice), "a position that is named twice changes nothing for the others")
+    either = torch.stack([stored[1, :, 4] == new[1, :, i] for i in range(2)]).any(0)
+    require(either.all(), "a position that is named twice holds the keys of one of the two")
     draw = Cases(0)
     for B, H, K, D, q in (
         (1, 1, 1, 1, 1),
