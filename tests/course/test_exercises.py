@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def new_kernel(monkeypatch):
 
 def stub(id):
     """Run the stub of an exercise as a notebook cell would, and return its function."""
-    names = {"torch": torch, "Tensor": torch.Tensor, "dl": dl}
+    names = {"torch": torch, "Tensor": torch.Tensor, "dl": dl, "Callable": Callable}
     exec(exercises.stub(id), names)
     return names[exercises.registry()[id].path.split(".")[-1]]
 
