@@ -28,7 +28,9 @@ def test_a_rule_of_ones_own_is_judged_like_the_rules_of_the_table():
         "mine", dl.loop.reverse_loop, lambda score, eligible: dl.commit.threshold_commit(score, eligible, 0.9), size=6
     )
     assert mine["correct"] == table["correct"] and abs(mine["nfe"] - table["nfe"]) < 0.5
-    assert mine["method"] == "mine" and (mine["low"], mine["high"]) == Proportion(mine["correct"].count("1"), 6).interval
+    assert (
+        mine["method"] == "mine" and (mine["low"], mine["high"]) == Proportion(mine["correct"].count("1"), 6).interval
+    )
 
 
 def test_a_rule_that_takes_everything_needs_one_forward():
