@@ -57,3 +57,12 @@ def test_a_notebook_without_exercises_has_an_empty_column(tmp_path):
     found = contents.facts(tmp_path)
     assert found["exercises:99"] == "" and found["modules:99"] == ""  # kv has its exercise in 08
     assert contents.facts()["exercises:01"] == "1.1 to 1.8" and contents.facts()["exercises:00"] == "0.1"
+
+
+@pytest.mark.parametrize("number", SOURCES)
+def test_the_scoreboard_comes_after_every_exercise(number):
+    """Under the tests it refuses an exercise whose function nothing called before (`exercises.unused`)."""
+    if contents.USE.search(SOURCES[number]):
+        lines = SOURCES[number].splitlines()
+        last = max(i for i, line in enumerate(lines) if contents.USE.search(line))
+        assert f'dl.exercises.scoreboard("{number}")' in lines[last + 1 :]
