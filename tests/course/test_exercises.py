@@ -409,6 +409,47 @@ def test_a_check_looks_at_every_element_of_every_result(id, capsys):
         assert not exercises.check(id, wrong_in_one_call(course(id), number, pick)), (number, pick)
 
 
+@pytest.fixture(scope="module")
+def tiny():
+    """Make a model of random weights, small enough to decode in no time."""
+    from dlmlab.network.model import LLaDAConfig, LLaDAModelLM
+
+    config = LLaDAConfig(
+        d_model=16, n_heads=2, n_layers=3, mlp_hidden_size=32, vocab_size=12, max_sequence_length=32, mask_token_id=11
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return LLaDAModelLM(config).eval()
+
+
+INSIDE = {  # exercises whose function the sampler itself calls: a sampler that does
+    "1.2": dl.Sampler(commit=dl.Fixed(4)),
+    "1.3": dl.Sampler(commit=dl.Fixed(4), temperature=0.7),
+    "1.4": dl.Sampler(commit=dl.Threshold(0.15)),
+    "1.5": dl.Sampler(commit=dl.Fixed(4), guidance=1.0),
+    "8.3": dl.Sampler(commit=dl.Fixed(6), block_length=4, cache=dl.cache.DualCache()),
+    "8.4": dl.Sampler(commit=dl.Fixed(6), block_length=4, cache=dl.focus.Focus()),
+}
+ANOTHER_DRAW = ("with_multinomial", "with_exponential_noise")  # right, and another sample for the same seed
+
+
+@pytest.mark.parametrize(
+    "id, fn", [pytest.param(id, fn, id=f"{id}-{fn.__name__}") for id in INSIDE for fn in ANSWERS[id].RIGHT]
+)
+def test_the_sampler_runs_on_every_right_answer(id, fn, tiny):
+    """What a check lets pass must not fail in the notebook, where the package calls it: shapes, padding, options."""
+
+    def texts(way):
+        prompts, seed = [[3, 1, 2], [5]], torch.Generator().manual_seed(0)
+        return dl.sampling.sample(tiny, prompts, gen_length=12, sampler=way, generator=seed).ids
+
+    called, before = [], texts(INSIDE[id])
+    with exercises.installed(id, lambda *args, **options: called.append(1) or fn(*args, **options)):
+        now = texts(INSIDE[id])
+    assert called
+    assert fn.__name__ in ANOTHER_DRAW or torch.equal(now, before)
+
+
 def nudged(value, *, by):
     """Move every float in a result by `by` units in the last place, as another processor might; 0, inf and NaN stay."""
     if isinstance(value, torch.Tensor) and value.is_floating_point():
