@@ -168,7 +168,7 @@ def hint(id: str, n: int = 1) -> Text:
     """Show hint `n`, counted from 1, the gentlest first. Raises `ValueError` when there is no such hint.
 
     >>> hint("1.2", 1)
-    Hint 1 of 2. divmod(masks, steps) gives what every step gets, and how many are left over.
+    Hint 1 of 3. Deal the masks out like cards, one round after the other: who gets one more than the others?
     """
     hints = _find(id).hints
     if not 1 <= n <= len(hints):
