@@ -14,6 +14,7 @@ if not os.access(os.path.expanduser("~"), os.W_OK):
 os.environ.setdefault("OMP_NUM_THREADS", "2")  # the stored outputs were made with two threads
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a forgotten hub id fails at once instead of retrying for a minute
 os.environ.setdefault("DLMLAB_STRICT_LEDGER", "1")  # a result off its ledger entry is an error, not a remark
+os.environ.setdefault("DLMLAB_STRICT_EXERCISES", "1")  # a notebook shows a result of every exercise
 for name in ("DLMLAB_REFRESH", "DLMLAB_LEDGER", "DLMLAB_NOTEBOOK"):
     os.environ.pop(name, None)  # a test run only compares with the committed ledger, it never writes one
 

@@ -1,7 +1,8 @@
 """What each notebook holds, read off the notebooks: its exercises, the modules it introduces. README quotes it.
 
 Decisions
-* An exercise belongs to one notebook, the one whose number it bears: `use` in two would overwrite each other's state.
+* An exercise or prediction belongs to one notebook, the one whose number it bears: `use` in two would overwrite each
+  other's state.
 * A module is introduced by the notebook with exercises on it, else by the first whose code calls it. What stores and
   shows (the rooms `study` and `course`, `store`) is introduced by none.
 """
@@ -15,9 +16,10 @@ import nbformat
 
 import dlmlab
 from dlmlab import paths
+from dlmlab.course import predictions
 from dlmlab.course.exercises import registry
 
-USE = re.compile(r"\bexercises\.use\(\s*[\"']([\d.]+)[\"']")
+USE = re.compile(r"\b(?:exercises\.use|predictions\.predict)\(\s*[\"']([\d.]+)[\"']")
 CALL = re.compile(r"\bdl\.(\w+)")
 APART = ("study", "course")  # rooms that no notebook introduces
 
@@ -70,6 +72,9 @@ def facts(root: Path | None = None) -> dict[str, str]:
     sources = {path.name[:2]: code(path) for path in paths.notebooks(root or paths.checkout())}
     found = {f"modules:{n}": ", ".join(f"`{m}`" for m in names) for n, names in introduced(sources, taught).items()}
     for number in sources:
-        ids = [exercise.id for exercise in exercises if exercise.notebook == number]
+        asked = (*exercises, *predictions.registry().values())
+        ids = sorted(
+            (e.id for e in asked if e.notebook == number), key=lambda id: [int(part) for part in id.split(".")]
+        )
         found[f"exercises:{number}"] = " to ".join(dict.fromkeys((ids[0], ids[-1]))) if ids else ""
     return found | {"lines": f"{lines():,}", "lines:library": f"{lines(*APART):,}"}

@@ -8,6 +8,10 @@ Decisions
 * `use` says whose function it returns. So *Run all* works on an untouched notebook, and the scoreboard never credits
   the course's code to the reader.
 * Only NotImplementedError (the stub) and AssertionError (the check) are caught: any other error shows its trace.
+  A function that does not return is stopped (`dlmlab.grading`).
+* What `use` returns notes that it was called, and `installed` lets the package itself run on it: a function that
+  nothing calls afterwards is an exercise without a result. Under the tests (DLMLAB_STRICT_EXERCISES) the scoreboard,
+  the last cell of every notebook, refuses such a notebook.
 * A check is the whole specification: what it does not test is free. It calls nothing of the course, and its message
   names the likely misconception. `tests/mutants` holds, for every check, the wrong answers it must catch and explain.
 * An exercise is declared beside its check, in `dlmlab/course/checks`, one module each.
@@ -15,13 +19,15 @@ Decisions
 
 import functools
 import inspect
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
-import torch
-
 import dlmlab
+from dlmlab.course import grading, predictions
 
 OPEN, YOURS, COURSE, SEEN = "open", "yours", "course's version", "solution seen"
 
@@ -31,7 +37,8 @@ class Exercise:
     """What a notebook shows of an exercise, and how an answer is judged.
 
     `difficulty` 1-5; `objective` what one can do afterwards; `path` the dotted name of the course's own function;
-    `stub` the source text to start from; `hints` from gentle to plain; `check` raises `AssertionError` on a wrong one.
+    `stub` the source text to start from, without a body, or, where `kind` is "find the bug", with a wrong one; `hints`
+    from gentle to plain, the second never code; `check` raises `AssertionError` on a wrong answer.
     """
 
     id: str
@@ -43,6 +50,7 @@ class Exercise:
     stub: str
     hints: tuple[str, ...]
     check: Callable[[Callable], None]
+    kind: str = "write"
 
     @property
     def notebook(self) -> str:
@@ -66,6 +74,7 @@ def registry() -> dict[str, Exercise]:
 class _Progress:
     status: str = OPEN
     seen: bool = False  # the solution was shown before an own function passed
+    calls: int | None = None  # of what `use` returned last
 
     def __str__(self) -> str:
         if not self.seen:
@@ -98,27 +107,49 @@ def check(id: str, fn: Callable) -> bool:
     1.2: not yet: 2 masks are lost for 10 masks in 4 steps: [2, 2, 2, 2]; rounding down forgets the remainder
     False
     """
-    error = _grade(id, fn)
-    print(f"{id}: passed" if error is None else f"{id}: not yet{_reason(error)}")
-    return error is None
+    reason = _grade(id, _bare(fn))
+    print(f"{id}: passed" if reason is None else f"{id}: not yet{reason}")
+    return reason is None
 
 
 def use(id: str, fn: Callable) -> Callable:
     """Return `fn` if it passes its check, else the course's own function; print which, and why.
 
     A function that passes counts as "yours" on the scoreboard. After a stub the exercise stays "open"; after a wrong
-    answer it shows "course's version". Raises like `check`.
+    answer it shows "course's version". What is returned notes its calls. Raises like `check`.
     """
-    error = _grade(id, fn)
-    if error is None:
-        own = _progress(id).status == YOURS
+    fn = _bare(fn)
+    reason, progress = _grade(id, fn), _progress(id)
+    if reason is None:
+        own = progress.status == YOURS
         print(f"{id}: passed; {'your function is used below' if own else 'it is the course function itself'}")
-        return fn
-    if isinstance(error, AssertionError):
-        _progress(id).status = COURSE
-    whose = f'the course\'s version is used below, the scoreboard says "{_progress(id)}"'
-    print(f"{id}: not yet{_reason(error)}; {whose}")
-    return _find(id).course()
+        return _counted(fn, progress)
+    print(f'{id}: not yet{reason}; the course\'s version is used below, the scoreboard says "{progress}"')
+    return _counted(_find(id).course(), progress)
+
+
+@contextmanager
+def installed(id: str, fn: Callable) -> Iterator[None]:
+    """Let the package itself run on `fn`: inside the block, wherever it would call its own function, it calls this.
+
+    with installed("1.3", gumbel_argmax): sample(...)   # the packaged sampler draws with what `use` returned
+    """
+    own = _find(id).course()
+    modules = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == dlmlab.__name__]
+    places = [(vars(module), name) for module in modules for name, value in vars(module).items() if value is own]
+    try:
+        for names, name in places:
+            names[name] = fn
+        yield
+    finally:
+        for names, name in places:
+            names[name] = own
+
+
+def unused(notebook: str | None = None) -> list[str]:
+    """List exercises whose function came out of `use` in this process and was not called since."""
+    chosen = [e for e in registry().values() if notebook in (None, e.notebook)]
+    return [e.id for e in chosen if _progress(e.id).calls == 0]
 
 
 def solution(id: str) -> Code:
@@ -137,7 +168,7 @@ def hint(id: str, n: int = 1) -> Text:
     """Show hint `n`, counted from 1, the gentlest first. Raises `ValueError` when there is no such hint.
 
     >>> hint("1.2", 1)
-    Hint 1 of 2. divmod(masks, steps) gives what every step gets, and how many are left over.
+    Hint 1 of 3. Deal the masks out like cards, one round after the other: who gets one more than the others?
     """
     hints = _find(id).hints
     if not 1 <= n <= len(hints):
@@ -148,19 +179,24 @@ def hint(id: str, n: int = 1) -> Text:
 def scoreboard(notebook: str | None = None) -> Text:
     """Show the exercises of a notebook ("01"), or of all, and whose function each one ended with.
 
-    The states are open, yours, course's version (a wrong answer was replaced), solution seen. They describe this
-    process; the last call of `check` or `use` counts. Raises `ValueError` for a notebook without exercises.
+    The states are open, yours, course's version (a wrong answer was replaced), solution seen; of a prediction: open,
+    predicted, answer seen. They describe this process; the last call of `check`, `use` or `predict` counts. Raises
+    `ValueError` for a notebook without exercises and, under the tests, for an exercise whose function nothing calls.
     """
-    chosen = [e for e in registry().values() if notebook in (None, e.notebook)]
-    if not chosen:
-        known = dict.fromkeys(e.notebook for e in registry().values())
+    rows = [(e, str(_progress(e.id))) for e in registry().values()]
+    rows += [(p, predictions.state(p.id)) for p in predictions.registry().values()]
+    known = dict.fromkeys(row.notebook for row, _ in rows)
+    if notebook not in (None, *known):
         raise ValueError(f"notebook {notebook!r} has no exercises; known: {', '.join(known)}")
-    width = max(len(e.title) for e in chosen)
+    if os.environ.get("DLMLAB_STRICT_EXERCISES") == "1" and (idle := unused(notebook)):
+        raise ValueError(f"nothing calls what `use` returned for {', '.join(idle)}: show a result of it")
+    chosen = sorted((row for row in rows if notebook in (None, row[0].notebook)), key=lambda row: _order(row[0].id))
+    width = max(len(e.title) for e, _ in chosen)
     lines = [f"{'id':<4} {'title':<{width}}  difficulty  minutes  state"]
-    for e in chosen:
+    for e, state in chosen:
         dots = "●" * e.difficulty + "○" * (5 - e.difficulty)
-        lines.append(f"{e.id:<4} {e.title:<{width}}  {dots:<10}  {e.minutes:>7}  {_progress(e.id)}")
-    own = sum(str(_progress(e.id)) == YOURS for e in chosen)
+        lines.append(f"{e.id:<4} {e.title:<{width}}  {dots:<10}  {e.minutes:>7}  {state}")
+    own = sum(state in (YOURS, predictions.PREDICTED) for _, state in chosen)
     return Text("\n".join([*lines, f"yours: {own} of {len(chosen)}"]))
 
 
@@ -174,22 +210,53 @@ def _progress(id: str) -> _Progress:
     return _PROGRESS.setdefault(id, _Progress())
 
 
-def _grade(id: str, fn: Callable) -> NotImplementedError | AssertionError | None:
-    """Run the check and note the outcome; return what was raised, if anything."""
+def _order(id: str) -> list[int]:
+    return [int(part) for part in id.split(".")]
+
+
+def _bare(fn: Callable) -> Callable:
+    """Take off what `use` put around a function, so that it can be handed in again."""
+    return getattr(fn, "_handed_in", fn)
+
+
+def _counted(fn: Callable, progress: _Progress) -> Callable:
+    @functools.wraps(fn)
+    def counted(*args, **options):
+        progress.calls = (progress.calls or 0) + 1
+        return fn(*args, **options)
+
+    counted._handed_in, progress.calls = fn, 0
+    return counted
+
+
+def _grade(id: str, fn: Callable) -> str | None:
+    """Run the check and note the outcome; return why the answer does not count, None if it does."""
     exercise, progress = _find(id), _progress(id)
-    progress.status = OPEN
+    progress.status, error = OPEN, None
     try:
-        with torch.random.fork_rng(devices=[]):  # a wrong answer may draw from the global generator; put it back
-            exercise.check(fn)
-    except (NotImplementedError, AssertionError) as error:
-        return error
-    progress.status = COURSE if fn is exercise.course() else YOURS
-    return None
-
-
-def _reason(error: NotImplementedError | AssertionError) -> str:
-    """Say in one line why an answer does not count."""
+        with grading.contained():
+            grading.limited(grading.LIMIT, lambda: exercise.check(fn))
+    except (NotImplementedError, AssertionError, grading.TimeUp) as raised:
+        error = raised
+    if error is None:
+        progress.status = COURSE if fn is exercise.course() else YOURS
+        return None
     message = " ".join(str(error).split())
+    if grading.same_code(fn, exercise.stub):
+        return ": nothing is changed yet" if exercise.kind != "write" else " (NotImplementedError)"
+    progress.status = COURSE
+    return ": " + _reason(error, message, grading.blame(error, fn))
+
+
+def _reason(error: BaseException, message: str, line: str | None) -> str:
+    """Say in one line why an answer does not count; `line` where the answer itself raised the error."""
+    if isinstance(error, grading.TimeUp):
+        stopped = f"it ran for more than {grading.LIMIT:g} seconds and was stopped"
+        return f"{stopped} at {line or 'its end'}: does a loop never end?"
     if isinstance(error, NotImplementedError):
-        return f" (NotImplementedError{': ' * bool(message)}{message})"
-    return f": {message or 'an assert without a message failed'}"
+        if not message:
+            return f"{line} still raises NotImplementedError: take it out"
+        return f"{line} raises NotImplementedError: {message}"
+    if line is None:
+        return message or "an assert without a message failed"
+    return f"an assert of your own fails, {line}" + (f": {message}" if message else "")

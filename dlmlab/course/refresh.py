@@ -132,7 +132,7 @@ def _number_widgets(nb: NotebookNode) -> NotebookNode:
 
 def _environment(notebook: str, recorded: Path) -> dict[str, str]:
     # Threads and offline mode as in the test run, else the stored outputs would not be the compared ones.
-    defaults = {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1"}
+    defaults = {"OMP_NUM_THREADS": "2", "HF_HUB_OFFLINE": "1", "DLMLAB_STRICT_EXERCISES": "1"}
     forced = {"DLMLAB_REFRESH": "1", "DLMLAB_NOTEBOOK": notebook, "DLMLAB_LEDGER": str(recorded)}
     return defaults | dict(os.environ) | forced
 

@@ -175,7 +175,8 @@ class Threshold(Commit):
             raise ValueError(f"tau={self.tau} is outside what score={score!r} can be: {low:g} to {high:g}")
 
     def __call__(self, c: Candidates) -> Tensor:
-        return threshold_commit(c.score, c.eligible, self.tau, strict=self.strict)
+        strict = {"strict": True} if self.strict else {}  # a reader's function (`exercises.installed`) knows no option
+        return threshold_commit(c.score, c.eligible, self.tau, **strict)
 
 
 @dataclass(frozen=True)

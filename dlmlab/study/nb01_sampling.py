@@ -1,16 +1,18 @@
 """Notebook 01: exact match against forwards for every way to decode."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from dlmlab.decode.commit import Fixed, Threshold
 from dlmlab.decode.sampling import Sampler
+from dlmlab.decode.trace import cut_at_end
+from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.measure import evaluate
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
-from dlmlab.task import tasks
+from dlmlab.task import layout, tasks
 
 PROBLEMS = 120
 STEPS = (5, 10, 40)
@@ -95,6 +97,29 @@ def summarize(rows: Sequence[dict]) -> list[dict]:
             }
         )
     return table
+
+
+def point(name: str, loop: Callable, commit: Callable, *, size: int = PROBLEMS) -> dict:
+    """Judge a loop and a commit rule of one's own, (score, eligible) -> take, as `dlmlab.loop.reverse_loop` plugs them
+    together, on the first test problems: a line as of `summarize`, with `correct`, one 0 or 1 a problem.
+
+    Prompts of one length make a batch, so that nothing is padded. The rule may not remember what it was asked before.
+    """
+    model, tokenizer = load("llada-mini")
+    problems, mask_id = tasks.load_split("test")[:size], model.config.mask_token_id
+    prompts = [layout.encode_prompt(tokenizer, p.question) for p in problems]
+    correct, nfe = [""] * len(problems), [0] * len(problems)
+    for length in sorted({len(prompt) for prompt in prompts}):
+        rows = [i for i, prompt in enumerate(prompts) if len(prompt) == length]
+        x = torch.tensor([prompts[i] + [mask_id] * ANSWER_LENGTH for i in rows])
+        with torch.inference_mode():
+            ids, forwards = loop(lambda x: model(x).logits, x, commit, mask_id)
+        for i, row, n in zip(rows, ids[:, length:].tolist(), forwards.tolist(), strict=True):
+            answer = layout.decode_answer(tokenizer, cut_at_end(row, tokenizer.eos_token_id))
+            correct[i], nfe[i] = str(int(tasks.verify(problems[i].question, answer).correct)), n
+    share = evaluate.Proportion(correct.count("1"), len(problems))
+    line = {"method": name, "sampler": "yours", "nfe": sum(nfe) / len(nfe), "exact_match": share.value}
+    return line | {"low": share.interval[0], "high": share.interval[1], "seeds": 1, "correct": "".join(correct)}
 
 
 def headlines(rows: list[dict]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import pytest
 
 from dlmlab import paths
-from dlmlab.course import contents
+from dlmlab.course import contents, predictions
 from dlmlab.course.exercises import registry
 
 ROOT = paths.checkout()
@@ -12,7 +12,7 @@ ONE, TWO = 'f = dl.exercises.use("1.1", f)', 'g = dl.exercises.use(\n    "2.1", 
 
 
 def test_every_exercise_stands_in_exactly_one_notebook_its_own():
-    assert SOURCES and contents.misplaced(SOURCES, list(registry())) == []
+    assert SOURCES and contents.misplaced(SOURCES, [*registry(), *predictions.registry()]) == []
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,10 @@ def test_every_exercise_stands_in_exactly_one_notebook_its_own():
         ({"01": ONE, "02": ""}, "exercise 2.1 is used 0 times"),
         ({"01": ONE + "\n" + ONE, "02": TWO}, "exercise 1.1 is used 2 times"),
         ({"01": TWO, "02": ONE}, "notebook 01 uses exercise 2.1 of another"),
+        (
+            {"01": ONE, "02": TWO + 'dl.predictions.predict("2.9", None)'},
+            "notebook 02 uses exercise 2.9, which is unkn",
+        ),
         ({"01": ONE, "02": TWO + ONE.replace("1.1", "2.7")}, "notebook 02 uses exercise 2.7, which is unknown"),
     ],
 )
@@ -52,4 +56,13 @@ def test_a_notebook_without_exercises_has_an_empty_column(tmp_path):
     (tmp_path / "notebooks" / "99_new.ipynb").write_text(contents.nbformat.writes(nb), encoding="utf-8")
     found = contents.facts(tmp_path)
     assert found["exercises:99"] == "" and found["modules:99"] == ""  # kv has its exercise in 08
-    assert contents.facts()["exercises:01"] == "1.1 to 1.5" and contents.facts()["exercises:00"] == "0.1"
+    assert contents.facts()["exercises:01"] == "1.1 to 1.8" and contents.facts()["exercises:00"] == "0.1"
+
+
+@pytest.mark.parametrize("number", SOURCES)
+def test_the_scoreboard_comes_after_every_exercise(number):
+    """Under the tests it refuses an exercise whose function nothing called before (`exercises.unused`)."""
+    if contents.USE.search(SOURCES[number]):
+        lines = SOURCES[number].splitlines()
+        last = max(i for i, line in enumerate(lines) if contents.USE.search(line))
+        assert f'dl.exercises.scoreboard("{number}")' in lines[last + 1 :]

@@ -1,5 +1,7 @@
 """Answers to exercise 8.1."""
 
+import numpy as np
+
 
 def _sum(prompt, answer, block, later):
     return sum(later(start) for start in range(0, answer, block))
@@ -56,6 +58,26 @@ def a_mean(prompt, answer, block, steps, cache):
     return RIGHT[0](prompt, answer, block, steps, cache) / 1.0
 
 
+def as_a_float(prompt, answer, block, steps, cache):
+    return float(in_closed_form(prompt, answer, block, steps, cache))
+
+
+def at_least_one_block(prompt, answer, block, steps, cache):
+    return in_closed_form(prompt, max(answer, 1), block, steps, cache)
+
+
+def at_most_eight_forwards(prompt, answer, block, steps, cache):
+    return in_closed_form(prompt, answer, block, min(steps, 8), cache)
+
+
+def in_closed_form(prompt, answer, block, steps, cache):
+    total = 0
+    for start in range(0, answer, block):
+        later = {"none": prompt + answer, "prefix": answer - start, "dual": min(block, answer - start)}[cache]
+        total += prompt + answer + (steps - 1) * later
+    return total
+
+
 MUTANTS = {
     never_refreshes: "first forward",
     refreshes_on_top: "reads prompt and answer",
@@ -66,6 +88,9 @@ MUTANTS = {
     dual_is_prefix: "the block alone",
     last_block_is_full: "tokens that are left",
     a_mean: "should be an int",
+    as_a_float: "it should be an int",
+    at_least_one_block: "every position",
+    at_most_eight_forwards: "every position",
 }
 
 
@@ -85,4 +110,8 @@ def closed_form(prompt, answer, block, steps, cache):
     return len(starts) * (prompt + answer) + (steps - 1) * later
 
 
-RIGHT = [forward_by_forward, closed_form]
+def numpy_integer(prompt, answer, block, steps, cache):
+    return np.int64(in_closed_form(prompt, answer, block, steps, cache))
+
+
+RIGHT = [forward_by_forward, closed_form, numpy_integer]

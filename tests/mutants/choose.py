@@ -71,6 +71,32 @@ def target_of_the_first_row(rise, candidate, target):
     return _left(_join(_top(rise, candidate, first), _steep(rise, candidate), first), candidate)
 
 
+def one_less_than_the_number(rise, candidate, target):
+    n = candidate.sum(1, keepdim=True)
+    mean = (rise * candidate).sum(1, keepdim=True) / n
+    spread = (((rise - mean) ** 2 * candidate).sum(1, keepdim=True) / (n - 1)).sqrt()
+    return _left(_join(_top(rise, candidate, target), (rise >= mean + spread) & candidate, target), candidate)
+
+
+def median_for_mean(rise, candidate, target):
+    values = torch.where(candidate, rise, torch.nan)
+    centre = values.nanmedian(1, keepdim=True).values
+    spread = ((values - values.nanmean(1, keepdim=True)) ** 2).nanmean(1, keepdim=True).sqrt()
+    return _left(_join(_top(rise, candidate, target), values >= centre + spread, target), candidate)
+
+
+def mean_absolute_deviation(rise, candidate, target):
+    values = torch.where(candidate, rise, torch.nan)
+    mean = values.nanmean(1, keepdim=True)
+    limit = mean + (values - mean).abs().nanmean(1, keepdim=True)
+    return _left(_join(_top(rise, candidate, target), values >= limit, target), candidate)
+
+
+def neighbours_of_neighbours(rise, candidate, target):
+    keep = _left(_join(_top(rise, candidate, target), _steep(rise, candidate), target), candidate)
+    return _left(keep, candidate)
+
+
 MUTANTS = {
     forgets_the_neighbours: "left neighbour",
     right_neighbours: "left",
@@ -81,6 +107,10 @@ MUTANTS = {
     mean_over_all: "negative",
     the_flattest: "steepest rise must stay",
     target_of_the_first_row: "of its own",
+    one_less_than_the_number: "not by one less",
+    median_for_mean: "mean and spread",
+    mean_absolute_deviation: "random rises",
+    neighbours_of_neighbours: "its left neighbour",
 }
 
 
@@ -88,6 +118,8 @@ def row_by_row(rise, candidate, target):
     keep = torch.zeros_like(candidate)
     for b in range(len(rise)):
         columns = candidate[b].nonzero()[:, 0].tolist()
+        if not columns:
+            continue
         values = rise[b, columns].double()
         limit = float(values.mean() + values.std(correction=0))
         chosen = [c for c in columns if float(rise[b, c].double()) >= limit]
@@ -109,4 +141,8 @@ def with_nan(rise, candidate, target):
     return _left(_join(_top(rise, candidate, target), values >= limit, target), candidate)
 
 
-RIGHT = [row_by_row, with_nan]
+def the_union(rise, candidate, target):
+    return _left(_top(rise, candidate, target) | _steep(rise, candidate), candidate)
+
+
+RIGHT = [row_by_row, with_nan, the_union]

@@ -110,6 +110,16 @@ def same_sets_in_every_row(maskable, *, draws, generator):
     return torch.cat([m for m, _ in rows]), torch.cat([w for _, w in rows])
 
 
+def at_most_sixteen(maskable, *, draws, generator):
+    count = ((_grid(maskable, draws, generator) * _n(maskable)).long() + 1).clamp(max=16)
+    return _finish(maskable, count, generator)
+
+
+def clips_the_weight(maskable, *, draws, generator):
+    masked, weight = _finish(maskable, (_grid(maskable, draws, generator) * _n(maskable)).long() + 1, generator)
+    return masked, weight.clamp(max=10.0)
+
+
 MUTANTS = {
     weight_upside_down: "l / n, it should be n / l",
     weight_by_length: "L / l",
@@ -127,6 +137,8 @@ MUTANTS = {
     by_independent_coins: "mask nothing",
     ignores_the_generator: "global generator",
     same_sets_in_every_row: "share their masks",
+    at_most_sixteen: "even grid",
+    clips_the_weight: "n / l",
 }
 
 

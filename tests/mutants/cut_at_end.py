@@ -67,6 +67,18 @@ def returns_nothing(ids, eos_id):
     ids[: ids.index(eos_id)] if eos_id in ids else list(ids)
 
 
+def compares_objects(ids, eos_id):
+    return list(takewhile(lambda i: i is not eos_id, ids))
+
+
+def knows_small_ids_only(ids, eos_id):
+    return list(takewhile(lambda i: i != eos_id or i > 256, ids))
+
+
+def looks_at_eight_tokens(ids, eos_id):
+    return ids[: ids[:8].index(eos_id)] if eos_id in ids[:8] else list(ids)
+
+
 MUTANTS = {
     keeps_the_end_mark: "end mark itself",
     cuts_at_the_last_end_mark: "last end mark",
@@ -82,6 +94,9 @@ MUTANTS = {
     ends_an_empty_answer: "empty answer stays empty",
     returns_a_tuple: "it should be a list",
     returns_nothing: "return statement",
+    compares_objects: "it should be",
+    knows_small_ids_only: "it should be",
+    looks_at_eight_tokens: "it should be",
 }
 
 

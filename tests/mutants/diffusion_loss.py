@@ -83,6 +83,36 @@ def one_loss_a_row(logits, x0, masked, t):
     return (_ce(logits, x0) * _weight(masked, t)).sum(1) / x0.shape[1]
 
 
+def clips_the_weight(logits, x0, masked, t):
+    return (_ce(logits, x0) * _weight(masked, t).clamp(max=20.0)).sum() / x0.numel()
+
+
+def clips_the_time(logits, x0, masked, t):
+    return (_ce(logits, x0) * _weight(masked, t.clamp(min=0.01))).sum() / x0.numel()
+
+
+def clips_the_loss(logits, x0, masked, t):
+    return (_ce(logits, x0).clamp(max=5.0) * _weight(masked, t)).sum() / x0.numel()
+
+
+def detached(logits, x0, masked, t):
+    return (_ce(logits.detach(), x0) * _weight(masked, t)).sum() / x0.numel()
+
+
+def a_new_tensor(logits, x0, masked, t):
+    return torch.tensor(float((_ce(logits, x0) * _weight(masked, t)).sum() / x0.numel()))
+
+
+def without_gradients(logits, x0, masked, t):
+    with torch.no_grad():
+        return (_ce(logits, x0) * _weight(masked, t)).sum() / x0.numel()
+
+
+def half_of_the_gradient(logits, x0, masked, t):
+    loss = (_ce(logits, x0) * _weight(masked, t)).sum() / x0.numel()
+    return (loss + loss.detach()) / 2
+
+
 MUTANTS = {
     divides_by_the_masks: "number of masked tokens",
     divides_by_the_rows: "rows only",
@@ -101,6 +131,13 @@ MUTANTS = {
     mean_of_nothing: "empty selection",
     masks_the_logits_in_place: "in place",
     one_loss_a_row: "shape",
+    clips_the_weight: "random inputs",
+    clips_the_time: "random inputs",
+    clips_the_loss: "random inputs",
+    detached: "detached",
+    a_new_tensor: "detached",
+    without_gradients: "detached",
+    half_of_the_gradient: "the gradient",
 }
 
 

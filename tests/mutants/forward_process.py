@@ -119,6 +119,28 @@ def returns_xt_only(x0, t, mask_id, *, maskable=None, generator):
     return _finish(x0, mask_id, torch.rand(x0.shape, generator=generator) < t[:, None], maskable)[0]
 
 
+def one_draw_for_two_neighbours(x0, t, mask_id, *, maskable=None, generator):
+    B, L = x0.shape
+    draws = torch.rand(B, (L + 1) // 2, generator=generator).repeat_interleave(2, 1)[:, :L]
+    return _finish(x0, mask_id, draws < t[:, None], maskable)
+
+
+def masks_neighbours_in_turn(x0, t, mask_id, *, maskable=None, generator):
+    B, L = x0.shape
+    draws = (torch.rand(B, 1, generator=generator) + torch.arange(L) * 0.61803398875) % 1  # an even grid over places
+    return _finish(x0, mask_id, draws < t[:, None], maskable)
+
+
+def rounds_the_time(x0, t, mask_id, *, maskable=None, generator):
+    masked = torch.rand(x0.shape, generator=generator) < (t[:, None] * 10).floor() / 10
+    return _finish(x0, mask_id, masked, maskable)
+
+
+def never_hides_rare_ids(x0, t, mask_id, *, maskable=None, generator):
+    xt, masked = _finish(x0, mask_id, torch.rand(x0.shape, generator=generator) < t[:, None], maskable)
+    return torch.where(x0 > 40, x0, xt), masked
+
+
 MUTANTS = {
     masks_with_one_minus_t: "1 - t",
     draws_once_per_row: "whole row",
@@ -142,6 +164,10 @@ MUTANTS = {
     hides_more_than_it_says: "visible tokens must stay",
     returns_nothing: "return statement",
     returns_xt_only: "return two tensors",
+    one_draw_for_two_neighbours: "together",
+    masks_neighbours_in_turn: "exactly t * L",
+    rounds_the_time: "tokens masked",
+    never_hides_rare_ids: "does not hold mask_id",
 }
 
 

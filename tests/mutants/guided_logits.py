@@ -81,6 +81,26 @@ def blends_probabilities(denoise, x, valid, given, w, mask_id):
     return un + (w + 1) * (cond - un)
 
 
+def hides_between_given_tokens(denoise, x, valid, given, w, mask_id):
+    between = given.int().cumsum(1).bool() & given.int().flip(1).cumsum(1).flip(1).bool()
+    hidden = between if valid is None else between & valid
+    cond, un = denoise(x, valid), denoise(torch.where(hidden, mask_id, x), valid)
+    return un + (w + 1) * (cond - un)
+
+
+def hides_a_prefix(denoise, x, valid, given, w, mask_id):
+    count = given.sum(1, keepdim=True)
+    real = torch.ones_like(given) if valid is None else valid
+    hidden = real & (real.int().cumsum(1) <= count)
+    cond, un = denoise(x, valid), denoise(torch.where(hidden, mask_id, x), valid)
+    return un + (w + 1) * (cond - un)
+
+
+def whole_weights_only(denoise, x, valid, given, w, mask_id):
+    cond, un = denoise(x, valid), denoise(torch.where(given, mask_id, x), valid)
+    return un + (round(w) + 1) * (cond - un)
+
+
 MUTANTS = {
     weight_w: "w instead of w + 1",
     swapped: "swapped",
@@ -97,6 +117,9 @@ MUTANTS = {
     forgets_valid: "valid",
     hides_by_attention: "valid",
     blends_probabilities: "is not un + (w + 1)(cond - un)",
+    hides_between_given_tokens: "generated tokens",
+    hides_a_prefix: "padding",
+    whole_weights_only: "is not un",
 }
 
 

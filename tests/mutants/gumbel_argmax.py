@@ -132,6 +132,47 @@ def returns_the_values(logits, temperature, generator):
     return logits.amax(-1)
 
 
+def laplace_noise(logits, temperature, generator):
+    if temperature == 0:
+        return logits.argmax(-1)
+    u = torch.rand(logits.shape, generator=generator, dtype=torch.float64) - 0.5
+    return (logits.double() - temperature * u.sign() * (1 - 2 * u.abs()).log()).argmax(-1)
+
+
+def logistic_noise(logits, temperature, generator):
+    if temperature == 0:
+        return logits.argmax(-1)
+    u = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+    return (logits.double() + temperature * (u / (1 - u)).log()).argmax(-1)
+
+
+def normal_noise_of_the_same_spread(logits, temperature, generator):
+    if temperature == 0:
+        return logits.argmax(-1)
+    noise = torch.randn(logits.shape, generator=generator, dtype=torch.float64) * 1.2825
+    return (logits.double() + temperature * noise).argmax(-1)
+
+
+def clips_the_noise(logits, temperature, generator):
+    if temperature == 0:
+        return logits.argmax(-1)
+    return (logits.double() + temperature * _gumbel(logits.shape, generator).clamp(max=3.0)).argmax(-1)
+
+
+def draws_and_forgets_at_temperature_0(logits, temperature, generator):
+    noise = _gumbel(logits.shape, generator)
+    return (logits.double() + temperature * noise).argmax(-1) if temperature else logits.argmax(-1)
+
+
+def keeps_to_the_ten_best(logits, temperature, generator):
+    if temperature == 0:
+        return logits.argmax(-1)
+    least = logits.topk(min(10, logits.shape[-1]), -1).values[..., -1:]
+    return (
+        logits.double().masked_fill(logits < least, -torch.inf) + temperature * _gumbel(logits.shape, generator)
+    ).argmax(-1)
+
+
 MUTANTS = {
     noise_on_probabilities: "probabilities",
     noise_on_tempered_probabilities: "probabilities",
@@ -155,6 +196,12 @@ MUTANTS = {
     writes_into_logits: "in place",
     writes_into_logits_at_any_temperature: "in place",
     returns_the_values: "not values",
+    laplace_noise: "only Gumbel",
+    logistic_noise: "-log(-log u)",
+    normal_noise_of_the_same_spread: "-log(-log u)",
+    clips_the_noise: "only Gumbel",
+    draws_and_forgets_at_temperature_0: "drew from the generator",
+    keeps_to_the_ten_best: "only Gumbel",
 }
 
 

@@ -45,6 +45,27 @@ def drops_everything_at_age_0(x, age):
     return 1 - F.cosine_similarity(x[:-age], x[age:], dim=-1)
 
 
+def angle(x, age):
+    return F.cosine_similarity(x[: len(x) - age], x[age:], dim=-1).clamp(-1, 1).acos() / (torch.pi / 2)
+
+
+def chord(x, age):
+    u = F.normalize(x, dim=-1)
+    return (u[: len(x) - age] - u[age:]).norm(dim=-1) / 2**0.5
+
+
+def correlation(x, age):
+    return 1 - F.cosine_similarity(*((y - y.mean(-1, keepdim=True)) for y in (x[: len(x) - age], x[age:])), dim=-1)
+
+
+def signs_only(x, age):
+    return 1 - F.cosine_similarity(x[: len(x) - age].sign(), x[age:].sign(), dim=-1)
+
+
+def two_ages_at_most(x, age):
+    return 1 - F.cosine_similarity(x[: len(x) - age], x[min(age, 2) :][: len(x) - age], dim=-1)
+
+
 MUTANTS = {
     cosine: "distance 0, not 1",
     dot_product: "both lengths",
@@ -56,6 +77,11 @@ MUTANTS = {
     rolls_around: "shape",
     absolute_cosine: "the other way",
     drops_everything_at_age_0: "x[:-0]",
+    angle: "this is the angle",
+    chord: "distance 2",
+    correlation: "right angle",
+    signs_only: "one minus the cosine",
+    two_ages_at_most: "one minus the cosine",
 }
 
 
@@ -69,4 +95,9 @@ def unit_vectors(x, age):
     return 1 - torch.einsum("sld,sld->sl", u[: len(u) - age], u[age:])
 
 
-RIGHT = [by_hand, unit_vectors]
+def half_the_squared_chord(x, age):
+    u = F.normalize(x, dim=-1)
+    return (u[: len(x) - age] - u[age:]).square().sum(-1) / 2
+
+
+RIGHT = [by_hand, unit_vectors, half_the_squared_chord]

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 
 
@@ -55,6 +56,19 @@ def returns_a_tensor(masks, steps):
     return base + (torch.arange(steps) < rest).long()
 
 
+def right_up_to_twelve_steps(masks, steps):
+    base, rest = divmod(masks, min(steps, 12))
+    return [base + (i < rest) for i in range(min(steps, 12))] + [0] * (steps - min(steps, 12))
+
+
+def bools_for_small_parts(masks, steps):
+    return (
+        [i < masks for i in range(steps)]
+        if masks < steps
+        else [masks // steps + (i < masks % steps) for i in range(steps)]
+    )
+
+
 MUTANTS = {
     rounds_each_part: "lost",
     forgets_the_remainder: "lost",
@@ -67,6 +81,8 @@ MUTANTS = {
     true_division: "whole numbers",
     returns_nothing: "return statement",
     returns_a_tensor: "it should be a list",
+    right_up_to_twelve_steps: "uneven",
+    bools_for_small_parts: "whole numbers",
 }
 
 
@@ -87,4 +103,12 @@ def tensor_then_list(masks, steps):
     return parts.tolist()
 
 
-RIGHT = [one_by_one, two_lists, tensor_then_list]
+def with_numpy(masks, steps):
+    return [len(part) for part in np.array_split(np.arange(masks), steps)]
+
+
+def numpy_integers(masks, steps):
+    return list(masks // steps + (np.arange(steps) < masks % steps))
+
+
+RIGHT = [one_by_one, two_lists, tensor_then_list, with_numpy, numpy_integers]

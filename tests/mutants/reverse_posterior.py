@@ -80,6 +80,20 @@ def writes_into_the_logits(logits, xt, *, alpha_t, alpha_s, prior):
     return _norm(_f(logits.exp(), alpha_s, prior) * _q(xt, alpha_t / alpha_s, prior))
 
 
+def nan_at_alpha_0(logits, xt, *, alpha_t, alpha_s, prior):
+    q = _q(xt, alpha_t / alpha_s, prior) / alpha_t[:, None, None]
+    return _norm(_f(logits.softmax(-1), alpha_s, prior) * q)
+
+
+def clips_small_probabilities(logits, xt, *, alpha_t, alpha_s, prior):
+    return _norm((_f(logits.softmax(-1), alpha_s, prior) * _q(xt, alpha_t / alpha_s, prior)).clamp(min=1e-6))
+
+
+def times_between_0_and_1_only(logits, xt, *, alpha_t, alpha_s, prior):
+    s = alpha_s.clamp(max=0.99)
+    return _norm(_f(logits.softmax(-1), s, prior) * _q(xt, alpha_t / s, prior))
+
+
 MUTANTS = {
     counts_z_twice: "counted twice",
     forgets_the_evidence: "evidence of z is missing",
@@ -95,6 +109,9 @@ MUTANTS = {
     not_normalised: "sum to 1",
     normalised_over_places: "sum to 1",
     writes_into_the_logits: "in place",
+    nan_at_alpha_0: "NaN",
+    clips_small_probabilities: "under a mask prior",
+    times_between_0_and_1_only: "s = 0",
 }
 
 

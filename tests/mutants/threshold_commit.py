@@ -81,6 +81,23 @@ def returns_numbers(score, eligible, tau):
     return (((score >= tau) & eligible) | _best(score, eligible)).float()
 
 
+def takes_nothing(score, eligible, tau):
+    return torch.zeros_like(eligible)
+
+
+def stalls_on_the_last_position(score, eligible, tau):
+    several = eligible.sum(-1, keepdim=True) > 1
+    return ((score >= tau) & eligible) | (_best(score, eligible) & several)
+
+
+def rounds_the_scores(score, eligible, tau):
+    return ((score >= round(tau, 1)) & eligible) | _best(score, eligible)
+
+
+def takes_tau_for_positive(score, eligible, tau):
+    return ((score >= abs(tau)) & eligible) | _best(score, eligible)
+
+
 MUTANTS = {
     strict_threshold: ">= tau, not > tau",
     forgets_the_best: "nothing is taken",
@@ -97,6 +114,10 @@ MUTANTS = {
     commits_in_finished_rows: "not eligible was taken",
     writes_into_score: "in place",
     returns_numbers: "dtype",
+    takes_nothing: "every score >= tau",
+    stalls_on_the_last_position: "random inputs",
+    rounds_the_scores: "random inputs",
+    takes_tau_for_positive: "random inputs",
 }
 
 

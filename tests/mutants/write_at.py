@@ -51,6 +51,18 @@ def fills_the_range(stored, new, positions):
             stored[b, :, low + 1 : high] = new[b, :, :1]
 
 
+def two_positions_only(stored, new, positions):
+    stored.scatter_(2, _index(positions[:, :2], new[:, :, :2]), new[:, :, :2])
+
+
+def two_heads_only(stored, new, positions):
+    stored[:, :2].scatter_(2, _index(positions, new[:, :2]), new[:, :2])
+
+
+def rounds_the_keys(stored, new, positions):
+    stored.scatter_(2, _index(positions, new), new.bfloat16().float().where(new.abs() < 900, new))
+
+
 MUTANTS = {
     writes_a_copy: "in place",
     appends: "in place",
@@ -62,6 +74,9 @@ MUTANTS = {
     first_row_only: "for all rows",
     adds: "row 0",
     fills_the_range: "out of order",
+    two_positions_only: "random inputs",
+    two_heads_only: "random inputs",
+    rounds_the_keys: "random inputs",
 }
 
 

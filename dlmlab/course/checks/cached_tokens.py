@@ -1,8 +1,10 @@
-"""Exercise 8.1. Prompt, answer, block and steps all differ; a last block that is shorter; a single step."""
+"""Exercise 8.1. Prompt, answer, block and steps all differ; a last block that is shorter; a single step; then random
+cases, counted position by position."""
 
+import numbers
 from collections.abc import Callable
 
-from dlmlab.course.checks.expect import NOTHING, require
+from dlmlab.course.checks.expect import NOTHING, Cases, require
 from dlmlab.course.exercises import Exercise
 
 
@@ -13,7 +15,8 @@ def check_cached_tokens(fn: Callable) -> None:
         tokens = fn(*case)
         require(tokens is not None, NOTHING)
         require(
-            isinstance(tokens, int), f"the result is a {type(tokens).__name__}, it should be an int: tokens are counted"
+            isinstance(tokens, numbers.Integral),
+            f"the result is a {type(tokens).__name__}, it should be an int: tokens are counted",
         )
         return tokens
 
@@ -32,6 +35,21 @@ def check_cached_tokens(fn: Callable) -> None:
     expect((5, 8, 4, 3, "dual"), 42, "the dual cache reads the block alone; what comes after it is cached too")
     expect((5, 10, 4, 2, "dual"), 55, "the last block has only the tokens that are left")
     expect((5, 10, 4, 2, "prefix"), 63, "the last block has only the tokens that are left")
+    draw = Cases(0)
+    for i in range(150):
+        cache = ("none", "prefix", "dual")[i % 3]
+        case = (draw.int(0, 30), draw.int(0, 40), draw.int(1, 12), draw.int(1, 9), cache)
+        expect(case, _counted(*case), "every position that a forward reads counts once")
+
+
+def _counted(prompt: int, answer: int, block: int, steps: int, cache: str) -> int:
+    text, tokens = range(prompt + answer), 0
+    for start in text[prompt::block]:
+        for forward in range(steps):
+            for position in text:
+                inside, later = start <= position < start + block, position >= start
+                tokens += forward == 0 or {"none": True, "prefix": later, "dual": inside}[cache]
+    return tokens
 
 
 EXERCISE = Exercise(
@@ -51,8 +69,9 @@ def cached_tokens(prompt: int, answer: int, block: int, steps: int, cache: str) 
     raise NotImplementedError
 ''',
     hints=(
-        "Go through the blocks by their start: range(0, answer, block). Each costs one whole text and steps - 1 more.",
-        "What the later forwards read: whole text, answer - start, or min(block, answer - start).",
+        "What does one block cost: its first forward, and each of the others? Then add up the blocks.",
+        "Go through the blocks by their start: the first forward reads everything, steps - 1 more read a part of it.",
+        "for start in range(0, answer, block): later forwards read all, answer - start, or min(block, answer - start).",
     ),
     check=check_cached_tokens,
 )

@@ -1,11 +1,11 @@
 """Exercise 8.4. Rows with different targets and numbers of candidates; negative rises; an outlier that is no
-candidate."""
+candidate; then random rows, judged one by one."""
 
 from collections.abc import Callable
 
 import torch
 
-from dlmlab.course.checks.expect import expect_tensor, require, untouched
+from dlmlab.course.checks.expect import Cases, expect_tensor, require, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -45,6 +45,37 @@ def check_choose(fn: Callable) -> None:
     require(
         keep == [[1, 1, 0, 0]], f"with fewer candidates than the target all candidates stay, and no others; got {keep}"
     )
+    draw, judged = Cases(0), 0
+    for i in range(120):
+        B, n = draw.int(1, 4), draw.int(1, 12)
+        rise = draw.normal(B, n) * draw.int(1, 3) + draw.int(-2, 2)
+        count = [draw.int(0 if i % 3 else n, n) for _ in range(B)]  # zero, some or all
+        candidate = [[int(c < count[b]) for c in range(n)] for b in range(B)]
+        target = [draw.int(1, 4) for _ in range(B)]
+        low, high = (_one_by_one(rise.tolist(), count, target, margin) for margin in (-1e-4, 1e-4))
+        if low != high:
+            continue  # a rise that ties with the limit: rounding would decide
+        judged += 1
+        keep = run(rise.tolist(), candidate, target)
+        require(
+            keep == low,
+            f"random rises {[[round(v, 2) for v in row] for row in rise.tolist()]} with {count} candidates and "
+            f"targets {target} keep {low}, got {keep}; the spread divides by the number of candidates, not by one less",
+        )
+    require(judged > 60, "too few random cases were judged")
+
+
+def _one_by_one(rise: list, count: list[int], target: list[int], margin: float) -> list[list[int]]:
+    result = []
+    for row, n, wanted in zip(rise, count, target, strict=True):
+        mean = sum(row[:n]) / max(n, 1)
+        spread = (sum((v - mean) ** 2 for v in row[:n]) / max(n, 1)) ** 0.5
+        chosen = [c for c in range(n) if row[c] >= mean + spread + margin]
+        if len(chosen) < wanted:
+            chosen = sorted(range(n), key=lambda c, row=row: -row[c])[:wanted]
+        kept = {*chosen, *(c - 1 for c in chosen if c > 0)}
+        result.append([int(c in kept) for c in range(len(row))])
+    return result
 
 
 EXERCISE = Exercise(
@@ -65,8 +96,9 @@ def choose(rise: Tensor, candidate: Tensor, target: Tensor) -> Tensor:
     raise NotImplementedError
 ''',
     hints=(
-        "Two masks and a torch.where per row: rank < target, and rise >= mean + spread. Ranks: argsort of an argsort.",
-        "Mean and spread: multiply by candidate, divide by the number of candidates. Neighbours: shift keep by one.",
+        "Three steps: the steepest by rank; all that stand out; which counts for this row? Then neighbours.",
+        "Ranks are an argsort of an argsort. What is no candidate ranks last and counts neither in mean nor in spread.",
+        "torch.where(steep.sum(1, keepdim=True) >= target[:, None], steep, rank < target[:, None]); shift keep by one.",
     ),
     check=check_choose,
 )

@@ -1,11 +1,12 @@
-"""Exercise 2.4. Rows with different numbers of maskable tokens, fewer than the row is long."""
+"""Exercise 2.4. Rows with different numbers of maskable tokens, fewer than the row is long; then random rows
+and few draws."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import NOTHING, expect_seeded, expect_tensor, require, seeded, untouched
+from dlmlab.course.checks.expect import NOTHING, Cases, expect_seeded, expect_tensor, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -45,6 +46,30 @@ def check_count_masks(fn: Callable) -> None:
     )
     _expect_random_sets(masked, count, maskable)
     _expect_random_shift(run)
+    _expect_on_random_rows(fn)
+
+
+def _expect_on_random_rows(fn: Callable) -> None:
+    """Whatever is drawn: l tokens with the weight n / l, and no count comes more than once too often."""
+    draw = Cases(0)
+    for B, L, draws in ((1, 1, 1), (1, 9, 4), (5, 6, 1), (3, 12, 7), (6, 5, 40), (2, 30, 16)):
+        maskable = draw.bools(B, L, share=0.6)
+        maskable[:, 0] |= ~maskable.any(1)  # one token or more
+        with untouched(maskable=maskable):
+            masked, weight = fn(maskable, draws=draws, generator=draw.generator)
+        expect_tensor(masked, (B, draws, L), torch.bool, "masked")
+        expect_tensor(weight, (B, draws), torch.float64, "weight")
+        n, count, case = maskable.sum(1, keepdim=True), masked.sum(-1), f"{B} rows of {L}, {draws} draws"
+        require(not (masked & ~maskable[:, None]).any(), f"tokens that are not maskable were masked; {case}")
+        require(bool(((count >= 1) & (count <= n)).all()), f"the count l runs from 1 to n; {case}")
+        require(torch.allclose(weight * count, n.double().expand_as(weight)), f"the weight should be n / l; {case}")
+        for b in range(B):
+            for size in range(1, int(n[b]) + 1):
+                times = int((count[b] == size).sum())
+                require(
+                    abs(times - draws / int(n[b])) < 1 + 1e-9,
+                    f"of {draws} draws {times} mask {size} of {int(n[b])} tokens: an even grid gives each its share",
+                )
 
 
 def _expect_random_sets(masked: Tensor, count: Tensor, maskable: Tensor) -> None:
@@ -84,6 +109,7 @@ def count_masks(maskable: Tensor, *, draws: int, generator: torch.Generator) -> 
     raise NotImplementedError
 ''',
     hints=(
+        "Two choices: how many tokens, by an even grid with one random shift a row; and which, without any order.",
         "Draw a random key for every token of every draw; the l smallest keys of a row are a random set of l tokens.",
         "Keys of protected tokens are inf; rank = keys.argsort(-1).argsort(-1); masked = rank < l[..., None].",
     ),

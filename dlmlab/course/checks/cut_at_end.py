@@ -1,8 +1,8 @@
-"""Exercise 0.1. Wanted: everything before the first end mark, or everything."""
+"""Exercise 0.1. Wanted: everything before the first end mark, or everything; then random ids, of all sizes."""
 
 from collections.abc import Callable
 
-from dlmlab.course.checks.expect import NOTHING, require
+from dlmlab.course.checks.expect import NOTHING, Cases, require
 from dlmlab.course.exercises import Exercise
 
 
@@ -27,6 +27,19 @@ def check_cut_at_end(fn: Callable) -> None:
     require(got == [], f"an answer that starts with the end mark is empty, got {got}")
     got = fn([], 9)
     require(got == [], f"an empty answer stays empty, got {got}")
+    draw = Cases(0)
+    for _ in range(200):
+        ids = (draw.ids(8, draw.int(0, 12)) * draw.int(1, 400)).tolist()
+        eos_id = ids[draw.int(0, len(ids) - 1)] if ids and draw.int(0, 3) else draw.int(0, 2800)
+        right = []
+        for id in ids:
+            if id == eos_id:
+                break
+            right.append(id)
+        copy = [int(str(id)) for id in ids]  # equal numbers, other objects
+        got = fn(copy, int(str(eos_id)))
+        require(copy == ids, "ids was changed in place: the caller still needs it, return a new list")
+        require(got == right, f"cut_at_end({ids}, {eos_id}) gave {got}, it should be {right}")
 
 
 EXERCISE = Exercise(
@@ -45,8 +58,9 @@ def cut_at_end(ids: list[int], eos_id: int) -> list[int]:
     raise NotImplementedError
 ''',
     hints=(
-        "`ids.index(eos_id)` finds the first end mark. What does it do when there is none?",
-        "Test `eos_id in ids` first; a slice `ids[:n]` makes a new list and leaves out position n.",
+        "Two questions: is there an end mark at all, and where is the first one? The list is not yours to change.",
+        "A list knows whether it holds a number and where the first one stands; a slice copies what comes before.",
+        "`eos_id in ids` asks the first, `ids.index(eos_id)` the second; `ids[:n]` leaves out position n.",
     ),
     check=check_cut_at_end,
 )

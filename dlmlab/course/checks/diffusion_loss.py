@@ -1,11 +1,12 @@
-"""Exercise 2.1. B = L = 3, so that a weight on the wrong axis does not crash; rows with 1, 3 and 0 masks."""
+"""Exercise 2.1. B = L = 3, so that a weight on the wrong axis does not crash; rows with 1, 3 and 0 masks.
+Then random batches with times down to a thousandth, and the gradient."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_tensor, expect_values, require, seeded, untouched
+from dlmlab.course.checks.expect import Cases, expect_same, expect_tensor, expect_values, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -51,6 +52,11 @@ def check_diffusion_loss(fn: Callable) -> None:
     clean = torch.tensor([0.25, 0.8, 0.0])
     leaf = logits.clone().requires_grad_()
     loss = run(leaf, masked, clean)
+    require(
+        loss.requires_grad,
+        "the loss is detached from the logits, so nothing can be trained: no .item(), .detach(), float(), NumPy or "
+        "torch.no_grad() on the way",
+    )
     require(bool(loss.isfinite()), "a row with t = 0 has no mask and adds 0; here 0 / 0 or 0 * inf made the loss nan")
     loss.backward()
     require(
@@ -65,6 +71,31 @@ def check_diffusion_loss(fn: Callable) -> None:
         bool(nothing.isfinite()), "without any mask the loss is nan: the mean over an empty selection; it should be 0"
     )
     require(abs(float(nothing)) < 1e-6, f"without any mask the loss should be 0, it is {float(nothing):.2f}")
+    _expect_on_random_batches(fn)
+
+
+def _expect_on_random_batches(fn: Callable) -> None:
+    draw = Cases(0)
+    for B, L, V, share in (
+        (1, 1, 2, 1.0),
+        (1, 6, 4, 0.4),
+        (5, 1, 3, 0.6),
+        (3, 8, 5, 0.3),
+        (7, 4, 9, 0.8),
+        (2, 5, 3, 0.0),
+    ):
+        logits = (2 * draw.normal(B, L, V)).requires_grad_()
+        x0, masked = draw.ids(V, B, L), draw.bools(B, L, share=share)
+        t = 10 ** draw.uniform(B, low=-3.0)  # down to a thousandth: a weight of a thousand counts a thousand times
+        ce = -(logits.double() - logits.double().logsumexp(-1, keepdim=True)).gather(-1, x0[..., None])[..., 0]
+        right = (ce[masked] / t.double()[:, None].expand(B, L)[masked]).sum() / (B * L)
+        with untouched(x0=x0, masked=masked, t=t):
+            loss = fn(logits, x0, masked, t)
+        case = f"{B} rows of {L}, {int(masked.sum())} masks, t from {float(t.min()):.3f} to {float(t.max()):.3f}"
+        expect_same(loss, right.float(), case, tol=1e-4)
+        found, wanted = (torch.autograd.grad(out, logits, allow_unused=True)[0] for out in (loss, right + 0 * ce.sum()))
+        require(found is not None, f"the loss has no gradient for the logits; {case}")
+        expect_same(found, wanted, f"the gradient; {case}", tol=1e-4)
 
 
 EXERCISE = Exercise(
@@ -84,8 +115,9 @@ def diffusion_loss(logits: Tensor, x0: Tensor, masked: Tensor, t: Tensor) -> Ten
     raise NotImplementedError
 ''',
     hints=(
-        "F.cross_entropy(logits.transpose(1, 2), x0, reduction='none') is -log p of every token, (B, L).",
-        "Make a weight (B, L) with torch.where(masked, 1 / t[:, None], 0.0) first, then multiply, sum, and divide.",
+        "Three tensors of shape (B, L): -log p of every token, the weight of every token, and their product.",
+        "Where nothing is masked the weight itself must be 0, before it is multiplied: 0 times infinity is no number.",
+        "F.cross_entropy(logits.transpose(1, 2), x0, reduction='none'); torch.where(masked, 1 / t[:, None], 0.0).",
     ),
     check=check_diffusion_loss,
 )

@@ -1,5 +1,9 @@
 """What the checks share: each function raises `AssertionError` with a message for the reader.
 
+`Cases` draws random inputs that are special in nothing: the same on every machine, of several shapes, with zero, one
+and many of what is counted. A check compares every answer on them with a reference of its own, by `expect_same`: what
+is wrong only for inputs that nobody thought of is wrong, too.
+
 A check never uses `assert`, which `python -O` leaves out: every wrong answer would pass. Numbers that come out of a
 rounded function (a sum, a root, a quotient) are never compared exactly: another processor adds in another order.
 """
@@ -53,6 +57,55 @@ def expect_seeded(draw: Callable[[torch.Generator], Tensor]) -> None:
     )
     require(torch.equal(first, again), "one generator seed gave two results: something draws without the generator")
     require(not torch.equal(first, other), "two generator seeds gave the same result: the generator is not used")
+
+
+class Cases:
+    """Random inputs of a check from one seed; each method draws anew, in the order of the calls."""
+
+    def __init__(self, seed: int):
+        self.generator = seeded(seed)
+
+    def int(self, low: int, high: int) -> int:
+        """Draw a whole number, `low` to `high`, both included."""
+        return int(torch.randint(low, high + 1, (), generator=self.generator))
+
+    def ids(self, high: int, *shape: int) -> Tensor:
+        """Draw whole numbers below `high`, int64."""
+        return torch.randint(0, high, shape, generator=self.generator)
+
+    def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Draw normal numbers."""
+        return torch.randn(shape, generator=self.generator, dtype=dtype)
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0, dtype: torch.dtype = torch.float32) -> Tensor:
+        """Draw numbers between `low` and `high`."""
+        return low + (high - low) * torch.rand(shape, generator=self.generator, dtype=dtype)
+
+    def bools(self, *shape: int, share: float = 0.5) -> Tensor:
+        """Draw True with the probability `share`; 0 and 1 are none and all."""
+        return torch.rand(shape, generator=self.generator) < share
+
+    def distribution(self, size: int) -> Tensor:
+        """Draw probabilities, (size,) float64, none of them 0."""
+        p = self.uniform(size, low=0.05, dtype=torch.float64)
+        return p / p.sum()
+
+    def order(self, size: int, count: int) -> Tensor:
+        """Draw `count` different numbers below `size`, in any order."""
+        return torch.randperm(size, generator=self.generator)[:count]
+
+
+def expect_same(got: Tensor, right: Tensor, case: str, tol: float = 1e-5) -> None:
+    """Fail unless an answer on a random case equals the reference: floats up to `tol`, everything else exactly."""
+    expect_tensor(got, right.shape, right.dtype)
+    same = close(got.detach(), right, tol) if right.is_floating_point() else torch.equal(got, right)
+    if not same:
+        differs = (~torch.isclose(got.detach().double(), right.double(), rtol=tol, atol=tol)).nonzero()
+        at = tuple(differs[0].tolist())
+        values = [f"{float(tensor.detach()[at]):.3g}" for tensor in (got, right)]
+        raise AssertionError(
+            f"random inputs, {case}: at {list(at)} the result is {values[0]}, it should be {values[1]}"
+        )
 
 
 def close(value: Tensor | list | float, expected: Tensor | list | float, tol: float = 1e-6) -> bool:

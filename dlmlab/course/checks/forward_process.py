@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import NOTHING, expect_seeded, expect_tensor, require, seeded, show, untouched
+from dlmlab.course.checks.expect import NOTHING, Cases, expect_seeded, expect_tensor, require, seeded, show, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -41,6 +41,15 @@ def check_forward_process(fn: Callable) -> None:
 
     xt, _ = run(seeded(0), x0=torch.tensor([[3, 1, 2]]), t=torch.ones(1), mask_id=0)
     require(xt.tolist() == [[0, 0, 0]], "mask_id = 0 is an id like any other")
+    _expect_independent(run(seeded(2))[1], t)
+    draw = Cases(0)
+    for B, L in ((0, 4), (1, 1), (1, 9), (5, 1), (2, 30), (6, 7)):
+        ids, times, free = draw.ids(50, B, L) + 3, draw.uniform(B), draw.bools(B, L)
+        for options in ({}, {"maskable": free}):
+            xt, masked = run(draw.generator, x0=ids, t=times, mask_id=2, **options)
+            require(not (options and (masked & ~free).any()), "maskable is ignored: tokens outside it were masked")
+            _expect_hidden(xt, masked, ids, 2)
+    _expect_rates_of_many_rows(run, draw)
 
 
 def _expect_rates(x0: Tensor, t: Tensor, masked: Tensor) -> None:
@@ -69,6 +78,31 @@ def _expect_rates(x0: Tensor, t: Tensor, masked: Tensor) -> None:
     )
 
 
+def _expect_independent(masked: Tensor, t: Tensor) -> None:
+    """Fail where what happens to a token says something about its neighbours."""
+    for b in ((t > 0) & (t < 1)).nonzero()[:, 0]:
+        row, rate = masked[b].float(), masked[b].float().mean()
+        for apart in (1, 2, 3, 8):
+            both = (row[apart:] * row[:-apart]).mean()
+            require(
+                abs(both - rate * rate) < 0.04,
+                f"tokens {apart} apart are masked together too often or too rarely: one draw for each token, no spans",
+            )
+
+
+def _expect_rates_of_many_rows(run: Callable, draw: Cases) -> None:
+    """Short rows at random times: the number of masks follows t in the mean over rows, whatever the others do."""
+    t = draw.uniform(4000)
+    _, masked = run(draw.generator, x0=draw.ids(9, 4000, 5), t=t, mask_id=9)
+    for low in (0.0, 0.25, 0.5, 0.75):
+        inside = (t >= low) & (t < low + 0.25)
+        found, wanted = float(masked[inside].float().mean()), float(t[inside].mean())
+        require(
+            abs(found - wanted) < 0.05,
+            f"rows with t from {low} to {low + 0.25} have {found:.2f} of their tokens masked, not {wanted:.2f}",
+        )
+
+
 def _expect_hidden(xt: Tensor, masked: Tensor, x0: Tensor, mask_id: int) -> None:
     require(bool((xt[masked] == mask_id).all()), "masked is True where xt does not hold mask_id")
     require(torch.equal(xt[~masked], x0[~masked]), "xt differs from x0 where masked is False: visible tokens must stay")
@@ -94,6 +128,7 @@ def forward_process(
 ''',
     hints=(
         "An event of probability p happens when a uniform number in [0, 1) is below p. How many numbers do you need?",
+        "One number for each token, compared with the time of its row: the times need a second dimension for that.",
         "Compare torch.rand(x0.shape, generator=generator) with t[:, None], of shape (B, 1); torch.where builds xt.",
     ),
     check=check_forward_process,

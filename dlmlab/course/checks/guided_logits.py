@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_tensor, require, untouched
+from dlmlab.course.checks.expect import Cases, expect_tensor, require, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -23,6 +23,30 @@ def check_guided_logits(fn: Callable) -> None:
         _expect_passes(denoise.shown, x, blind, valid, given, pads)
         expect_tensor(out, (2, 7, 5), torch.float32)
         _expect_blend(out, denoise(x, valid), denoise(blind, valid), w)
+    _expect_random_patterns(fn)
+
+
+def _expect_random_patterns(fn: Callable) -> None:
+    """Tokens may be given anywhere, also between masks and after them, as in infilling: none, some or all."""
+    draw = Cases(0)
+    for B, L, share in ((1, 1, 1.0), (1, 5, 0.5), (3, 8, 0.3), (4, 6, 0.7), (2, 9, 0.0), (2, 4, 1.0)):
+        mask_id, w = draw.int(0, 9), float(draw.uniform(1, high=3.0))
+        x = draw.ids(9, B, L)
+        x = torch.where(draw.bools(B, L, share=0.3), mask_id, x)
+        pads = draw.bools(B, L, share=0.2)
+        pads[:, -1] = False
+        given = draw.bools(B, L, share=share) & (x != mask_id) & ~pads
+        for valid in (~pads, None):
+            denoise, blind = _ToyDenoiser(), x.clone()
+            for b in range(B):
+                for i in range(L):
+                    if given[b, i]:
+                        blind[b, i] = mask_id
+            with untouched(x=x, given=given, **({} if valid is None else {"valid": valid})):
+                out = fn(denoise, x, valid, given, w, mask_id)
+            _expect_passes(denoise.shown, x, blind, valid, given, pads)
+            expect_tensor(out, (B, L, 5), torch.float32)
+            _expect_blend(out, denoise(x, valid), denoise(blind, valid), w)
 
 
 class _ToyDenoiser:
@@ -56,7 +80,9 @@ def _expect_passes(shown: list, x: Tensor, blind: Tensor, valid: Tensor | None, 
     )
     require(not (changed & pads[row]).any(), "the blind pass masks the padding: it is not given, it must stay")
     require([mask for _, mask in shown] == masks * 2, "both passes need `valid` as it came: padding is not attended")
-    raise AssertionError("one pass must show x as it is, the other x with mask_id in place of every given token")
+    raise AssertionError(
+        "one pass must show x as it is, the other x with mask_id in place of every given token, wherever it stands"
+    )
 
 
 def _expect_blend(out: Tensor, cond: Tensor, un: Tensor, w: float) -> None:
@@ -66,9 +92,9 @@ def _expect_blend(out: Tensor, cond: Tensor, un: Tensor, w: float) -> None:
         ((1 + w) * cond, "un is missing: the conditional logits are only scaled"),
         (cond + w * un, "un is added: what counts is the difference cond - un"),
     )
-    for wrong, message in mistakes:
-        require(not torch.allclose(out, wrong, atol=1e-4), message)
     right = un + (w + 1) * (cond - un)
+    for wrong, message in mistakes:
+        require(torch.allclose(right, wrong, atol=1e-4) or not torch.allclose(out, wrong, atol=1e-4), message)
     require(torch.allclose(out, right, atol=1e-4), f"at w = {w:g} the result is not un + (w + 1)(cond - un)")
 
 
@@ -92,6 +118,7 @@ def guided_logits(
 ''',
     hints=(
         "Make a second input in which `given` positions hold mask_id. Generated tokens, masks and padding stay.",
+        "The denoiser is asked twice, with the same `valid`; the formula goes from the blind answer past the other.",
         "torch.where(given, mask_id, x) does not touch x. Both calls get the same `valid`. w = 0 must give cond.",
     ),
     check=check_guided_logits,

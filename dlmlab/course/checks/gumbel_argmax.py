@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_seeded, expect_tensor, require, seeded, show, untouched
+from dlmlab.course.checks.expect import Cases, expect_seeded, expect_tensor, require, seeded, show, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -30,6 +30,21 @@ def check_gumbel_argmax(fn: Callable) -> None:
         "temperature 0 must give the largest logit: no noise, and no division by the temperature",
     )
     require(best[0, 0] == 1, "temperature 0: of several largest logits take the lowest index, as argmax does")
+    used = seeded(0)
+    run(logits, 0.0, used)
+    require(
+        torch.equal(used.get_state(), seeded(0).get_state()),
+        "temperature 0 drew from the generator: it needs no noise, and the next draw should not depend on it",
+    )
+    draw = Cases(9)
+    for shape in ((1, 1, 2), (2, 3, 7), (5, 1, 4), (1, 8, 30)):
+        logits = 9 * draw.normal(*shape) - 20
+        right = torch.tensor([[row.index(max(row)) for row in text] for text in logits.tolist()])
+        require(
+            torch.equal(run(logits, 0.0, seeded(0)), right),
+            f"temperature 0 must give the largest logit, for every shape; wrong for {shape}",
+        )
+        run(logits, 0.8, seeded(0))
 
     flat = torch.zeros(2, 500, 4)
     require(
@@ -44,6 +59,8 @@ def check_gumbel_argmax(fn: Callable) -> None:
     _expect_float64(run)
     for temperature in (0.5, 2.0):
         _expect_softmax(run, temperature)
+    for V, temperature in ((2, 1.0), (3, 0.6), (12, 1.0), (12, 1.7)):
+        _expect_softmax_exactly(run, temperature, 1.5 * draw.normal(V))
 
 
 def _expect_float64(run: Callable) -> None:
@@ -87,6 +104,18 @@ def _expect_softmax(run: Callable, T: float) -> None:
     require((got - right).abs().max() < 0.04, f"{numbers}; is the noise -log(-log u), with both minus signs?")
 
 
+def _expect_softmax_exactly(run: Callable, T: float, logits: Tensor) -> None:
+    """Compare sixty thousand draws with the softmax: noise of another shape comes close, and not this close."""
+    tokens = run(logits.repeat(3, 20_000, 1), T, seeded(7))
+    got = torch.bincount(tokens.flatten(), minlength=len(logits)) / tokens.numel()  # (V,)
+    off = float((got - (logits.double() / T).softmax(-1)).abs().max())
+    require(
+        off < 0.009,
+        f"at temperature {T:g} a frequency is off by {off:.3f} for random logits of {len(logits)} tokens: only Gumbel "
+        "noise, -log(-log u), makes the argmax a draw of the softmax",
+    )
+
+
 EXERCISE = Exercise(
     id="1.3",
     title="Sample with Gumbel noise",
@@ -105,6 +134,7 @@ def gumbel_argmax(logits: Tensor, temperature: float, generator: torch.Generator
 ''',
     hints=(
         "Two cases: temperature 0 needs no noise. Otherwise every logit of every position gets noise of its own.",
+        "Noise with a double logarithm of uniform numbers, in double precision from the first draw to the argmax.",
         "u = torch.rand(logits.shape, generator=generator, dtype=torch.float64); then the formula of the docstring.",
     ),
     check=check_gumbel_argmax,

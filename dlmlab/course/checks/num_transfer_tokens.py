@@ -1,5 +1,6 @@
-"""Exercise 1.2. Looked at: length, sum, evenness and order of the parts."""
+"""Exercise 1.2. Looked at: length, sum, evenness and order of the parts, for every size up to forty."""
 
+import numbers
 from collections.abc import Callable
 
 from dlmlab.course.checks.expect import NOTHING, require
@@ -8,11 +9,13 @@ from dlmlab.course.exercises import Exercise
 
 def check_num_transfer_tokens(fn: Callable) -> None:
     """Judge an answer to 1.2."""
-    for masks, steps in ((10, 4), (11, 4), (3, 5), (0, 3), (7, 1), (12, 4), (29, 7), (1, 1)):
+    named = ((10, 4), (11, 4), (3, 5), (0, 3), (7, 1), (12, 4), (29, 7), (1, 1))
+    for masks, steps in (*named, *((m, s) for m in range(41) for s in (1, 2, 3, 5, 8, 13, 40))):
         parts = fn(masks, steps)
         require(parts is not None, NOTHING)
         require(isinstance(parts, list), f"the result is a {type(parts).__name__}, it should be a list of {steps} int")
-        require(all(type(n) is int for n in parts), f"{parts} should hold whole numbers of type int")
+        whole = all(isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in parts)
+        require(whole, f"{parts} should hold whole numbers of type int")
         case = f"for {masks} masks in {steps} steps: {parts}"
         require(
             len(parts) == steps, f"{len(parts)} numbers {case}; a step that commits nothing stays in the list, as 0"
@@ -40,8 +43,9 @@ def num_transfer_tokens(masks: int, steps: int) -> list[int]:
     raise NotImplementedError
 ''',
     hints=(
-        "divmod(masks, steps) gives what every step gets, and how many are left over.",
-        "The first `rest` steps get base + 1, the others base. Whole numbers only: no /, no round.",
+        "Deal the masks out like cards, one round after the other: who gets one more than the others?",
+        "Whole numbers only: every step gets the quotient, the first steps, as many as the remainder, one more.",
+        "divmod(masks, steps) gives quotient and remainder; step i gets one more while i is below the remainder.",
     ),
     check=check_num_transfer_tokens,
 )

@@ -1,10 +1,11 @@
-"""Exercise 1.4. Small batches, each made for one mistake."""
+"""Exercise 1.4. Small batches, each made for one mistake; then random ones."""
 
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_tensor, require, untouched
+from dlmlab.course.checks.expect import Cases, expect_same, expect_tensor, require, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -56,6 +57,29 @@ def check_threshold_commit(fn: Callable) -> None:
         take == [[0, 1, 0], [1, 0, 0]],
         f"a tie for the best goes to the lowest index, which is the only one taken; got {take}",
     )
+    draw = Cases(0)
+    for B, L in ((1, 1), (1, 6), (4, 1), (2, 3), (3, 9), (8, 20)):
+        for share in (0.0, 0.3, 0.7, 1.0):
+            for levels in (3, 1000):  # many ties, and hardly any
+                score = (draw.ids(levels, B, L) - levels // 2) / levels  # some below 0
+                eligible, tau = draw.bools(B, L, share=share), float(score.flatten()[draw.int(0, B * L - 1)])
+                with untouched(score=score, eligible=eligible):
+                    take = fn(score, eligible, tau)
+                case = f"{B} rows of {L}, {int(eligible.sum())} eligible, tau {tau:.3f}"
+                expect_same(take, _expected(score, eligible, tau), case)
+
+
+def _expected(score: Tensor, eligible: Tensor, tau: float) -> Tensor:
+    take = torch.zeros(score.shape, dtype=torch.bool)
+    for b, row in enumerate(score.tolist()):
+        best = None
+        for i, value in enumerate(row):
+            if eligible[b, i]:
+                take[b, i] = value >= tau
+                best = i if best is None or value > row[best] else best
+        if best is not None:
+            take[b, best] = True
+    return take
 
 
 EXERCISE = Exercise(
@@ -76,6 +100,7 @@ def threshold_commit(score: Tensor, eligible: Tensor, tau: float) -> Tensor:
 ''',
     hints=(
         "Two conditions joined by or: the score reaches tau; the position is the best of its row. Both need eligible.",
+        "Scores may be negative: what is not eligible must rank below every number before you look for the best.",
         "Fill score with -inf where it is not eligible; argmax(-1) is the best of each row; scatter it into a mask.",
     ),
     check=check_threshold_commit,

@@ -1,11 +1,12 @@
-"""Exercise 8.3. Heads, rows and positions differ in number; positions out of order; every number is its own."""
+"""Exercise 8.3. Heads, rows and positions differ in number; positions out of order; every number is its own; then
+random stores of all sizes."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import require, untouched
+from dlmlab.course.checks.expect import Cases, expect_same, require, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -51,6 +52,28 @@ def check_write_at(fn: Callable) -> None:
     require(torch.equal(stored, right), "each row has positions of its own; the ones of row 0 were used for all")
     stored, right, changed = run([[3, 1], [4, 4], [2, 3]])
     require(not changed[1, :, :4].any(), "a position that is named twice is one position; the others stay")
+    twice = _expected(before, new, [[3, 1], [4, 4], [2, 3]])
+    twice[1, :, 4] = stored[1, :, 4]  # either of the two
+    require(torch.equal(stored, twice), "a position that is named twice changes nothing for the others")
+    either = torch.stack([stored[1, :, 4] == new[1, :, i] for i in range(2)]).any(0)
+    require(either.all(), "a position that is named twice holds the keys of one of the two")
+    draw = Cases(0)
+    for B, H, K, D, q in (
+        (1, 1, 1, 1, 1),
+        (1, 3, 6, 4, 6),
+        (4, 2, 7, 3, 1),
+        (3, 3, 3, 3, 2),
+        (2, 4, 9, 2, 5),
+        (2, 1, 4, 3, 0),
+    ):
+        for shared in (False, True):
+            stored, keys = draw.normal(B, H, K, D), draw.normal(B, H, q, D)
+            at = torch.stack([draw.order(K, q) for _ in range(1 if shared else B)])
+            right = _expected(stored, keys, at.tolist())
+            with untouched(new=keys, positions=at):
+                fn(stored, keys, at)
+            rows = "the same in all rows" if shared else "of its own in each row"
+            expect_same(stored, right, f"{B} rows, {H} heads, {q} of {K} positions, {rows}", tol=0)
 
 
 EXERCISE = Exercise(
@@ -70,6 +93,7 @@ def write_at(stored: Tensor, new: Tensor, positions: Tensor) -> None:
     raise NotImplementedError
 ''',
     hints=(
+        "What is asked for is a change of the tensor that was passed, not a new one; every row has its own places.",
         "scatter_ writes along one dimension; which one of the four holds positions? The index needs the shape of new.",
         "index = positions[:, None, :, None].expand_as(new), then stored.scatter_(2, index, new).",
     ),
