@@ -141,6 +141,10 @@ class LLaDAConfig(PretrainedConfig):
         """Number of experts that are scored in one layer: none in a dense model."""
         return 0
 
+    def least_tensors(self) -> int:
+        """Give a number of tensors below which no checkpoint of this size can be."""
+        return self.n_layers
+
     def matrix_names(self) -> set[str]:
         """Name every matrix that compression may change, as `parts.weights` does."""
         inside = [name for names in parts.READERS for name in names]

@@ -153,6 +153,9 @@ class LLaDA2Config(LLaDAConfig):
     def router_width(self, layer: int) -> int:
         return self.num_experts if self.routed(layer) else 0
 
+    def least_tensors(self) -> int:
+        return self.n_layers + max(self.n_layers - self.first_k_dense_replace, 0) * self.num_experts
+
     def matrix_names(self) -> set[str]:
         mlp = ("gate_proj", "up_proj", "down_proj")
         inside = ["attention.query_key_value", "attention.dense"]
@@ -180,8 +183,8 @@ class LLaDA2Config(LLaDAConfig):
             )
         elif c.topk_group > c.n_group or c.num_experts_per_tok > c.topk_group * (c.num_experts // c.n_group):
             problems.append(
-                f"num_experts_per_tok={c.num_experts_per_tok} of topk_group={c.topk_group} groups of n_group={c.n_group}: "
-                "more than there are"
+                f"num_experts_per_tok={c.num_experts_per_tok} of topk_group={c.topk_group} of n_group={c.n_group} "
+                f"groups of {c.num_experts // c.n_group}: more than there are"
             )
         return problems + self._odd_ids(others)
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import PreTrainedTokenizerFast
 
-from dlmlab.network import checkpoint
+from dlmlab.network import checkpoint, shards
 from dlmlab.network.checkpoint import CheckpointError, account, load, save, shipped
 from dlmlab.network.config import CONSTANTS, REQUIRED, TOKEN_IDS
 from dlmlab.task.layout import EXAMPLES, encode_prompt
@@ -233,7 +233,7 @@ def test_a_pickle_is_never_read(folder):
 @pytest.mark.parametrize(
     "values, word",
     [
-        ({"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"]}, "LLaDA2MoeModelLM"),
+        ({"architectures": ["ILLaDAForCausalLM"]}, "ILLaDAForCausalLM"),  # another family that says llada
         (
             {"num_experts": 64, "architectures": ["LLaDAMoEModelLM"]},
             "LLaDAMoEModelLM",
@@ -352,7 +352,7 @@ def test_a_tensor_in_two_files_is_refused(tmp_path):
     for name in ("a", "b"):
         save_file({"x": torch.ones(1)}, tmp_path / f"{name}.safetensors")
     with pytest.raises(CheckpointError, match="stale shard.*x"):
-        checkpoint.read_tensors(tmp_path)
+        shards.entries(tmp_path)
 
 
 # ------------------------------------------------------------------------------------------------ all kinds of damage
@@ -405,7 +405,7 @@ def test_a_damaged_checkpoint_is_refused_in_one_line_or_gives_the_same_logits(fo
     ids=lambda values: f"{next(iter(values))}={str(next(iter(values.values())))[:12]}",
 )
 def test_a_config_value_that_cannot_be_is_named_before_anything_is_made(folder, values, monkeypatch):
-    monkeypatch.setattr(checkpoint, "LLaDAModelLM", None)
+    monkeypatch.setattr(checkpoint, "empty_model", None)
     set_config(folder, **values)
     message = complaint(folder)
     assert all(key in message for key in values) and "\n" not in message and len(message) < 600
