@@ -83,7 +83,13 @@ class Statistics:
     def check(self, name: str) -> "Statistics":
         """Raise `ValueError` when nothing was seen or a sum is not finite."""
         if self.tokens == 0:
-            raise ValueError(f"statistics of {name}: no token has a weight other than 0")
+            raise ValueError(
+                f"statistics of {name}: no token has a weight other than 0"
+                + (
+                    ", none was routed to this expert: take more texts or a method that reads none"
+                    * (".experts." in name)
+                )
+            )
         sums = (self.sum_sq, self.sum_norm, self.abs_max, self.sum_sq if self.gram is None else self.gram)
         if not all(bool(torch.isfinite(s).all()) for s in sums):
             raise ValueError(f"statistics of {name} are not finite: the activations hold nan or inf")

@@ -7,7 +7,19 @@ from torch import Tensor
 
 from dlmlab import limits
 from dlmlab.decode import autoregressive, sampling
+from dlmlab.decode.cache import BlockCache
 from dlmlab.decode.trace import Sample
+from dlmlab.network.config import attention_block
+
+
+def sampler_for(config, **options) -> sampling.Sampler:
+    """Make a sampler that writes as a model was trained: a block-causal model block by block, with finished blocks
+    cached; any other model as `Sampler` does. `options` are those of `Sampler` and win."""
+    size = attention_block(getattr(config, "attention", "full"))
+    if size in (None, 1) or options.get("block_length") is not None:
+        return sampling.Sampler(**options)
+    cache = None if options.get("guidance") else BlockCache()
+    return sampling.Sampler(**{"block_length": size, "aligned": True, "cache": cache} | options)
 
 
 def decode(

@@ -77,6 +77,12 @@ def save(model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, folder: str | 
 
     Packed matrices stay packed.
     """
+    save_model(model, folder)
+    save_tokenizer(Path(folder), tokenizer, max_length=model.config.max_sequence_length)
+
+
+def save_model(model: LLaDAModelLM, folder: str | Path) -> None:
+    """Write a model alone, as `save` does."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     model.config.architectures, model.config.dtype = [model.config.architecture], model.dtype
@@ -85,7 +91,6 @@ def save(model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, folder: str | 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     shutil.copymode(folder / "config.json", folder / "model.safetensors")  # safetensors writes for its owner alone
-    save_tokenizer(folder, tokenizer, max_length=model.config.max_sequence_length)
 
 
 def find(name: str | Path) -> Path:
@@ -107,18 +112,30 @@ def find(name: str | Path) -> Path:
     )
 
 
-def _download(name: str) -> Path:
+def hub_name(name: str) -> str:
+    """Return owner/name of `hub:owner/name`. Raises `ValueError` for another form."""
+    name = name.removeprefix("hub:")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ValueError(f"hub:{name[:300]} names no model of the hub; the form is hub:owner/name")
+    return name
+
+
+def not_given(name: str, error: Exception) -> ValueError:
+    """Make the error that says how to get a model of the hub where there is a network."""
+    return ValueError(
+        f"the hub did not give {name!r}: {line(error)}; where there is a network: hf download {name} --local-dir "
+        f"{name.split('/')[1]}, then load that folder"
+    )
+
+
+def _download(name: str) -> Path:
+    name = hub_name(name)
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
     except Exception as error:  # offline, private or missing: the hub library has a dozen classes for it
-        raise ValueError(
-            f"the hub did not give {name!r}: {line(error)}; where there is a network: hf download {name} --local-dir "
-            f"{name.split('/')[1]}, then load that folder"
-        ) from error
+        raise not_given(name, error) from error
 
 
 def sha256(path: Path) -> str:
@@ -257,6 +274,19 @@ def _unfit(name: str, tensor: torch.Tensor, cast: torch.Tensor) -> str | None:
     return f"{'too large for ' + str(cast.dtype) if torch.isfinite(tensor).all() else 'non-finite'}: {name}"
 
 
+def split_of(config: LLaDAConfig) -> shards.Split:
+    """Return the function that says which tensors of a family hold several matrices."""
+    return merged if isinstance(config, LLaDA2Config) else lambda name, shape: None
+
+
+def check_count(folder: str | Path, config: LLaDAConfig, count: int) -> None:
+    """Raise `CheckpointError` for a config that asks for far more than `count` tensors, before all are named."""
+    if config.least_tensors() > count:
+        dense = not isinstance(config, LLaDA2Config)
+        asked = f"n_layers = {config.n_layers}" if dense else f"num_hidden_layers = {config.n_layers} with its experts"
+        raise CheckpointError(f"{folder}/config.json: {asked}, but {count} tensors in all")
+
+
 def empty_model(config: LLaDAConfig) -> LLaDAModelLM:
     """Make the model of a config without weights, on the meta device. Raises `ValueError` as its parts do."""
     with no_init_weights(), torch.device("meta"):
@@ -278,11 +308,8 @@ def load_model(
     if dtype not in FLOATS:
         raise ValueError(f"dtype={dtype} holds no weights; known: {', '.join(map(str, FLOATS))}")
     config = read_config(folder)
-    found = shards.entries(folder, merged if config.model_type == LLaDA2Config.model_type else lambda name, shape: None)
-    if config.least_tensors() > len(found):
-        dense = config.model_type == LLaDAConfig.model_type
-        asked = f"n_layers = {config.n_layers}" if dense else f"num_hidden_layers = {config.n_layers} with its experts"
-        raise CheckpointError(f"{folder}/config.json: {asked}, but {len(found)} tensors in all")
+    found = shards.entries(folder, split_of(config))
+    check_count(folder, config, len(found))
     try:
         model = empty_model(config)
     except ValueError as error:

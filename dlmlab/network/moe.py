@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
-from dlmlab.network.config import MOST, LLaDAConfig, attention_block
+from dlmlab.network.config import MOST, LLaDAConfig
 from dlmlab.network.model import Block, LLaDAModelLM, Pieces, RMSNorm, pick, rotate
 from dlmlab.network.parts import Site
 
@@ -394,12 +394,6 @@ def merged(name: str, shape: tuple[int, ...]) -> list[str] | None:
     if not path or which not in ("gate_proj", "up_proj", "down_proj") or len(shape) != 3:
         return None
     return [f"{path}.mlp.experts.{e}.{which}.weight" for e in range(shape[0])]
-
-
-def published_block(config: LLaDAConfig) -> int | None:
-    """Return the block length by which a model was trained to write, None for one that reads both sides."""
-    size = attention_block(config.attention)
-    return None if size == 1 else size
 
 
 AutoConfig.register("llada2_moe", LLaDA2Config)
