@@ -53,7 +53,7 @@ class Places:
     def __init__(
         self, model: nn.Module, device: str, device_map: str | Mapping[str, int | str] | None, dtype: torch.dtype
     ):
-        self.model, self.device, self.dtype, self.map = model, device, dtype, None
+        self.model, self.device, self.map = model, device, None
         self.offloaded: dict[str, dict] = {}
         if device_map is not None:
             self.map = _map_of(model, device_map, dtype)
@@ -86,12 +86,9 @@ class Places:
         if device == DISK and leaf in module._parameters:
             if entry.row is not None:
                 raise ValueError(f"{name} is a part of {entry.source}: such a model cannot stay on disk")
-            kind = str(self.dtype).removeprefix("torch.")
-            self.offloaded[name] = {
-                "safetensors_file": str(entry.file),
-                "weight_name": entry.source,
-                "dtype": kind,
-            }
+            kind = str(tensor.dtype).removeprefix("torch.")
+            self.offloaded[name] = {"safetensors_file": str(entry.file), "weight_name": entry.source, "dtype": kind}
+            module._parameters[leaf] = nn.Parameter(torch.empty_like(tensor, device="meta"))  # its type is kept
         elif leaf in module._parameters:
             module._parameters[leaf] = nn.Parameter(tensor.to(device))
         else:
@@ -99,7 +96,7 @@ class Places:
 
     def dispatch(self, model: nn.Module) -> nn.Module:
         """Let accelerate move inputs between the devices of a map, and read what is on disk."""
-        if self.map is None or set(self.map.values()) == {self.map.get("")}:
+        if self.map is None or len(set(self.map.values())) == 1:
             return model
         from accelerate import dispatch_model
 
@@ -124,8 +121,7 @@ def _map_of(model: nn.Module, device_map: str | Mapping[str, int | str], dtype: 
                 raise ValueError(f"device_map: {part!r} on {device!r}: no device, and not {DISK!r}") from error
     places = Places.__new__(Places)
     places.map = device_map
-    names = {name: tensor for name, tensor in model.state_dict().items()}
-    for name in names:
+    for name in model.state_dict():
         try:
             places.of(name)
         except StopIteration:
@@ -133,4 +129,16 @@ def _map_of(model: nn.Module, device_map: str | Mapping[str, int | str], dtype: 
     table = next(name for name, p in model.named_parameters() if p is model.get_input_embeddings().weight)
     if places.of(table) == DISK:
         raise ValueError(f"device_map puts {table} on disk: a model begins there and must hold it")
-    return device_map
+    return _disjoint(model, places)
+
+
+def _disjoint(module: nn.Module, places: Places, path: str = "") -> dict[str, int | str]:
+    """Say the same as a map in parts none of which holds another, as accelerate needs it."""
+    inside = f"{path}." if path else ""
+    if not any(part.startswith(inside) and part != path for part in places.map):
+        return {path: places.of(path)}
+    tensors = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    found = {inside + leaf: places.of(inside + leaf) for leaf, _ in tensors}
+    for name, child in module.named_children():
+        found |= _disjoint(child, places, inside + name)
+    return found
