@@ -1,17 +1,16 @@
 """The files of a checkpoint: headers before weights, an index that keeps its promise, and one tensor at a time."""
 
 import json
-import weakref
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from dlmlab.network import checkpoint, shards
 from dlmlab.network.checkpoint import load_model
 from dlmlab.network.moe import merged
 from dlmlab.network.shards import INDEX, CheckpointError
+from tests.network.live import Live
 from tests.tiny import one_thread, tiny_model, tiny_moe
 
 __all__ = ["one_thread"]
@@ -124,30 +123,6 @@ def test_a_type_that_torch_does_not_have_is_no_crash(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------------ memory
-
-
-class Live(TorchDispatchMode):
-    """Counts the bytes of storages that were made while it is open and still live, and remembers the most."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.most = 0
-        self.known = weakref.WeakKeyDictionary()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **kwargs or {})
-        if isinstance(out, torch.Tensor) and out.device.type == "cpu":
-            storage = out.untyped_storage()
-            theirs = [a.untyped_storage().data_ptr() for a in args if isinstance(a, torch.Tensor)]
-            if storage not in self.known and storage.data_ptr() not in theirs:
-                self.known[storage] = n = storage.nbytes()
-                self.now += n
-                self.most = max(self.most, self.now)
-                weakref.finalize(storage, self.forget, n)
-        return out
-
-    def forget(self, n: int) -> None:
-        self.now -= n
 
 
 def test_loading_holds_the_model_and_one_tensor_more(folder):
