@@ -163,10 +163,10 @@ def learn(
     """Follow the gradient of one batch, at the rates that the optimizers have; return summed loss and count, (2,).
 
     The loss is the mean cross-entropy over the weighted positions; where the batch has wrong tokens, the means over
-    these and over the ones left alone are added, times `edits`. `paired`: the model reads the clean text behind the
-    noised one (`dlmlab.blockwise`). The returned sum is that of the weighted positions. `rank`, `size`: of the processes that share the
-    batch; each takes its rows and counts those of all. `forward`: the model as it is called (compiled, parallel). `how`
-    goes to it: which attention, which kernel.
+    these and over the ones left alone are added, times `edits`. The returned sum is that of the weighted positions.
+    `paired`: the model reads the clean text behind the noised one (`dlmlab.blockwise`). `rank`, `size`: of the
+    processes that share the batch; each takes its rows and counts those of all. `forward`: the model as it is called
+    (compiled, parallel). `how` goes to it: which attention, which kernel.
     """
     count, mine = max(int(batch.weight.sum()), 1), slice(rank, None, size)
     inputs, targets, weight = (x[mine].to(model.device) for x in (batch.inputs, batch.targets, batch.weight))
