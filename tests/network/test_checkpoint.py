@@ -20,7 +20,7 @@ from dlmlab.network.config import CONSTANTS, REQUIRED, TOKEN_IDS
 from dlmlab.task.layout import EXAMPLES, encode_prompt
 from dlmlab.task.tokenizer import MASK, build_tokenizer
 from tests import damage
-from tests.tiny import one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
+from tests.tiny import one_thread, tiny_ids, tiny_model, tiny_moe  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TOKENIZER = build_tokenizer()
@@ -140,6 +140,27 @@ def test_a_tokenizer_that_does_not_name_its_mask_token_is_told(folder):
     tokenizer = load(folder).tokenizer
     assert tokenizer.mask_token_id == MASK_ID
     assert tokenizer(MASK, add_special_tokens=False)["input_ids"] == [MASK_ID]
+
+
+@pytest.mark.parametrize("family", ["llada", "llada2_moe"])
+def test_a_tokenizer_without_a_mask_token_is_one_clear_sentence(family, folder):
+    """It names none, and its vocabulary has no token of the name that the family's published tokenizer uses."""
+    if family == "llada2_moe":
+        save(
+            tiny_moe(vocab_size=V, **IDS), TOKENIZER, folder
+        )  # named <|mdm_mask|> here, <|mask|> where it is published
+    else:
+        set_tokenizer(folder, lambda text: text.replace(MASK, "<|other|>"))
+    file = folder / "tokenizer_config.json"
+    named = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({k: v for k, v in named.items() if k != "mask_token"}), encoding="utf-8")
+    message, name = complaint(folder), "<|mask|>" if family == "llada2_moe" else MASK
+    assert f"names no mask token and has no {name}" in message and "\n" not in message
+
+
+def set_tokenizer(folder, change):
+    path = folder / "tokenizer.json"
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def test_shards_with_an_index_load_like_one_file(folder):
@@ -310,7 +331,7 @@ def test_an_existing_folder_without_a_config_is_not_looked_up_in_the_hub(knocks,
 def test_a_hub_id_offline_fails_at_once_and_says_so(knocks, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     start = time.process_time()
-    with pytest.raises(ValueError, match="the hub did not give 'nobody/no-such-model'"):
+    with pytest.raises(ValueError, match="the hub did not give 'nobody/no-such-model'.*hf download nobody/no-such-mod"):
         load("hub:nobody/no-such-model")
     assert time.process_time() - start < 5 and not knocks
 

@@ -322,6 +322,21 @@ def test_editing_is_bounded_and_its_flips_are_counted():
     assert torch.equal(cached.ids, out.ids)
 
 
+def test_sinks_are_read_off_it_and_focus_decodes_it():
+    from dlmlab.attention.sinks import received
+    from dlmlab.decode.focus import Focus
+
+    model, ids = tiny_moe(), tiny_ids(2, 12)
+    sums = received(model, ids)
+    assert sums.shape == (3, 2, 4, 12) and close(sums.sum(-1), torch.full((3, 2, 4), 12.0))
+    last = torch.tensor([0.0] * 8)  # the last block is seen by itself alone: four queries give it at most 4 in all
+    assert bool((sums[..., 8:].sum(-1) <= 4 + 1e-4).all()) and bool((sums[..., :8] > last).all())
+    full = tiny_moe("full", **DECODING)
+    plain, fresh = decoded(full), decoded(full, Focus(refresh=1))
+    assert torch.equal(plain.ids, fresh.ids)
+    assert decoded(full, Focus()).trace.tokens_through < plain.trace.tokens_through
+
+
 def test_flops_are_those_that_torch_counts():
     model = tiny_moe()
     for B, L, options, n in ((1, 9, {}, None), (3, 5, {}, None), (2, 8, {"logits_to_keep": torch.tensor([0, 3])}, 2)):
@@ -461,13 +476,13 @@ def damaged(folder, config: dict, tensors: dict, raw: bytes, draw: random.Random
         new = {k: v for k, v in config.items() if k != key} | ({key: odd} if kind == "key" else {})
         text = json.dumps({k: "GIANT" if v == 10**400 else v for k, v in new.items()})
         (folder / "config.json").write_text(text.replace('"GIANT"', "1" + "0" * 400), encoding="utf-8")
-        return f"{kind} {key} {str(odd)[:20]}"
+        return f"{kind} of the config: {key} {str(odd)[:20]}"
     if kind in ("bytes", "cut"):
         end = 8 + int.from_bytes(raw[:8], "little")
         at = draw.randrange(end) if kind == "bytes" else draw.randrange(len(raw))
         new = raw[:at] + bytes([raw[at] ^ 1 << draw.randrange(8)]) + raw[at + 1 :] if kind == "bytes" else raw[:at]
         (folder / "model.safetensors").write_bytes(new)
-        return f"{kind} at {at}"
+        return f"{kind} at {at}"  # of the file
     other = draw.choice(sorted(rest))
     spoilt = W.clone()
     spoilt.view(-1)[draw.randrange(W.numel())] = draw.choice([float("nan"), float("inf"), float("-inf")])
@@ -503,8 +518,10 @@ def test_a_thousand_damaged_checkpoints_load_right_or_are_refused(tmp_path):
         else:
             sound = torch.equal(logits(found, ids), expected)
             assert sound or any(word in what for word in told), what
-        (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        (tmp_path / "model.safetensors").write_bytes(raw)
+        if "of the config" in what:
+            (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        else:
+            (tmp_path / "model.safetensors").write_bytes(raw)
     assert refused > 700 and time.process_time() - start < 60
 
 
