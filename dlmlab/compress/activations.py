@@ -87,11 +87,8 @@ class Statistics:
         """Raise `ValueError` when nothing was seen or a sum is not finite."""
         if self.tokens == 0:
             raise ValueError(
-                f"statistics of {name}: no token has a weight other than 0"
-                + (
-                    ", none was routed to this expert: take more texts or a method that reads none"
-                    * (".experts." in name)
-                )
+                f"statistics of {name}: no token has a weight other than 0; if none was routed to an expert: take more "
+                "texts, a method that reads none, or leave it as it is (options: a function that returns None for it)"
             )
         sums = (self.sum_sq, self.sum_norm, self.abs_max, self.sum_sq if self.gram is None else self.gram)
         if not all(bool(torch.isfinite(s).all()) for s in sums):
@@ -122,8 +119,8 @@ def walk(
     otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. `device`: where each block
     computes, and its statistics are made, while it is visited; the rest of the model and the states between the blocks
     stay where they are, so the device holds one block, one batch and the statistics of one layer. Raises `ValueError`
-    for weights of another shape or below zero, for masks shown to a causal model, and for statistics that are not
-    finite.
+    for weights of another shape or below zero, for masks shown to a causal model, and for statistics that are empty
+    or not finite; those of an expert to which no token was routed are handed out empty.
     """
     weights = _checked_weights(model, calib, weights)
     batches = torch.arange(len(calib)).split(batch_size)
@@ -136,7 +133,11 @@ def walk(
                 found |= dict.fromkeys(site.matrices, Statistics.empty(W.shape[1], gram=gram, device=W.device))
             with _Watch(block, found, iter(weights[b] for b in batches)):
                 after = _outputs(block, hidden, calls, device)
-            yield layer, {name: statistics.check(f"blocks.{layer}.{name}") for name, statistics in found.items()}
+            sparse = {name for site in parts.sites(block) if site.tokens is not None for name in site.matrices}
+            for name, statistics in found.items():
+                if statistics.tokens or name not in sparse:  # an expert may read nothing: who needs it checks it
+                    statistics.check(f"blocks.{layer}.{name}")
+            yield layer, found
             hidden = _outputs(block, hidden, calls, device) if sequential else after
 
 

@@ -597,6 +597,13 @@ def test_an_expert_that_read_nothing_is_named():
     parts.blocks(model)[1].mlp.gate.expert_bias[5] = -10.0
     with pytest.raises(ValueError, match=r"blocks\.1\.mlp\.experts\.5\.gate_proj.*routed.*more texts"):
         pruning.prune(model, pruning.Recipe("wanda", 0.5), calib=calibration())
+    recipe = pruning.Recipe("wanda", 0.5)
+    rest = registry.compress(
+        model, "wanda", lambda name: None if "1.mlp.experts.5." in name else recipe, calib=calibration()
+    )
+    idle = "blocks.1.mlp.experts.5.up_proj"
+    assert torch.equal(parts.weights(rest)[idle], parts.weights(model)[idle])
+    assert float((parts.weights(rest)["blocks.1.mlp.experts.4.up_proj"] == 0).float().mean()) == 0.5
     small = pruning.prune(model, pruning.Recipe("magnitude", 0.5))  # looks at no text
     assert float((parts.weights(small)["blocks.1.mlp.experts.5.gate_proj"] == 0).float().mean()) == 0.5
 
