@@ -34,11 +34,13 @@ def decode(
 ) -> Sample:
     """Decode a batch: by `sampling.sample`, or left to right by `autoregressive.sample` when the model is causal.
 
-    `prompts` and `attention_mask`: all forms that these take. Of `sampler`, a causal model uses the temperature.
-    `cache=False`: a causal model reads its whole text at every step.
+    `prompts` and `attention_mask`: all forms that these take. `sampler`: None decodes as the model was trained
+    (`sampler_for`); of another one a causal model uses the temperature. `cache=False`: a causal model reads its whole
+    text at every step.
     """
     request = dict(attention_mask=attention_mask, gen_length=gen_length, generator=generator)
     if getattr(getattr(model, "config", None), "attention", None) == "causal":
         temperature = 0.0 if sampler is None else sampler.temperature
         return autoregressive.sample(model, prompts, temperature=temperature, cache=cache, **request)
+    sampler = sampler_for(getattr(model, "config", None)) if sampler is None else sampler
     return sampling.sample(model, prompts, sampler=sampler, **request)

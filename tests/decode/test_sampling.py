@@ -13,7 +13,6 @@ from scipy.stats import chisquare
 from dlmlab.decode.cache import BlockCache
 from dlmlab.decode.commit import Commit, EntropyBound, Factor, Fixed, Threshold
 from dlmlab.decode.edit import Replace
-from dlmlab.decode.run import sampler_for
 from dlmlab.decode.sampling import Sampler, block_ends, guided_logits, gumbel_argmax, left_pad, sample
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.cost import forward_flops
@@ -722,11 +721,6 @@ def test_aligned_blocks_and_the_cache_of_finished_ones_give_the_same_text():
         assert cached.trace.tokens_through < plain.trace.tokens_through
 
 
-def test_a_sampler_for_a_block_causal_model_has_its_blocks():
-    block, full = tiny_model("block:4").config, tiny_model().config
-    assert sampler_for(full, commit=Threshold(0.5)) == Sampler(commit=Threshold(0.5))
-    assert sampler_for(block) == Sampler(block_length=4, aligned=True, cache=BlockCache())
-    assert sampler_for(block, block_length=3) == Sampler(block_length=3)
-    assert sampler_for(block, guidance=1.0).cache is None
+def test_aligned_blocks_need_a_length():
     with pytest.raises(ValueError, match="aligned=True needs block_length"):
         Sampler(aligned=True)
