@@ -137,12 +137,13 @@ def train(args) -> int:
 
 def _validate(model, tokenizer) -> dict:
     from dlmlab.decode.commit import Threshold
-    from dlmlab.decode.sampling import Sampler
+    from dlmlab.decode.run import sampler_for
     from dlmlab.measure import evaluate
     from dlmlab.task import tasks
 
     problems = tasks.load_split("validation")[:128]
-    result = evaluate.accuracy(model, tokenizer, problems, sampler=Sampler(commit=Threshold(0.9)))
+    sampler = sampler_for(model.config, commit=Threshold(0.9))
+    result = evaluate.accuracy(model, tokenizer, problems, sampler=sampler)
     return {"exact_match": round(result.exact_match.value, 4)}
 
 
@@ -167,17 +168,20 @@ def _decoder(args) -> tuple:
     import torch
 
     from dlmlab import guard
+    from dlmlab.decode.run import sampler_for
     from dlmlab.decode.sampling import Sampler
     from dlmlab.network import checkpoint
 
     guard.device(args.device, "--device")
     given = {k: v for k in ("score", "temperature", "guidance", "block_length") if (v := getattr(args, k)) is not None}
-    sampler = Sampler(commit=_rule(args), **given)
+    rule = _rule(args)
+    sampler = Sampler(commit=rule, **given)
     if not sampler.temperature and sampler.score != "random":
         refuse(args, ["seed"], "nothing is random without --temperature or --score random")
     config = checkpoint.read_config(checkpoint.find(args.model))
     if config.attention == "causal":
         refuse(args, DIFFUSION, f"{args.model} writes left to right, one token a forward")
+    sampler = sampler_for(config, commit=rule, **given)
     model, tokenizer = checkpoint.load(args.model, device=args.device)
     return model, tokenizer, sampler, torch.Generator(args.device).manual_seed(args.seed or 0)
 
@@ -382,6 +386,14 @@ def quantize(args) -> None:
     print(f"written to {args.out}")
 
 
+def inspect(args) -> int:
+    from dlmlab.network import inspect as look
+
+    report = look.look(args.name)
+    print(report)
+    return int(bool(report.problems))
+
+
 def manifest(args) -> None:
     from dlmlab.course.manifest import write
 
@@ -411,7 +423,8 @@ def _sampler_options(parser: argparse.ArgumentParser) -> None:
     add("--entropy-bound", type=number(float, 0), help="EB-Sampler's bound in nats")
     add("--temperature", type=number(float, 0), help="0, the default, takes the most likely token")
     add("--guidance", type=number(float, 0), help="weight of classifier-free guidance")
-    add("--block-length", type=number(int, 1), help="semi-autoregressive blocks of this length")
+    add("--block-length", type=number(int, 1),
+        help="semi-autoregressive blocks of this length (default: those of the attention, if it has any)")  # fmt: skip
     add("--gen-length", type=number(int, 1), default=40, help="tokens of the answer (default 40)")
     add("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
     add("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
@@ -486,6 +499,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", type=number(int, 1), help="gptq with --sparsity: columns whose mask is chosen together")
     _text_options(sub)
     sub.add_argument("--out", required=True, type=place, help="folder of the quantized model")
+    sub = command(inspect, "say what a checkpoint is and what it needs; reads its config and headers, no weights")
+    sub.add_argument("name", type=some, help="a shipped model, a folder, or hub:owner/name")
     sub = command(measure, "run a long experiment and store its table under data/results")
     sub.add_argument("name", nargs="?", metavar="NAME", choices=Known("study", "TABLES"), help="%(choices)s")
     sub.add_argument("--all", action="store_true", help="every table, one after the other")

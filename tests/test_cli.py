@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -22,7 +23,7 @@ from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
 from dlmlab.task import tasks
 from tests.compress.cases import TOKENIZER, reader
-from tests.tiny import tiny_ids
+from tests.tiny import tiny_ids, tiny_moe
 
 TINY = """
 name = "tiny"
@@ -274,7 +275,7 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "train", "generate", "evaluate", "prune", "measure", "refresh", "manifest", "data"]
+    "command", ["doctor", "train", "generate", "evaluate", "prune", "inspect", "measure", "refresh", "manifest", "data"]
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -401,3 +402,77 @@ def test_a_quantized_model_is_neither_pruned_nor_quantized_again_and_a_pruned_on
         error = capsys.readouterr().err
         assert "is quantized already: prune or quantize the model it was made from" in error and error.count("\n") == 1
     assert dict(packed.layers(checkpoint.load(few).model)) and not (tmp_path / "again").exists()
+
+
+# ------------------------------------------------------------------------------------------------ the other family
+
+
+@pytest.fixture(scope="module")
+def routed(tmp_path_factory):
+    """Write a tiny model with experts and the vocabulary of the course."""
+    folder = tmp_path_factory.mktemp("routed") / "experts"
+    ids = {key: getattr(TOKENIZER, key) for key in checkpoint.TOKEN_IDS}
+    model = tiny_moe("block:8", vocab_size=len(TOKENIZER), max_position_embeddings=96, **ids)
+    checkpoint.save(model, TOKENIZER, folder)
+    return folder
+
+
+def test_a_model_with_experts_is_inspected_and_answers(routed, capsys):
+    assert cli.main(["inspect", str(routed)]) == 0
+    out = capsys.readouterr().out
+    assert "LLaDA2MoeModelLM, block:8 attention" in out and "0 mismatches" in out and "int4" in out
+    question = "Ben has 8 marbles. Cara has twice as many as Ben. How many marbles does Cara have?"
+    assert cli.main(["generate", question, "--model", str(routed), "--threshold", "0.9", "--gen-length", "12"]) == 0
+    assert "forwards; " in capsys.readouterr().out
+    assert cli.main(["evaluate", str(routed), "--limit", "2", "--threshold", "0.2"]) == 0
+    assert "exact match" in capsys.readouterr().out
+
+
+def test_inspect_lists_what_does_not_fit_and_says_so_with_its_status(routed, tmp_path, capsys):
+    assert cli.main(["inspect", "llada-mini"]) == 0
+    other = shutil.copytree(routed, tmp_path / "other")
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    (other / "config.json").write_text(json.dumps(config | {"intermediate_size": 40}), encoding="utf-8")
+    assert cli.main(["inspect", str(other)]) == 1
+    assert "3 mismatches:" in capsys.readouterr().out
+    assert cli.main(["inspect", str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_model_with_experts_is_pruned_and_quantized(routed, tmp_path, capsys):
+    half, few = tmp_path / "half", tmp_path / "few"
+    assert cli.main(f"prune --model {routed} --method wanda --sparsity 0.5 --texts 12 --out {half}".split()) == 0
+    assert "zeros in the blocks 50.0%" in capsys.readouterr().out
+    assert cli.main(f"quantize --model {half} --method gptq --texts 12 --out {few}".split()) == 0
+    pruned, small = (parts.weights(checkpoint.load(folder).model) for folder in (half, few))
+    assert len(pruned) == len(small) > 50
+    assert all(bool((small[name][W == 0] == 0).all()) for name, W in pruned.items())
+    assert cli.main(["evaluate", str(few), "--limit", "1", "--threshold", "0.2"]) == 0
+    for line in ("prune --method heads --sparsity 0.5", "quantize --method awq", "quantize --method rotate-rtn"):
+        capsys.readouterr()
+        assert cli.main(f"{line} --model {routed} --out {tmp_path / 'not'}".split()) == 2, line
+        error = capsys.readouterr().err
+        assert "know LLaDA's dense block only" in error and error.count("\n") == 1
+    assert not (tmp_path / "not").exists()
+
+
+WITH_EXPERTS = """
+family = "llada2_moe"
+attention = "block:8"
+experts = 4
+expert_groups = 2
+groups_per_token = 1
+expert_hidden_size = 8
+dense_layers = 0
+corrupt = [[0, 0.2]]
+"""
+
+
+def test_a_model_with_experts_is_trained(tmp_path, capsys):
+    (tmp_path / "tiny.toml").write_text(TINY.replace("2000", "300") + WITH_EXPERTS, encoding="utf-8")
+    run, model = tmp_path / "run", tmp_path / "model"
+    assert cli.main(["train", "--config", str(tmp_path / "tiny.toml"), "--out", str(run), "--export", str(model)]) == 0
+    assert "block:8 attention" in capsys.readouterr().out
+    found = checkpoint.load(model).model
+    assert found.config.model_type == "llada2_moe" and found.config.attention == "block:8"
+    assert bool((found.model.layers[0].mlp.gate.expert_bias != 0).any())  # the load was balanced

@@ -7,6 +7,7 @@ import torch
 
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.moe import LLaDA2Config, LLaDA2MoeModelLM
 
 SIZES = {
     "d_model": 32,
@@ -28,6 +29,39 @@ def tiny_model(attention: str = "full", *, seed: int = 0, **changes) -> LLaDAMod
         for weight in model.parameters():
             if weight.ndim == 1:  # the scale of a norm: all ones would hide a norm that forgets it
                 torch.nn.init.uniform_(weight, 0.5, 1.5)
+    return model.eval()
+
+
+# Eight experts in two groups, of which a token reads two in one group; a dense layer, then two with experts.
+MOE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "intermediate_size": 48,
+    "moe_intermediate_size": 12,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "num_shared_experts": 1,
+    "first_k_dense_replace": 1,
+    "n_group": 2,
+    "topk_group": 1,
+    "vocab_size": 50,
+    "max_position_embeddings": 32,
+    "mask_token_id": 3,
+}
+
+
+def tiny_moe(attention: str = "block:4", *, seed: int = 0, **changes) -> LLaDA2MoeModelLM:
+    """Make a three-layer model with experts in evaluation mode, its biases far from 0."""
+    config = LLaDA2Config(**MOE | {"attention": attention, "initializer_range": 0.3} | changes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LLaDA2MoeModelLM(config)
+        for name, weight in model.state_dict().items():
+            if weight.ndim == 1:
+                torch.nn.init.uniform_(weight, *((-0.3, 0.3) if "bias" in name else (0.5, 1.5)))
     return model.eval()
 
 

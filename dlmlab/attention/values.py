@@ -16,7 +16,7 @@ def through(model: LLaDAModelLM, change: Callable[[Tensor], Tensor | None]) -> I
 
     The attention of a layer stays what its input says. Several changes run in the order in which they were opened.
     """
-    matrices = [getattr(block, parts.VALUE) for block in parts.blocks(model)]
+    matrices = [parts.value(block) for block in parts.blocks(model)]
     hooks = [matrix.register_forward_hook(lambda module, args, out: change(out)) for matrix in matrices]
     try:
         yield

@@ -3,19 +3,22 @@
 Decisions
 * Matrices that read the same input (one `parts.Site`) share one `Statistics` object. Of an expert it counts the tokens
   that were routed to it.
-* Sums are float64, so that a mask does not depend on the order of the batches, and live where the model does.
+* Sums are float64, so that a mask does not depend on the order of the batches, and live where the block computes.
 * `walk` goes layer by layer and lets the caller change each block before the next one is reached. So "sequential"
-  methods, which see the errors of the layers before, and one-shot methods are the same loop. A block is called again
-  with exactly what the model called it with.
+  methods, which see the errors of the layers before, and one-shot methods are the same loop. The model is
+  run up to its first block, which shows what every block is called with; the states between two blocks are kept.
+* A model that is larger than a device is visited block by block (`device`).
 
 Sources: Sun et al., Wanda, arXiv 2306.11695 (norm of input features); Frantar and Alistarh, SparseGPT, arXiv
 2301.00774 (second moments).
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
+from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
 from dlmlab.compress.calibration import CalibrationSet
@@ -83,7 +86,10 @@ class Statistics:
     def check(self, name: str) -> "Statistics":
         """Raise `ValueError` when nothing was seen or a sum is not finite."""
         if self.tokens == 0:
-            raise ValueError(f"statistics of {name}: no token has a weight other than 0")
+            raise ValueError(
+                f"statistics of {name}: no token has a weight other than 0; if none was routed to an expert: take more "
+                "texts, a method that reads none, or leave it as it is (options: a function that returns None for it)"
+            )
         sums = (self.sum_sq, self.sum_norm, self.abs_max, self.sum_sq if self.gram is None else self.gram)
         if not all(bool(torch.isfinite(s).all()) for s in sums):
             raise ValueError(f"statistics of {name} are not finite: the activations hold nan or inf")
@@ -105,43 +111,80 @@ def walk(
     gram: bool = False,
     sequential: bool = True,
     batch_size: int = 64,
+    device: str | None = None,
 ) -> Iterator[tuple[int, dict[str, Statistics]]]:
     """Yield, layer by layer, the statistics of the matrices of a block, by their path inside it.
 
     What the caller changes in a block before it asks for the next one is felt by all later layers (`sequential`);
-    otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. Raises `ValueError` for
-    weights of another shape or below zero, for masks shown to a causal model, and for statistics that are not finite.
+    otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. `device`: where each block
+    computes, and its statistics are made, while it is visited; the rest of the model and the states between the blocks
+    stay where they are, so the device holds one block, one batch and the statistics of one layer. Raises `ValueError`
+    for weights of another shape or below zero, for masks shown to a causal model, and for statistics that are empty
+    or not finite; those of an expert to which no token was routed are handed out empty.
     """
     weights = _checked_weights(model, calib, weights)
     batches = torch.arange(len(calib)).split(batch_size)
-    hidden, calls = zip(*(_dense_calls(model, calib.rows(b)) for b in batches), strict=True)
+    hidden, calls = zip(*(_first_call(model, calib.rows(b)) for b in batches), strict=True)
     for layer, block in enumerate(parts.blocks(model)):
-        matrices, found = parts.matrices(block), {}
-        for site in parts.sites(block):
-            W = matrices[site.matrices[0]].weight
-            found |= dict.fromkeys(site.matrices, Statistics.empty(W.shape[1], gram=gram, device=W.device))
-        with _Watch(block, found, iter(weights[b] for b in batches)):
-            after = _outputs(block, hidden, [call[layer] for call in calls])
-        yield layer, {name: statistics.check(f"blocks.{layer}.{name}") for name, statistics in found.items()}
-        hidden = _outputs(block, hidden, [call[layer] for call in calls]) if sequential else after
+        with visited(block, device):
+            matrices, found = parts.matrices(block), {}
+            for site in parts.sites(block):
+                W = matrices[site.matrices[0]].weight
+                found |= dict.fromkeys(site.matrices, Statistics.empty(W.shape[1], gram=gram, device=W.device))
+            with _Watch(block, found, iter(weights[b] for b in batches)):
+                after = _outputs(block, hidden, calls, device)
+            sparse = {name for site in parts.sites(block) if site.tokens is not None for name in site.matrices}
+            for name, statistics in found.items():
+                if statistics.tokens or name not in sparse:  # an expert may read nothing: who needs it checks it
+                    statistics.check(f"blocks.{layer}.{name}")
+            yield layer, found
+            hidden = _outputs(block, hidden, calls, device) if sequential else after
 
 
-def _outputs(block: nn.Module, hidden: Sequence[Tensor], calls: Sequence[tuple[tuple, dict]]) -> list[Tensor]:
-    return [block(h, *args, **kwargs)[0] for h, (args, kwargs) in zip(hidden, calls, strict=True)]
+@contextmanager
+def visited(block: nn.Module, device: str | None) -> Iterator[nn.Module]:
+    """While it is open, a block lies on a device (None: where it is); afterwards it is back where it was."""
+    home = next(block.parameters()).device
+    if device is not None:
+        block.to(device)
+    try:
+        yield block
+    finally:
+        if device is not None:
+            block.to(home)
 
 
-def _dense_calls(model: LLaDAModelLM, part: CalibrationSet) -> tuple[Tensor, list[tuple[tuple, dict]]]:
-    """Run the model once; return the input of the first block and what else each block is called with."""
+def _outputs(
+    block: nn.Module, hidden: Sequence[Tensor], calls: Sequence[tuple[tuple, dict]], device: str | None
+) -> list[Tensor]:
+    """Run a block on every batch, there and back."""
+    return [
+        block(*send_to_device((h, *args), device), **send_to_device(kwargs, device))[0].to(h.device)
+        if device is not None
+        else block(h, *args, **kwargs)[0]
+        for h, (args, kwargs) in zip(hidden, calls, strict=True)
+    ]
+
+
+class _Enough(Exception):
+    """The first block was reached: nothing after it needs to be computed."""
+
+
+def _first_call(model: LLaDAModelLM, part: CalibrationSet) -> tuple[Tensor, tuple[tuple, dict]]:
+    """Run the model up to its first block; return what enters it and what else it, and every other block, is called
+    with: rotation, mask, no cache."""
     found: list[tuple[tuple, dict]] = []
 
     def note(module, args, kwargs):
         found.append((args, kwargs))
+        raise _Enough
 
-    hooks = [b.register_forward_pre_hook(note, with_kwargs=True) for b in parts.blocks(model)]
-    model(part.ids.to(model.device), part.real.to(model.device))
-    for hook in hooks:
-        hook.remove()
-    return found[0][0][0], [(args[1:], kwargs) for args, kwargs in found]
+    hook = parts.blocks(model)[0].register_forward_pre_hook(note, with_kwargs=True)
+    with suppress(_Enough):
+        model(part.ids.to(model.device), part.real.to(model.device))
+    hook.remove()
+    args, kwargs = found[0]
+    return args[0], (args[1:], kwargs)
 
 
 @dataclass

@@ -127,21 +127,24 @@ def prune(
     layers: Sequence[float] | None = None,
     statistics: dict[str, Statistics] | None = None,
     generator: torch.Generator | None = None,
+    device: str | None = None,
 ) -> LLaDAModelLM:
     """Return a pruned copy of the model.
 
-    `calib`, `weights`, `statistics`: as in `registry.compress`. `layers`: a sparsity for each block in place of the
-    recipe's. Raises `ValueError` when a method lacks what it needs, and see `select`.
+    `calib`, `weights`, `statistics`, `device`: as in `registry.compress`. `layers`: a sparsity for each block in place
+    of the recipe's. Raises `ValueError` when a method lacks what it needs, and see `select`.
     """
     if layers is not None and n_of_m(recipe.pattern):
         raise ValueError(f"layers needs a pattern other than n:m, got {recipe.pattern}")
     if recipe.pattern == "global":
         if layers is not None:
             raise ValueError("layers says how much each one loses, and pattern='global' lets the scores decide it")
+        if device is not None:
+            raise ValueError(f"device={device!r} visits block by block, and pattern='global' compares all of them")
         return _prune_global(model, recipe, calib, weights, statistics, generator)
     plan = recipe if layers is None else [replace(recipe, sparsity=s) for s in layers]
     found = {"calib": calib, "weights": weights, "statistics": statistics, "generator": generator}
-    return compress(model, recipe.method, plan, sequential=recipe.sequential, **found)
+    return compress(model, recipe.method, plan, sequential=recipe.sequential, device=device, **found)
 
 
 @torch.no_grad()

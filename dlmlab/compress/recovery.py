@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 
 from dlmlab.network import parts
+from dlmlab.network.config import attention_block
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.network.packed import check_dense
 from dlmlab.objective.batches import Batches, TrainConfig
@@ -50,7 +51,8 @@ def recover(
     for step in range(steps):
         batch = batches(step)
         set_rates(optimizers, base, schedule(tokens, step, config))
-        loss, count = learn(model, optimizers, batch, clip=config.clip, kernel="explicit").tolist()
+        paired = attention_block(model.config.attention) not in (None, 1)
+        loss, count = learn(model, optimizers, batch, clip=config.clip, kernel="explicit", paired=paired).tolist()
         tokens += batch.targets.numel()
         with torch.no_grad():
             for W, zero in zeros:

@@ -141,20 +141,22 @@ def compress(
     sequential: bool = True,
     generator: torch.Generator | None = None,
     packed: bool = False,
+    device: str | None = None,
 ) -> nn.Module:
     """Return a compressed copy of a model: every matrix of every block, from the first layer to the last.
 
     `options`: one object for all, a list of one for each block, or a function of the name of a matrix (None: it stays).
     Methods that look at inputs need `calib`, with token `weights` (N, L) or without, or ready `statistics` of the dense
     model (then `sequential`, each layer seeing the errors of those before it, must be False). `packed`: quantized
-    matrices take their real bytes. Raises `ValueError` when a method lacks what it needs, for a model that is packed
-    already, and see `activations.walk`.
+    matrices take their real bytes. `device`: where each block is worked on, one after the other, when the whole model
+    does not fit there (`activations.walk`). Raises `ValueError` when a method lacks what it needs, for a model that is
+    packed already, and see `activations.walk`.
     """
     method = matrix_method(method) if isinstance(method, str) else method
     model = copy.deepcopy(check_dense(model))
     blocks = parts.blocks(model)
     choose = _choice(options, len(blocks))
-    for layer, found in _visits(model, method, calib, weights, statistics, sequential):
+    for layer, found in _visits(model, method, calib, weights, statistics, sequential, device):
         for name, matrix in parts.matrices(blocks[layer]).items():
             full = f"blocks.{layer}.{name}"
             if (chosen := choose(full)) is LEAVE:
@@ -188,10 +190,12 @@ def _put(block: nn.Module, name: str, new: Tensor | Quantized, packed: bool) -> 
         block.get_submodule(name).weight.copy_(dequantize(new) if isinstance(new, Quantized) else new)
 
 
-def _visits(model, method: Method, calib, weights, statistics, sequential: bool):
+def _visits(model, method: Method, calib, weights, statistics, sequential: bool, device: str | None):
     """Go through the layers with the statistics that the method needs of each."""
     if not method.needs:
-        return ((layer, {}) for layer in range(len(parts.blocks(model))))
+        return _plain_visits(model, device)
+    if statistics is not None and device is not None:
+        raise ValueError(f"device={device!r}: ready statistics lie where they were made; pass calib= instead")
     if statistics is not None:
         if sequential:
             raise ValueError("ready statistics are those of the dense model: take sequential=False")
@@ -201,4 +205,11 @@ def _visits(model, method: Method, calib, weights, statistics, sequential: bool)
         )
     if calib is None:
         raise ValueError(f"method {method.name!r} looks at activations: it needs calib=calibration_set(...)")
-    return activations.walk(model, calib, weights=weights, gram=method.needs == "gram", sequential=sequential)
+    how = {"gram": method.needs == "gram", "sequential": sequential, "device": device}
+    return activations.walk(model, calib, weights=weights, **how)
+
+
+def _plain_visits(model, device: str | None):
+    for layer, block in enumerate(parts.blocks(model)):
+        with activations.visited(block, device):
+            yield layer, {}

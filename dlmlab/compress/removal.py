@@ -70,6 +70,7 @@ def remove_units(
     n_heads).
     """
     site, config = check_units(units), copy.deepcopy(model.config)
+    parts.check_plain(parts.blocks(model)[0])
     if units == "heads" and config.n_kv_heads != config.n_heads:
         raise ValueError("heads share keys and values here: remove whole groups (not implemented)")
     small = copy.deepcopy(check_dense(model))
@@ -144,6 +145,7 @@ def choose_units(
 ) -> dict[int, list[int]]:
     """Choose the share of lowest units in every layer, {layer: indices}. Raises `ValueError` as `unit_scores`."""
     site, chosen = check_units(units), {}
+    parts.check_plain(parts.blocks(model)[0])
     if not 0 <= share < 1:
         raise ValueError(f"share={share} is outside [0, 1)")
     for layer, block in enumerate(parts.blocks(model)):

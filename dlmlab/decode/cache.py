@@ -151,8 +151,8 @@ class Session:
         self.start = self.end = self.pad
         self.age: int | None = None  # forwards since everything was computed; None: never in this block
 
-    def enter(self, start: Tensor, end: int) -> None:
-        """Go to the block of columns `start` (B,) to `end`. Blocks of attention are counted without padding."""
+    def enter(self, start: Tensor, end: Tensor) -> None:
+        """Go to the block of columns `start` to `end`, (B,) each. Blocks of attention are counted without padding."""
         self.start = (start - self.pad) // self.unit * self.unit + self.pad
         self.end = (-((self.pad - end) // self.unit) * self.unit + self.pad).clamp(max=self.x.shape[1])
         self.age = None
@@ -212,7 +212,7 @@ class BlockSession(Session):
         self.finished, self.finished_rows = KV(), torch.arange(len(self.x), device=self.x.device)
         self.first = 0  # from here on the stored keys are not final
 
-    def enter(self, start: Tensor, end: int) -> None:
+    def enter(self, start: Tensor, end: Tensor) -> None:
         self.first = int(self.start.min())  # the block before: its keys still come from a text with masks
         super().enter(start, end)
         self.kv, self.rows = self.finished, self.finished_rows  # rows that were done early are back
@@ -236,8 +236,8 @@ def replay(out: Sample, sampler, mask_id: int, row: int = 0) -> Tensor:
     `BlockCache`, whose columns depend on the model.
     """
     cache, states = sampler.cache, torch.stack(out.trace.states(row)[:-1])  # (S, L)
-    if isinstance(cache, BlockCache):
-        raise ValueError("replay knows no BlockCache: its columns depend on the model's attention")
+    if isinstance(cache, BlockCache) or sampler.aligned:
+        raise ValueError("replay knows no BlockCache and no aligned blocks: their columns depend on model and padding")
     computed = torch.ones_like(states, dtype=torch.bool)
     if cache is None:
         return computed

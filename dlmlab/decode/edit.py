@@ -7,6 +7,7 @@ Decisions
   be written again. Where masking again would cost more than is left, the least probable tokens go first. So the loop
   ends however often a model changes its mind. Replacing is free: it happens in forwards that are run anyway.
 * A full block is read once more, until a forward changes nothing or nothing is left to spend.
+* Only the current block changes, so an exact cache of finished blocks goes with every rule.
 * Given tokens are never edited; what is written comes from the same proposal as every commit.
 
 A masked diffusion model has no loss at visible positions: unless it was trained to edit, its belief there is not

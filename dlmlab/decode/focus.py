@@ -125,8 +125,9 @@ class FocusSession(Session):
 
     def _bill(self, logits: Tensor, open: Tensor, q: int, n: int, evicted: int) -> Forward:
         config, k = self.model.config, len(self.kv)
-        queries = config.layer_shape(1)[0] * (config.d_model // config.n_heads)  # all are made, to be compared
-        second = block_flops(config, q, n, k, 1) + 2 * (q - n) * config.d_model * queries
+        queries = config.layer_shape(1)[0] * config.head_width  # all are made, to be compared
+        second = block_flops(config, q, n, k, 1)
+        second += 0 if config.fused_queries else 2 * (q - n) * config.d_model * queries
         scores = 2 * 2 * q * q * config.d_model
         deep = sum(block_flops(config, n, n, k, layer) for layer in range(2, config.n_layers))
         flops = block_flops(config, q, q, k) + second + scores + deep + head_flops(config, n)

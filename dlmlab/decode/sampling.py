@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from dlmlab import limits
-from dlmlab.decode.cache import Cache, Forward
+from dlmlab.decode.cache import BlockCache, Cache, Forward
 from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, order_of
 from dlmlab.decode.edit import Edit, Written
 from dlmlab.decode.prompts import read_prompts
@@ -45,10 +45,11 @@ class Sampler:
 
     `score`: a key of `SCORES`. `commit`: a rule of `dlmlab.commit`, or your own. `temperature`: 0 takes the
     most likely token. `guidance`: the weight w of classifier-free guidance, 0 for none. `block_length`:
-    semi-autoregressive blocks of this length, None for one block. `eos_last`: commit end marks only when nothing else
-    is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its text up to the
-    first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for everything. `edit`:
-    what may become of committed tokens (`dlmlab.edit`), None for nothing.
+    semi-autoregressive blocks of this length, None for one block. `aligned`: blocks are counted from the first token of
+    each row, as those of block-causal attention are, not from the end of the prompt. `eos_last`: commit end marks only
+    when nothing else is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its
+    text up to the first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for
+    everything. `edit`: what may become of committed tokens (`dlmlab.edit`), None for nothing.
     """
 
     score: str = "probability"
@@ -61,6 +62,7 @@ class Sampler:
     stop_at_eos: bool = False
     cache: Cache | None = None
     edit: Edit | None = None
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.score, str) or self.score not in SCORES:
@@ -73,6 +75,9 @@ class Sampler:
         check_temperature(self.temperature)
         limits.number("guidance", self.guidance, 0)
         limits.whole("block_length", self.block_length, 1, optional=True)
+        limits.switch("aligned", self.aligned)
+        if self.aligned and self.block_length is None:
+            raise ValueError("aligned=True needs block_length=: whose borders are to be met")
         limits.switch("eos_last", self.eos_last)
         limits.switch("stop_at_eos", self.stop_at_eos)
         if not isinstance(self.forbid, Sequence) or isinstance(self.forbid, str):
@@ -85,10 +90,11 @@ class Sampler:
             raise ValueError(f"guidance={self.guidance} reads two texts, a cache holds the keys of one: choose")
         if not isinstance(self.edit, Edit | None):
             raise ValueError(f"edit={self.edit!r} is no edit rule, such as Replace(0.9), nor None")
-        if self.edit is not None and (self.cache is not None or self.guidance > 0 or self.stop_at_eos):
+        stale = not isinstance(self.cache, BlockCache | None)  # only keys of finished blocks are never edited
+        if self.edit is not None and (stale or self.guidance > 0 or self.stop_at_eos):
             raise ValueError(
-                f"edit={self.edit} reads the whole text at every forward and goes on when it is full: no cache, which "
-                "keeps keys of what was there before, no guidance, no stop_at_eos"
+                f"edit={self.edit} reads the whole block at every forward and goes on when it is full: no cache but "
+                "BlockCache, others keep keys of what was there before, no guidance, no stop_at_eos"
             )
 
 
@@ -259,12 +265,23 @@ def sample(
     x = torch.cat([prompt, torch.full((B, gen_length), mask_id, device=device)], 1)
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=device)], 1)
     loop = _Loop(model, sampler, generator, mask_id, eos_id, x, valid, P)
-    length = sampler.block_length or max(gen_length, 1)
-    ends = [min(end, P + gen_length) for end in range(P + length, P + gen_length + length, length)] or [P]
+    ends = block_ends(loop.real[:, :P].sum(1), P, gen_length, sampler)
     for i, end in enumerate(ends):
-        loop.block(ends[i - 1] if i else 0, end, i, len(ends))
+        loop.block(ends[i - 1] if i else torch.zeros_like(end), end, i, len(ends))
     answers = [cut_at_end(row, eos_id) for row in loop.x[:, P:].tolist()]
     return Sample(loop.x, P, answers, loop.trace)
+
+
+def block_ends(real: Tensor, P: int, G: int, sampler: Sampler) -> list[Tensor]:
+    """List the columns where the blocks of every row end, (B,) each, for answers of G tokens after column P.
+
+    `real` (B,): tokens of each prompt, without padding. Aligned blocks begin where a row begins, so the first one holds
+    the tail of the prompt; a row may have one fewer than another.
+    """
+    length, last = sampler.block_length or max(G, 1), torch.full_like(real, P + G)
+    first = (real // length + 1) * length + P - real if sampler.aligned else torch.full_like(real, P + length)
+    count = max(1, -(-(P + G - int(first.min())) // length) + 1)
+    return [torch.minimum(first + i * length, last) for i in range(count)]
 
 
 class _Loop:
@@ -281,9 +298,12 @@ class _Loop:
         self.trace = Trace(x.clone().cpu(), eos_id)
         self.cache = sampler.cache and sampler.cache.begin(model, mask_id, x, self.valid)
 
-    def block(self, begin: int, end: int, block: int, blocks: int) -> None:
-        """Fill every mask before column `end`. Runs at most as many forwards as the fullest row has masks, or as are
-        planned, and those that an edit rule states on top. Raises `ValueError` for a rule that then left masks."""
+    def block(self, begin: Tensor, end: Tensor, block: int, blocks: int) -> None:
+        """Fill every mask before the columns `end` (B,).
+
+        Runs at most as many forwards as the fullest row has masks, or as are planned, and those that an edit rule
+        states on top. Raises `ValueError` for a rule that then left masks.
+        """
         eligible, edit = self.eligible(end), self.sampler.edit
         masks = eligible.sum(1)  # (B,)
         plan = self.plan(masks, block, blocks)
@@ -330,11 +350,10 @@ class _Loop:
         more = masks > plan[:, i:].sum(1)  # some were masked again
         return torch.where(more, due.clamp(min=1), due)
 
-    def eligible(self, end: int) -> Tensor:
-        """Masked columns before `end`, padding never, (B, L) bool."""
-        masked = (self.x == self.mask_id) & self.real
-        masked[:, end:] = False
-        return masked
+    def eligible(self, end: Tensor) -> Tensor:
+        """Masked columns before `end` (B,), padding never, (B, L) bool."""
+        column = torch.arange(self.x.shape[1], device=self.x.device)
+        return (self.x == self.mask_id) & self.real & (column < end[:, None])
 
     def forward(self, rows: Tensor, columns: Tensor) -> Forward:
         """Run the network and predict `columns` (C,) of the rows."""
@@ -356,7 +375,7 @@ class _Loop:
         if self.sampler.edit is None:
             return torch.zeros_like(x, dtype=torch.bool)
         column = torch.arange(x.shape[1], device=x.device)
-        block = (self.begin <= column) & (column < self.end)
+        block = (self.begin[rows, None] <= column) & (column < self.end[rows, None])
         return block & (x != self.mask_id) & ~self.given[rows] & self.real[rows]
 
     def edit(self, rows: Tensor, columns: Tensor, full: Tensor, written: Written) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,6 @@ missing and unexpected names, and nothing of a NaN, of integers for weights, or 
 """
 
 import hashlib
-import json
 import re
 import shutil
 from collections import Counter
@@ -20,24 +19,25 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers.initialization import no_init_weights
 
-from dlmlab.network import packed
+from dlmlab.network import packed, placement, shards
 from dlmlab.network.config import TOKEN_IDS, LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.moe import LLaDA2Config, LLaDA2MoeModelLM, merged
+from dlmlab.network.shards import CheckpointError, Entry, line, read_json
 from dlmlab.paths import DATA
 from dlmlab.task.tokenizer import ANSWER, build_tokenizer, save_tokenizer
 
 HUB_IDS = ("GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-1.5")
-LLADA_MASK = "<|mdm_mask|>"  # the 8B tokenizer knows the token but does not call it its mask token
+HUB_IDS += ("inclusionAI/LLaDA2.0-mini", "inclusionAI/LLaDA2.1-mini")
+FAMILIES = {config.model_type: (config, model) for config, model in
+            ((LLaDAConfig, LLaDAModelLM), (LLaDA2Config, LLaDA2MoeModelLM))}  # fmt: skip
+KEPT = ".expert_bias"  # decides between close scores: float32 whatever the weights are
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 READ = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "*.safetensors")
-
-
-class CheckpointError(ValueError):
-    """The checkpoint and the model disagree; the message lists the tensors."""
 
 
 class Checkpoint(NamedTuple):
@@ -52,15 +52,23 @@ def shipped() -> list[str]:
     return sorted(p.parent.name for p in DATA.glob("*/config.json"))
 
 
-def load(name: str | Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Checkpoint:
+def load(
+    name: str | Path,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    device_map: str | Mapping[str, int | str] | None = None,
+) -> Checkpoint:
     """Load a model and its tokenizer.
 
-    `name`: a shipped model, a folder, or `hub:owner/name`. Raises `CheckpointError` for a damaged checkpoint and
-    `ValueError` for an unknown name, with the known ones.
+    `name`: a shipped model, a folder, or `hub:owner/name`. `device_map`, of accelerate: "auto", or a device for parts
+    of the model by name ("disk": stays in its file and is read when it is needed); then `device` is not looked at.
+    Raises `CheckpointError` for a damaged checkpoint and `ValueError` for an unknown name, with the known ones, and
+    for more weights than memory.
     """
     folder = find(name)
     check_shipped(folder)
-    model = load_model(folder, device=device, dtype=dtype)
+    model = load_model(folder, device=device, dtype=dtype, device_map=device_map)
     return Checkpoint(model, load_tokenizer(folder, model.config))
 
 
@@ -69,15 +77,20 @@ def save(model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, folder: str | 
 
     Packed matrices stay packed.
     """
+    save_model(model, folder)
+    save_tokenizer(Path(folder), tokenizer, max_length=model.config.max_sequence_length)
+
+
+def save_model(model: LLaDAModelLM, folder: str | Path) -> None:
+    """Write a model alone, as `save` does."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    model.config.architectures, model.config.dtype = [type(model).__name__], model.dtype
+    model.config.architectures, model.config.dtype = [model.config.architecture], model.dtype
     model.config.quantization = packed.describe(model)
     model.config.save_pretrained(folder)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     shutil.copymode(folder / "config.json", folder / "model.safetensors")  # safetensors writes for its owner alone
-    save_tokenizer(folder, tokenizer, max_length=model.config.max_sequence_length)
 
 
 def find(name: str | Path) -> Path:
@@ -99,20 +112,30 @@ def find(name: str | Path) -> Path:
     )
 
 
-def _download(name: str) -> Path:
+def hub_name(name: str) -> str:
+    """Return owner/name of `hub:owner/name`. Raises `ValueError` for another form."""
+    name = name.removeprefix("hub:")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise ValueError(f"hub:{name[:300]} names no model of the hub; the form is hub:owner/name")
+    return name
+
+
+def not_given(name: str, error: Exception) -> ValueError:
+    """Make the error that says how to get a model of the hub where there is a network."""
+    return ValueError(
+        f"the hub did not give {name!r}: {line(error)}; where there is a network: hf download {name} --local-dir "
+        f"{name.split('/')[1]}, then load that folder"
+    )
+
+
+def _download(name: str) -> Path:
+    name = hub_name(name)
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]))
     except Exception as error:  # offline, private or missing: the hub library has a dozen classes for it
-        raise ValueError(f"the hub did not give {name!r}: {_line(error)}") from error
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+        raise not_given(name, error) from error
 
 
 def sha256(path: Path) -> str:
@@ -138,33 +161,24 @@ def check_shipped(folder: Path) -> None:
             )
 
 
-def read_json(file: Path) -> dict:
-    """Read a JSON object. Raises `CheckpointError` for anything else: no text, no JSON, too large, a key twice."""
-
-    def once(pairs: list[tuple]) -> dict:
-        if twice := [key for key, n in Counter(key for key, _ in pairs).items() if n > 1]:
-            raise ValueError(f"{', '.join(twice[:5])} given twice")
-        return dict(pairs)
-
-    try:
-        if file.stat().st_size > 2**20:
-            raise ValueError(f"{file.stat().st_size:,} bytes are more than a config has")
-        values = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=once)
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: unreadable: {_line(error)}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{file}: unreadable: a JSON object is needed, this is a {type(values).__name__}")
-    return values
-
-
 def read_config(folder: Path) -> LLaDAConfig:
     """Read `config.json`. Raises `CheckpointError` when it describes another architecture or what cannot be."""
     values = read_json(folder / "config.json")
-    if values.get("model_type") != "llada" or values.get("num_experts"):
-        what = values.get("architectures") or values.get("model_type")
-        raise CheckpointError(f"{folder}: {what} is another architecture than LLaDAModelLM (dense LLaDA)")
+    kind, named = values.get("model_type"), values.get("architectures")
+    known = FAMILIES.get(kind) if isinstance(kind, str) else None
+    what = f"{folder}: {named or kind} is another architecture than"
+    if known is None:
+        names = " and ".join(config.architecture for config, _ in FAMILIES.values())
+        raise CheckpointError(f"{what} {names}, the families that are read here")
+    if kind == "llada" and values.get("num_experts"):
+        raise CheckpointError(
+            f"{what} the dense LLaDAModelLM, under the same model_type: LLaDA-MoE-7B-A1B is not read, because the "
+            "names of its tensors could not be verified where this was written"
+        )
+    if isinstance(named, list) and named and known[0].architecture not in named:
+        raise CheckpointError(f"{what} {known[0].architecture}, though it says model_type {kind!r} too")
     try:
-        return LLaDAConfig.from_file(values)
+        return known[0].from_file(values)
     except ValueError as error:
         raise CheckpointError(f"{folder}/config.json: {error}") from error
 
@@ -175,11 +189,13 @@ def load_tokenizer(folder: Path, config: LLaDAConfig) -> PreTrainedTokenizerBase
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         vocabulary = tokenizer.get_vocab()
         if tokenizer.mask_token_id is None:
-            tokenizer.mask_token = LLADA_MASK
+            if config.mask_token not in vocabulary:
+                raise ValueError(f"it names no mask token and has no {config.mask_token}")
+            tokenizer.mask_token = config.mask_token
         _agree(tokenizer, config)
         ids = {key: getattr(tokenizer, key) for key in TOKEN_IDS}
     except Exception as error:  # each tokenizer library raises its own classes
-        raise CheckpointError(f"{folder}: no readable tokenizer: {_line(error)}") from error
+        raise CheckpointError(f"{folder}: no readable tokenizer: {line(error)}") from error
     problems = [
         f"{key.removesuffix('_token_id')} id {ids[key]} in the tokenizer, {getattr(config, key)} in the model"
         for key in TOKEN_IDS
@@ -223,80 +239,98 @@ def vocabulary_problems(tokenizer: PreTrainedTokenizerBase, vocabulary: dict[str
     return problems
 
 
-def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """Read every tensor of the safetensors files of a folder. Raises `CheckpointError` when there is none or one is
-    unreadable."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise CheckpointError(f"{folder}: no *.safetensors file (other formats can run code and are not read)")
-    tensors: dict[str, torch.Tensor] = {}
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as part:
-                found = {key: part.get_tensor(key) for key in part.keys()}  # noqa: SIM118 (safe_open is not a mapping)
-        except Exception as error:  # safetensors raises its own class, OSError or ValueError, by kind of damage
-            raise CheckpointError(f"{file}: unreadable: {_line(error)}") from error
-        if twice := sorted(found.keys() & tensors.keys()):
-            raise CheckpointError(f"{file}: already in another file (a stale shard?): {', '.join(twice[:5])}")
-        tensors |= found
-    return tensors
-
-
 def account(
-    expected: dict[str, torch.Size],
-    tensors: dict[str, torch.Tensor],
-    dtype: torch.dtype = torch.float32,
+    expected: Mapping[str, torch.Size],
+    found: Mapping[str, Entry | torch.Tensor],
     *,
     stored: Mapping[str, torch.dtype] = MappingProxyType({}),
 ) -> list[str]:
-    """Compare what a model of a `dtype` needs with what a file holds; returns one line a problem, nothing when all is
-    well. `stored`: names of what is no weight but a part of a packed one, with the type that it must have."""
-    shared = sorted(expected.keys() & tensors.keys())
-    problems = [f"missing: {k} {tuple(expected[k])}" for k in sorted(expected.keys() - tensors.keys())]
-    problems += [f"unexpected: {k} {tuple(tensors[k].shape)}" for k in sorted(tensors.keys() - expected.keys())]
+    """Compare the tensors that a model needs with those that files hold, by name, shape and type; returns one line a
+    problem, nothing when all is well. `stored`: names of what is no weight but a part of a packed one, with its type.
+    """
+    shared = sorted(expected.keys() & found.keys())
+    problems = [f"missing: {k} {tuple(expected[k])}" for k in sorted(expected.keys() - found.keys())]
+    problems += [f"unexpected: {k} {tuple(found[k].shape)}" for k in sorted(found.keys() - expected.keys())]
     problems += [
-        f"misshapen: {k} is {tuple(tensors[k].shape)}, needs {tuple(expected[k])}"
+        f"misshapen: {k} is {tuple(found[k].shape)}, needs {tuple(expected[k])}"
         for k in shared
-        if tensors[k].shape != expected[k]
+        if tuple(found[k].shape) != tuple(expected[k])
     ]
     problems += [
-        f"not packed: {k} is {tensors[k].dtype}, needs {stored[k]}"
+        f"not packed: {k} is {found[k].dtype}, needs {stored[k]}"
         for k in shared
-        if k in stored and tensors[k].dtype != stored[k]
+        if k in stored and found[k].dtype != stored[k]
     ]
-    return problems + [problem for k in shared if k not in stored and (problem := _unfit(k, tensors[k], dtype))]
+    return problems + [
+        f"not a weight: {k} is {found[k].dtype}, needs one of {', '.join(map(str, FLOATS))}"
+        for k in shared
+        if k not in stored and found[k].dtype not in FLOATS
+    ]
 
 
-def _unfit(name: str, tensor: torch.Tensor, dtype: torch.dtype) -> str | None:
-    if tensor.dtype not in FLOATS:
-        return f"not a weight: {name} is {tensor.dtype}, needs one of {', '.join(map(str, FLOATS))}"
-    if torch.isfinite(tensor.to(dtype)).all():  # after the cast: 70,000 is infinite in float16
+def _unfit(name: str, tensor: torch.Tensor, cast: torch.Tensor) -> str | None:
+    if torch.isfinite(cast).all():  # after the cast: 70,000 is infinite in float16
         return None
-    return f"{'too large for ' + str(dtype) if torch.isfinite(tensor).all() else 'non-finite'}: {name}"
+    return f"{'too large for ' + str(cast.dtype) if torch.isfinite(tensor).all() else 'non-finite'}: {name}"
 
 
-def load_model(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> LLaDAModelLM:
-    """Load the model of a folder in evaluation mode. Raises `CheckpointError` with the full account when any tensor
-    is wrong, `ValueError` for a type that holds no weights."""
+def split_of(config: LLaDAConfig) -> shards.Split:
+    """Return the function that says which tensors of a family hold several matrices."""
+    return merged if isinstance(config, LLaDA2Config) else lambda name, shape: None
+
+
+def check_count(folder: str | Path, config: LLaDAConfig, count: int) -> None:
+    """Raise `CheckpointError` for a config that asks for far more than `count` tensors, before all are named."""
+    if config.least_tensors() > count:
+        dense = not isinstance(config, LLaDA2Config)
+        asked = f"n_layers = {config.n_layers}" if dense else f"num_hidden_layers = {config.n_layers} with its experts"
+        raise CheckpointError(f"{folder}/config.json: {asked}, but {count} tensors in all")
+
+
+def empty_model(config: LLaDAConfig) -> LLaDAModelLM:
+    """Make the model of a config without weights, on the meta device. Raises `ValueError` as its parts do."""
+    with no_init_weights(), torch.device("meta"):
+        return FAMILIES[config.model_type][1](config)
+
+
+def load_model(
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    device_map: str | Mapping[str, int | str] | None = None,
+) -> LLaDAModelLM:
+    """Load the model of a folder in evaluation mode; arguments as in `load`.
+
+    Raises `CheckpointError` with the full account when any tensor is wrong, `ValueError` for a type that holds no
+    weights and for too little memory.
+    """
     if dtype not in FLOATS:
         raise ValueError(f"dtype={dtype} holds no weights; known: {', '.join(map(str, FLOATS))}")
     config = read_config(folder)
-    tensors = read_tensors(folder)
-    if config.n_layers > len(tensors):
-        raise CheckpointError(f"{folder}/config.json: n_layers = {config.n_layers}, but {len(tensors)} tensors in all")
+    found = shards.entries(folder, split_of(config))
+    check_count(folder, config, len(found))
     try:
-        with torch.device("meta"):
-            model = LLaDAModelLM(config)
+        model = empty_model(config)
     except ValueError as error:
         raise CheckpointError(f"{folder}/config.json: {error}") from error
-    stored = {name: tensor.dtype for name, tensor in model.named_buffers()}  # nothing else is a buffer here
-    problems = account({k: v.shape for k, v in model.state_dict().items()}, tensors, dtype, stored=stored)
+    stored = packed.stored(model)
+    shapes = {k: v.shape for k, v in model.state_dict().items()}
+    _refuse(folder, shards.index_problems(folder, found) + account(shapes, found, stored=stored))
+    types = dict.fromkeys(found, dtype) | stored | {k: torch.float32 for k in found if k.endswith(KEPT)}
+    places = placement.Places(model, device, device_map, dtype)
+    places.check_room({k: v.numel() * types[k].itemsize for k, v in shapes.items()}, folder, dtype)
+    problems = []
+    for name, tensor in shards.tensors(found):
+        cast = tensor.to(types[name])
+        if name not in stored and (problem := _unfit(name, tensor, cast)):
+            problems.append(problem)
+        elif not problems:
+            places.put(name, cast, found[name])
     _refuse(folder, problems)
-    types = dict.fromkeys(tensors, dtype) | stored
-    model.load_state_dict({k: v.to(device=device, dtype=types[k]) for k, v in tensors.items()}, assign=True)
     _refuse(folder, packed.damage(model, config.quantization))
     model.config.dtype = dtype
-    return model.eval()
+    return places.dispatch(model.eval())
 
 
 def _refuse(folder: Path, problems: list[str]) -> None:

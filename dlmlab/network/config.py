@@ -52,6 +52,10 @@ class LLaDAConfig(PretrainedConfig):
     """
 
     model_type = "llada"
+    architecture = "LLaDAModelLM"  # the published class
+    mask_token = "<|mdm_mask|>"  # the 8B's tokenizer knows the token but does not call it its mask token
+    whole, real, constants, absent = WHOLE, REAL, CONSTANTS, ABSENT  # what values may be
+    fused_queries = False  # whether queries are made where only keys and values are needed
     attribute_map = {
         "hidden_size": "d_model",
         "num_hidden_layers": "n_layers",
@@ -90,10 +94,15 @@ class LLaDAConfig(PretrainedConfig):
         self.mask_token_id, self.attention, self.init_std = mask_token_id, attention, init_std
         self.layer_heads, self.layer_mlp, self.quantization = layer_heads, layer_mlp, quantization
         self._check(kwargs)
-        for key, only in CONSTANTS.items():
+        self._finish(kwargs)
+
+    def _finish(self, given: dict[str, Any]) -> None:
+        """Write down what is always so, and hand the rest of what was given to Transformers."""
+        for key, only in self.constants.items():
             setattr(self, key, only)
-        others = {k: v for k, v in kwargs.items() if k not in (*CONSTANTS, *ABSENT, *self.attribute_map)}
-        super().__init__(tie_word_embeddings=False, **others)
+        known = (*self.constants, *self.absent, *self.attribute_map)
+        others = {k: v for k, v in given.items() if k not in known}
+        PretrainedConfig.__init__(self, tie_word_embeddings=False, **others)
 
     @classmethod
     def from_file(cls, values: dict[str, Any]) -> "LLaDAConfig":
@@ -103,10 +112,24 @@ class LLaDAConfig(PretrainedConfig):
         """
         # Published models only know full attention and do not say so; they point at their own code with `auto_map`.
         required = (*REQUIRED, *(() if "auto_map" in values else ("attention",)))
+        return cls._made(values, required, OWN)
+
+    @classmethod
+    def _made(cls, values: dict[str, Any], required: tuple[str, ...], own: set[str]) -> "LLaDAConfig":
         if missing := [key for key in required if values.get(key) is None]:
             raise ValueError(f"missing and not guessed: {', '.join(missing)}")
-        known = {*WHOLE, *REAL, *TOKEN_IDS, *CONSTANTS, *ABSENT, *cls.attribute_map}
-        return cls(**{k: v for k, v in values.items() if k in known | OWN})
+        known = {*cls.whole, *cls.real, *TOKEN_IDS, *cls.constants, *cls.absent, *cls.attribute_map, *own}
+        return cls(**{k: v for k, v in values.items() if k in known})
+
+    @property
+    def head_width(self) -> int:
+        """Number of values of a head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def rotary_width(self) -> int:
+        """How many of them the position turns."""
+        return self.head_width
 
     def layer_shape(self, layer: int) -> tuple[int, int, int]:
         """Heads, key-value heads and MLP width of one layer; a pruned model has fewer in some layers."""
@@ -114,21 +137,34 @@ class LLaDAConfig(PretrainedConfig):
         width = self.layer_mlp[layer] if self.layer_mlp else self.mlp_hidden_size
         return heads, heads * self.n_kv_heads // self.n_heads, width
 
+    def router_width(self, layer: int) -> int:
+        """Number of experts that are scored in one layer: none in a dense model."""
+        return 0
+
+    def least_tensors(self) -> int:
+        """Give a number of tensors below which no checkpoint of this size can be."""
+        return self.n_layers
+
+    def matrix_names(self) -> set[str]:
+        """Name every matrix that compression may change, as `parts.weights` does."""
+        inside = [name for names in parts.READERS for name in names]
+        return {f"blocks.{layer}.{name}" for layer in range(self.n_layers) for name in inside}
+
     def _check(self, others: dict[str, Any]) -> None:
         """Raise `ValueError` with everything that is wrong, `others` being the keys that are not parameters."""
         problems = [
             f"{key} = {_short(getattr(self, key))}; needs a whole number from {low} to {high}"
-            for key, (low, high) in WHOLE.items()
+            for key, (low, high) in self.whole.items()
             if not _whole(getattr(self, key), low, high)
         ]
         problems += [
             f"{key} = {_short(getattr(self, key))}; needs a number from {low:g} to {high:g}"
-            for key, (low, high) in REAL.items()
+            for key, (low, high) in self.real.items()
             if type(getattr(self, key)) not in (int, float) or not low <= getattr(self, key) <= high
         ]
         problems += [
             f"{key} = {_short(others[key])}; this model implements {only!r}"
-            for key, only in (CONSTANTS | dict.fromkeys(ABSENT)).items()
+            for key, only in (self.constants | dict.fromkeys(self.absent)).items()
             if key in others and others[key] != only and not (not only and others[key] in (None, False))
             if (key, others[key]) != ("use_cache", True)  # what Transformers' tools switch on changes no number
         ]
@@ -160,8 +196,11 @@ class LLaDAConfig(PretrainedConfig):
             )
         if self.vocab_size > self.embedding_size:
             problems.append(f"vocab_size={self.vocab_size} is more than embedding_size={self.embedding_size}")
+        return problems + self._odd_ids(others)
+
+    def _odd_ids(self, others: dict[str, Any]) -> list[str]:
         ids = {"mask_token_id": self.mask_token_id} | {k: others.get(k) for k in TOKEN_IDS[1:]}
-        return problems + [
+        return [
             f"{key} = {_short(value)}; needs an id from 0 to {self.vocab_size - 1} (vocab_size - 1)"
             for key, value in ids.items()
             if not (_whole(value, 0, self.vocab_size - 1) or (value is None and key != "mask_token_id"))
@@ -186,10 +225,7 @@ class LLaDAConfig(PretrainedConfig):
             return
         if not isinstance(described, dict) or not described:
             raise ValueError(f"quantization = {_short(described)}; needs the packed matrices by name, or null")
-        names = {
-            f"blocks.{layer}.{name}" for layer in range(self.n_layers) for names in parts.READERS for name in names
-        }
-        if strangers := sorted(set(described) - names):
+        if strangers := sorted(set(described) - self.matrix_names()):
             raise ValueError(f"quantization of {_short(strangers[0])}: no matrix of the {self.n_layers} blocks")
         for name, values in described.items():
             try:

@@ -26,10 +26,11 @@ def block_flops(config: LLaDAConfig, stored: int, asked: int, k: int, layer: int
     """Count the FLOPs of one layer for one row: keys and values of `stored` tokens; of `asked` of them query,
     attention to `k` keys, output and feed-forward. `layer` matters when widths differ by layer."""
     heads, kv_heads, hidden = config.layer_shape(layer)
-    D, width = config.d_model, config.d_model // config.n_heads
-    key_value = 2 * D * kv_heads * width
-    rest = 2 * D * heads * width + 3 * D * hidden
-    return 2 * stored * key_value + asked * (2 * rest + 4 * k * heads * width)
+    D, width = config.d_model, config.head_width
+    query, key_value = D * heads * width, 2 * D * kv_heads * width
+    rest = D * heads * width + 3 * D * hidden + D * config.router_width(layer)
+    queried = stored if config.fused_queries else asked
+    return 2 * stored * key_value + 2 * queried * query + asked * (2 * rest + 4 * k * heads * width)
 
 
 def forward_flops(config: LLaDAConfig, q: int, k: int | None = None, logits: int | None = None) -> int:
@@ -80,7 +81,7 @@ def model_bytes(model: nn.Module) -> int:
 
 def kv_bytes(config: LLaDAConfig, tokens: int, bytes_per_number: int = 4) -> int:
     """Count the bytes of a key-value cache for one row of `tokens` positions; equals `KV.nbytes`."""
-    width = config.d_model // config.n_heads
+    width = config.head_width
     kv_heads = sum(config.layer_shape(layer)[1] for layer in range(config.n_layers))
     return 2 * kv_heads * width * tokens * bytes_per_number
 

@@ -45,7 +45,7 @@ class Borrowed(KV):
 class Interface(PreTrainedModel, GenerationMixin):
     """Base of `LLaDAModelLM`: Transformers' signature, tables that can be replaced, and refusals that say what to use.
 
-    A subclass has `read` (the forward pass), `loss` and `model.transformer`, a dictionary with `wte` and `ff_out`.
+    A subclass has `read` (the forward pass), `loss`, and `pieces`, which name its embedding, blocks, norm and head.
     """
 
     config_class = LLaDAConfig
@@ -78,6 +78,7 @@ class Interface(PreTrainedModel, GenerationMixin):
         output_column_sums: bool = False,
         attention: str | None = None,
         kernel: str | None = None,
+        clean: Tensor | None = None,
         return_dict: bool | None = None,
         num_items_in_batch: Tensor | int | None = None,
         **unknown,
@@ -101,7 +102,7 @@ class Interface(PreTrainedModel, GenerationMixin):
             logits_to_keep = slice(-logits_to_keep, None)
         if past_key_values is not None or use_cache:
             kv, attention_mask = self._borrow(past_key_values, attention_mask, kv)
-        if kv is not None and self.training and any(b.gradient_checkpointing for b in self.model.transformer["blocks"]):
+        if kv is not None and self.training and any(b.gradient_checkpointing for b in self.pieces.blocks):
             raise ValueError(
                 "gradient checkpointing reads each layer twice and would fill the cache twice: call eval()"
             )
@@ -120,6 +121,7 @@ class Interface(PreTrainedModel, GenerationMixin):
             output_column_sums=output_column_sums,
             attention=attention,
             kernel=kernel,
+            clean=clean,
         )
         if labels is not None:
             out = type(out)(loss=self.loss(out.logits, labels, logits_to_keep, num_items_in_batch), **out)
@@ -157,13 +159,13 @@ class Interface(PreTrainedModel, GenerationMixin):
         return super().generate(inputs, generation_config, LogitsProcessorList(processors), *args, **options)
 
     def get_input_embeddings(self) -> nn.Embedding:
-        return self.model.transformer["wte"]
+        return self.pieces.embedding
 
     def set_input_embeddings(self, value: nn.Embedding) -> None:
         self.model.transformer["wte"] = value
 
     def get_output_embeddings(self) -> nn.Linear:
-        return self.model.transformer["ff_out"]
+        return self.pieces.head
 
     def set_output_embeddings(self, value: nn.Linear) -> None:
         self.model.transformer["ff_out"] = value

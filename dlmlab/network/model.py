@@ -12,12 +12,15 @@ Decisions
   the rest only there: no other position is read any more.
 * Attention statistics never change the result: column sums are made head by head without keeping an L x L map per
   layer.
+* Another family (`dlmlab.moe`) has other tensors: it says what its `pieces` are and how its blocks project, mix and
+  feed; `read` knows no more of a family than that.
 
 Sources: Nie et al., LLaDA, arXiv 2502.09992 (section 2 and appendix B); Su et al., RoPE, arXiv 2104.09864; Shazeer,
 SwiGLU, arXiv 2002.05202.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +29,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
-from dlmlab.network import packed
+from dlmlab.network import blockwise, packed
 from dlmlab.network.config import LLaDAConfig, attention_block
 from dlmlab.network.interface import Interface
 from dlmlab.network.kv import KV
@@ -81,10 +84,13 @@ def rope_table(positions: Tensor, width: int, theta: float) -> tuple[Tensor, Ten
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate queries or keys, (B, H, L, width), in float32 and cast back."""
-    h = x.float()
+    """Rotate the first elements of queries or keys, (B, H, L, width), as many as the table has, in float32 and cast
+    back; the others pass through."""
+    turned, rest = x[..., : cos.shape[-1]], x[..., cos.shape[-1] :]
+    h = turned.float()
     partner = h.roll(h.shape[-1] // 2, -1)  # element i and i + width/2 change places
-    return (h * cos + partner * sin).to(x.dtype)
+    turned = (h * cos + partner * sin).to(x.dtype)
+    return torch.cat([turned, rest], -1) if rest.shape[-1] else turned
 
 
 class Block(GradientCheckpointingLayer):
@@ -95,7 +101,7 @@ class Block(GradientCheckpointingLayer):
 
     def __init__(self, config: LLaDAConfig, layer: int = 0):
         super().__init__()
-        D, width = config.d_model, config.d_model // config.n_heads
+        D, width = config.d_model, config.head_width
         self.heads, self.kv_heads, hidden = config.layer_shape(layer)
         self.width = width
         self.attn_norm = RMSNorm(D, config.rms_norm_eps)
@@ -126,9 +132,22 @@ class Block(GradientCheckpointingLayer):
         if self.kv_heads != self.heads:
             k, v = (x.repeat_interleave(self.heads // self.kv_heads, 1) for x in (k, v))
         out, weights = attend(q, k, v, mask, want)
-        h = h + self.attn_out(out.transpose(1, 2).flatten(2))
+        h = h + self.output(out.transpose(1, 2).flatten(2))
+        return h + self.feed(h), weights
+
+    def output(self, mixed: Tensor) -> Tensor:
+        """Project what the heads have read, (B, q, H * D/H) -> (B, q, D)."""
+        return self.attn_out(mixed)
+
+    def feed(self, h: Tensor) -> Tensor:
+        """Transform each token of `h` (B, q, D) by itself."""
         x = self.ff_norm(h)
-        return h + self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x)), weights
+        return self.ff_out(F.silu(self.ff_proj(x)) * self.up_proj(x))
+
+    def project(self, h: Tensor, rope) -> tuple[Tensor, Tensor, Tensor]:
+        """Make queries (B, H, q, D/H), keys and values (B, H_kv, q, D/H) of tokens `h` (B, q, D)."""
+        x = self.attn_norm(h)
+        return self.query(x, rope), *self.key_value(x, rope)
 
     def forward(self, h: Tensor, rope, mask: Tensor | None, store, keep: Tensor | slice | None, want: str):
         """Run the block: `store(k, v)` returns all keys and values; only positions `keep` go on, None for all."""
@@ -182,6 +201,15 @@ def attention_bias(
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, float("-inf"))
 
 
+class Pieces(NamedTuple):
+    """What stands around and between the blocks of a model, whatever the tensors are called."""
+
+    embedding: nn.Embedding
+    blocks: nn.ModuleList
+    norm: nn.Module
+    head: nn.Linear
+
+
 class LLaDAModelLM(Interface):
     """LLaDA: a transformer that predicts every position from both sides.
 
@@ -191,6 +219,12 @@ class LLaDAModelLM(Interface):
 
     def __init__(self, config: LLaDAConfig):
         super().__init__(config)
+        self.build(config)
+        packed.make_room(self, config.quantization or {})
+        self.post_init()
+
+    def build(self, config: LLaDAConfig) -> None:
+        """Make the modules, under the names that the tensors have in a checkpoint."""
         D, V = config.d_model, config.embedding_size
         self.model = nn.Module()
         self.model.transformer = nn.ModuleDict(
@@ -201,8 +235,12 @@ class LLaDAModelLM(Interface):
                 "ff_out": nn.Linear(D, V, bias=False),
             }
         )
-        packed.make_room(self, config.quantization or {})
-        self.post_init()
+
+    @property
+    def pieces(self) -> Pieces:
+        """Return the embedding, the blocks, the last norm and the head."""
+        named = self.model.transformer
+        return Pieces(named["wte"], named["blocks"], named["ln_f"], named["ff_out"])
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Linear | nn.Embedding):
@@ -223,6 +261,7 @@ class LLaDAModelLM(Interface):
         output_column_sums: bool = False,
         attention: str | None = None,
         kernel: str | None = None,
+        clean: Tensor | None = None,
     ) -> LLaDAOutput:
         """Predict every position.
 
@@ -232,20 +271,25 @@ class LLaDAModelLM(Interface):
         `position_ids` (1 or B, L): other angles for the rotation; who sees whom goes by the column all the same.
         `inputs_embeds` (B, L, D): instead of ids. `logits_to_keep`: tokens of the input for which the head is computed,
         a slice, (n,) or (B, n). `attention`: of this forward, in place of the config's. `kernel`: `fused` or `explicit`
-        (`attend`). Raises `ValueError` for another kernel, an empty input or one longer than `max_sequence_length`.
+        (`attend`). `clean` (B, L): the text without noise, of which every block reads the blocks before it, as block
+        diffusion is trained (`dlmlab.blockwise`); not together with masks, caches, positions or a choice of logits.
+        Raises `ValueError` for another kernel, an empty input or one longer than `max_sequence_length`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("pass either input_ids or inputs_embeds")
-        parts = self.model.transformer
-        h = parts["wte"](input_ids) if inputs_embeds is None else inputs_embeds
-        frame = self.frame(h, attention_mask, kv, positions, position_ids, attention)
+        pieces = self.pieces
+        if clean is not None:
+            blockwise.check(input_ids, clean, attention_mask, kv, positions, position_ids, logits_to_keep)
+            input_ids, logits_to_keep = torch.cat([input_ids, clean], 1), slice(input_ids.shape[1])
+        h = pieces.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        frame = self.frame(h, attention_mask, kv, positions, position_ids, attention, paired=clean is not None)
         states, maps, sums = [h], [], []
         kernel = kernel or ("explicit" if self.config._attn_implementation == "eager" else "fused")
         if kernel not in KERNELS:
             raise ValueError(f"kernel={kernel!r} is unknown; known: {', '.join(KERNELS)}")
         want = "maps" if output_attentions or output_column_sums else kernel
         last = self.config.n_layers - 1 if want != "maps" and not output_hidden_states else -1
-        for i, block in enumerate(parts["blocks"]):
+        for i, block in enumerate(pieces.blocks):
             keep = logits_to_keep if i == last else None
             h, weights = block(h, frame.rope, frame.mask, frame.store(i), keep, want)
             if output_hidden_states:
@@ -254,13 +298,13 @@ class LLaDAModelLM(Interface):
                 maps.append(weights)
             if output_column_sums:
                 sums.append(column_sums(weights, attention_mask))
-        h = parts["ln_f"](h)
+        h = pieces.norm(h)
         if output_hidden_states:
             states[-1] = h
         if last < 0 and logits_to_keep is not None:
             h = pick(h, logits_to_keep)
         return LLaDAOutput(
-            logits=parts["ff_out"](h).float(),
+            logits=pieces.head(h).float(),
             hidden_states=tuple(states) if output_hidden_states else None,
             attentions=tuple(maps) or None,
             kv=kv,
@@ -294,13 +338,21 @@ class LLaDAModelLM(Interface):
         positions: Tensor | None,
         position_ids: Tensor | None = None,
         attention: str | None = None,
+        *,
+        paired: bool = False,
     ) -> "Frame":
-        """Work out what all layers share: where `tokens` (B, L) or (B, L, D) stand, whom they see, where keys go."""
+        """Work out what all layers share: where `tokens` (B, L) or (B, L, D) stand, whom they see, where keys go.
+
+        `paired`: the tokens are a noised text and behind it the clean one (`dlmlab.blockwise`).
+        """
+        block, dtype = attention_block(attention or self.config.attention), self.pieces.embedding.weight.dtype
         if positions is not None and kv is None:
             raise ValueError(
                 "positions say what is replaced in a cache: pass kv= too (position_ids only turn the keys)"
             )
         B, L = tokens.shape[:2]
+        if paired:
+            return self._paired(L // 2, block, dtype, tokens.device)
         past = 0 if kv is None else len(kv)
         length = past + L if positions is None else past
         if not (0 < L and 0 < length <= self.config.max_sequence_length):
@@ -316,11 +368,20 @@ class LLaDAModelLM(Interface):
         else:
             at, valid = torch.atleast_2d(positions), kv.valid
         angle = at if position_ids is None else torch.atleast_2d(position_ids)
-        cos, sin = rope_table(angle, self.config.d_model // self.config.n_heads, self.config.rope_theta)
         keys = torch.arange(length, device=tokens.device)
-        block, dtype = attention_block(attention or self.config.attention), self.model.transformer["wte"].weight.dtype
         mask = attention_bias(at, keys, block, valid, dtype)
-        return Frame((cos[:, None], sin[:, None]), mask, kv, None if positions is None else at)
+        return Frame(self.rope(angle), mask, kv, None if positions is None else at)
+
+    def _paired(self, L: int, block: int | None, dtype: torch.dtype, device: torch.device) -> "Frame":
+        if L > self.config.max_sequence_length:
+            raise ValueError(f"length {L} is outside 1..{self.config.max_sequence_length} (max_sequence_length)")
+        at = torch.arange(L, device=device).repeat(2)[None]  # the two texts stand at the same positions
+        return Frame(self.rope(at), blockwise.pair_bias(L, block, dtype=dtype, device=device), None, None)
+
+    def rope(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        """Make cosine and sine for positions `at` (1 or B, L), to turn heads with: (1 or B, 1, L, turned) each."""
+        cos, sin = rope_table(at, self.config.rotary_width, self.config.rope_theta)
+        return cos[:, None], sin[:, None]
 
 
 @dataclass(frozen=True)

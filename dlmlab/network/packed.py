@@ -216,6 +216,12 @@ def replace(block: nn.Module, name: str, new: nn.Module) -> None:
 # ------------------------------------------------------------------------------------------------ models
 
 
+def stored(model: nn.Module) -> dict[str, torch.dtype]:
+    """Name the parts of the packed matrices of a model as they stand in a checkpoint, with the type that each has."""
+    named = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, QuantLinear))
+    return {f"{name}.{part}": tensor.dtype for name, layer in named for part, tensor in layer.named_buffers()}
+
+
 def layers(model: nn.Module) -> Iterator[tuple[str, QuantLinear]]:
     """Go through the packed matrices of a model, by their names: `blocks.0.q_proj`."""
     for i, block in enumerate(parts.blocks(model)):
@@ -253,7 +259,7 @@ def make_room(model: nn.Module, described: Mapping[str, Mapping]) -> None:
     Raises `ValueError` with the name of a matrix that cannot be so.
     """
     for name, values in described.items():
-        _, layer, path = name.split(".")
+        _, layer, path = name.split(".", 2)
         block = parts.blocks(model)[int(layer)]
         try:
             replace(block, path, QuantLinear(tuple(block.get_submodule(path).weight.shape), spec_of(values)))

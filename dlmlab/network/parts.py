@@ -6,6 +6,8 @@ Decisions
 * A block that is built otherwise describes itself with a method `sites()`. An expert reads only the tokens that were
   routed to it: its site says which, so that whoever counts tokens can give each its weight.
 * Names of weights are those of the checkpoint without the prefix that all share: `blocks.2.ff_out`.
+* What only makes sense where queries, keys and values are matrices of their own and every token reads the same MLP
+  (whole heads and neurons, rotation, smoothing) is refused for other blocks in one sentence (`check_plain`).
 """
 
 from collections.abc import Callable
@@ -46,7 +48,18 @@ UNITS = {"heads": Unit("attn_out", READERS[0]), "neurons": Unit("ff_out", READER
 
 def blocks(model: nn.Module) -> nn.ModuleList:
     """Return the blocks of a model, from the first layer to the last."""
-    return model.model.transformer["blocks"]
+    return model.pieces.blocks
+
+
+def check_plain(block: nn.Module) -> nn.Module:
+    """Return a block of LLaDA's own kind. Raises `ValueError` for one that is built otherwise."""
+    if hasattr(block, "sites"):
+        raise ValueError(
+            f"{type(block).__name__} has fused queries, keys and values, and maybe experts: heads, neurons, layers, "
+            "values, scaling, smoothing and rotation know LLaDA's dense block only; methods of one matrix (magnitude, "
+            "wanda, sparsegpt, rtn, gptq) take this one"
+        )
+    return block
 
 
 def sites(block: nn.Module) -> tuple[Site, ...]:
@@ -71,6 +84,7 @@ def inputs(block: nn.Module) -> dict[str, tuple[nn.Module, dict[str, nn.Linear]]
 
     The maker is linear: dividing its weight (a norm), or the rows of its weight, divides the channels of the input.
     """
+    check_plain(block)
     found = {names[0]: {name: block.get_submodule(name) for name in names} for names in READERS}
     return {name: (block.get_submodule(MAKERS[name]), readers) for name, readers in found.items()}
 
@@ -78,36 +92,40 @@ def inputs(block: nn.Module) -> dict[str, tuple[nn.Module, dict[str, nn.Linear]]
 def norms(model: nn.Module) -> list[tuple[nn.Module, list[nn.Linear]]]:
     """List every norm with the matrices that read what it makes, the head with the last one."""
     found = [inputs(block)[name] for block in blocks(model) for name in NORMED]
-    last = model.model.transformer["ln_f"], [model.model.transformer["ff_out"]]
+    last = model.pieces.norm, [model.pieces.head]
     return [(norm, list(readers.values())) for norm, readers in found] + [last]
 
 
 def writers(block: nn.Module) -> list[nn.Linear]:
     """List the matrices that add to the stream between the blocks: the outputs of attention and of the MLP."""
-    return [block.get_submodule(unit.out) for unit in UNITS.values()]
+    return [check_plain(block).get_submodule(unit.out) for unit in UNITS.values()]
+
+
+def value(block: nn.Module) -> nn.Linear:
+    """Return the matrix that makes what a token hands to those that look at it."""
+    return check_plain(block).get_submodule(VALUE)
 
 
 def ends(model: nn.Module) -> tuple[nn.Embedding, nn.Linear]:
     """Return the embedding and the head."""
-    return model.model.transformer["wte"], model.model.transformer["ff_out"]
+    return model.pieces.embedding, model.pieces.head
 
 
 def project(block: nn.Module, h: Tensor, rope) -> tuple[Tensor, Tensor, Tensor]:
     """Make the queries, keys and values of tokens `h` (B, q, D): (B, H, q, D/H), and (B, H_kv, q, D/H) twice."""
-    x = block.attn_norm(h)
-    return block.query(x, rope), *block.key_value(x, rope)
+    return block.project(h, rope)
 
 
 def shape(block: nn.Module) -> tuple[int, int]:
     """Return the number of heads of a block and the width of its MLP."""
-    return block.heads, block.ff_out.in_features
+    return check_plain(block).heads, block.ff_out.in_features
 
 
 def embed(model: nn.Module, ids: Tensor) -> Tensor:
     """Look up the vectors that enter the first block, (B, L) -> (B, L, D)."""
-    return model.model.transformer["wte"](ids)
+    return model.pieces.embedding(ids)
 
 
 def predict(model: nn.Module, h: Tensor) -> Tensor:
     """Turn what leaves the last block into logits, (B, q, D) -> (B, q, V)."""
-    return model.model.transformer["ff_out"](model.model.transformer["ln_f"](h))
+    return model.pieces.head(model.pieces.norm(h))

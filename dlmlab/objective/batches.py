@@ -3,6 +3,11 @@
 Decisions
 * Every batch is a function of `(config.seed, step)`: fresh problems each step, and a run that was killed and resumed
   sees the same ones.
+* A block-causal model learns block by block: every block of a text has a time of its own, and its masks are guessed
+  from the clean blocks before it (`dlmlab.blockwise`; BD3-LM, arXiv 2503.09573).
+* A model that shall edit its own text must have met wrong tokens: a share of what is not masked is replaced by another
+  token, and the loss counts there too, and at what was left as it is (LLaDA2.1, arXiv 2602.08676; our reading of it,
+  with tokens drawn evenly).
 * Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
   16: few shapes to compile, and still a fifth of the tokens is padding (`bench --only train`). With `context`, a row
   is problem after problem, cut at that length, and every token sees the others of its row: the usual packing of
@@ -20,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dlmlab.network.config import attention_block
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
 from dlmlab.task.layout import encode_texts
 from dlmlab.task.tasks import STEP_WEIGHTS, Problem, make_problem
@@ -28,7 +34,8 @@ from dlmlab.task.tokenizer import ANSWER, build_tokenizer
 POOL = 8
 Plan = tuple[tuple[int, float], ...]
 OPTIMIZERS = ("muon", "adamw")
-PLANS = ("answer_only", "suffix", "salient", "lr_plan", "max_equations")
+FAMILIES = ("llada", "llada2_moe")
+PLANS = ("answer_only", "suffix", "salient", "corrupt", "lr_plan", "max_equations")
 
 
 @dataclass(frozen=True)
@@ -36,12 +43,21 @@ class TrainConfig:
     """One training run. Lengths in tokens, times in seconds, `rows` is the global batch."""
 
     name: str
+    family: str = "llada"  # or "llada2_moe", and then the sizes below
     attention: str = "full"
     d_model: int = 192
     n_heads: int = 6
     n_layers: int = 6
     mlp_hidden_size: int = 512
     max_sequence_length: int = 96
+    n_kv_heads: int = 0  # 0: as many as n_heads
+    experts: int = 8
+    experts_per_token: int = 2
+    expert_groups: int = 4
+    groups_per_token: int = 2
+    expert_hidden_size: int = 72
+    dense_layers: int = 1
+    balance: float = 1e-3  # how far the bias of an expert moves at a step, towards an even load
     context: int = 0  # 0: one problem a row; else problems packed into rows of this many tokens
     tokens: int = 30_000_000
     rows: int = 64
@@ -56,6 +72,11 @@ class TrainConfig:
     suffix: Plan = ((0, 0.0),)
     salient: Plan = ((0, 0.0),)
     reach: int = 0  # of a row masked to the end, only the first so many masks count; 0: all
+    # Of what is not masked, the share that becomes another token; the weight of the mean loss there, and of that at
+    # the tokens that were left alone, beside a weight of 1 for masks.
+    corrupt: Plan = ((0, 0.0),)
+    corrupt_weight: float = 1.0
+    kept_weight: float = 0.1
     max_equations: Plan = ((0, 5),)  # (from step, equations): a curriculum of problems with at most so many
     causal_steps: int = 0  # so many steps as an autoregressive model first (as in arXiv 2410.17891)
     lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
@@ -74,7 +95,7 @@ class TrainConfig:
         for name in ("tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 1")
-        for name in ("lr", "lr_rest", "weight_decay", "save_every"):
+        for name in ("lr", "lr_rest", "weight_decay", "save_every", "balance", "corrupt_weight", "kept_weight"):
             if not 0 <= getattr(self, name) < math.inf:  # nan is refused too
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 0 and finite")
         if not self.clip > 0:
@@ -83,11 +104,17 @@ class TrainConfig:
             raise ValueError(f"seed={self.seed} must lie in 0..{2**31 - 1}")
         if self.optimizer not in OPTIMIZERS:
             raise ValueError(f"optimizer={self.optimizer!r} is unknown; known: {', '.join(OPTIMIZERS)}")
+        if self.family not in FAMILIES:
+            raise ValueError(f"family={self.family!r} is unknown; known: {', '.join(FAMILIES)}")
+        attention_block(self.attention)
         if not 0 <= self.context <= self.max_sequence_length:
             raise ValueError(f"context={self.context} must lie in 0..{self.max_sequence_length} (max_sequence_length)")
         check_plan("answer_only", self.answer_only, most=1.0)
         check_plan("suffix", self.suffix, most=1.0)
         check_plan("salient", self.salient, most=1.0)
+        check_plan("corrupt", self.corrupt, most=1.0)
+        if self.attention == "causal" and any(share for _, share in self.corrupt):
+            raise ValueError("corrupt teaches to edit, and a causal model never reads its text again: leave it out")
         for start in sorted({start for start, _ in (*self.suffix, *self.salient)}):
             if (both := value_at(self.suffix, start) + value_at(self.salient, start)) > 1:
                 raise ValueError(f"suffix and salient together are {both:g} at step {start}: shares of the same rows")
@@ -106,6 +133,11 @@ class TrainConfig:
     def attention_at(self, step: int) -> str:
         """Name the attention of a step: `causal` in the first `causal_steps`."""
         return "causal" if step < self.causal_steps else self.attention
+
+    def block_at(self, step: int) -> int | None:
+        """Return the block length of a step that learns block by block, None for any other."""
+        size = attention_block(self.attention_at(step))
+        return None if size == 1 else size
 
     @classmethod
     def read(cls, path: str | Path) -> "TrainConfig":
@@ -161,13 +193,33 @@ def value_at(plan: Plan, step: int) -> float:
     return [value for start, value in plan if start <= step][-1]
 
 
+def wrong_tokens(x0: Tensor, mask_id: int, V: int, *, generator: torch.Generator) -> Tensor:
+    """Draw for every token one of the V - 2 ids that are neither it nor the mask, evenly: (B, L) -> (B, L).
+
+    Raises `ValueError` for fewer than three ids.
+    """
+    if V < 3:
+        raise ValueError(f"V={V}: of fewer than three ids none is neither the token nor the mask")
+    low, high = torch.minimum(x0, torch.tensor(mask_id)), torch.maximum(x0, torch.tensor(mask_id))
+    twin = low == high  # a mask in a clean text: only one id is taken out
+    drawn = (torch.rand(x0.shape, generator=generator, dtype=torch.float64) * (V - 2 + twin.long())).long()
+    drawn = drawn + (drawn >= low)
+    return torch.where(twin, drawn, drawn + (drawn >= high))
+
+
 @dataclass
 class Batch:
-    """x0 (B, L) ids, `targets` (B, L) ids, `inputs` (B, L) ids, `weight` (B, L) bool: where the loss counts."""
+    """x0 (B, L) ids, `targets` (B, L) ids, `inputs` (B, L) ids, `weight` (B, L) bool: where the loss counts.
+
+    `corrupted`, `kept` (B, L) bool, or None: visible tokens that are wrong, and those that are right, where what is
+    visible is learned too.
+    """
 
     inputs: Tensor
     targets: Tensor
     weight: Tensor
+    corrupted: Tensor | None = None
+    kept: Tensor | None = None
 
 
 class Batches:
@@ -236,18 +288,45 @@ class Batches:
         fixed = (x0 == self.tokenizer.bos_token_id) | (x0 == self.answer_id)
         maskable = torch.where(only_answer, is_answer, ~fixed)
         t = low_discrepancy_times(B, generator=generator)
-        xt, masked = forward_process(x0, t, self.tokenizer.mask_token_id, maskable=maskable, generator=generator)
-        if not suffix and not salient:
-            return Batch(xt, x0, masked)
+        if size := config.block_at(step):
+            masked = self._block_masks(x0, maskable, size, generator)
+        else:
+            _, masked = forward_process(x0, t, self.tokenizer.mask_token_id, maskable=maskable, generator=generator)
+        weight = masked
+        if suffix or salient:
+            masked, weight = self._structured(x0, masked, t, is_answer, only_answer, suffix, salient, generator)
+        batch = Batch(torch.where(masked, self.tokenizer.mask_token_id, x0), x0, weight)
+        share = value_at(config.corrupt, step)
+        return self._corrupted(batch, maskable & ~masked, share, generator) if share else batch
+
+    def _structured(self, x0, masked, t, is_answer, only_answer, suffix, salient, generator) -> tuple[Tensor, Tensor]:
+        """Mask some rows from a point to the end, or results of equations, instead; returns what is masked and what of
+        it counts, (B, L) bool each."""
+        config, B = self.config, len(x0)
         u = torch.rand(B, generator=generator)[:, None]
         from_the_end, results = (u < suffix) & only_answer, (u >= suffix) & (u < suffix + salient) & only_answer
         masked = torch.where(from_the_end, self._tail(x0, is_answer, t), masked)
         if salient:
             masked = torch.where(results, self._results(x0, is_answer, t, generator), masked)
-        weight = masked
         if config.reach:
-            weight = masked & ((masked.cumsum(1) <= config.reach) | ~from_the_end)
-        return Batch(torch.where(masked, self.tokenizer.mask_token_id, x0), x0, weight)
+            return masked, masked & ((masked.cumsum(1) <= config.reach) | ~from_the_end)
+        return masked, masked
+
+    def _block_masks(self, x0: Tensor, maskable: Tensor, size: int, generator: torch.Generator) -> Tensor:
+        """Mask every block of every row at a time of its own, (B, L) bool. Times are a grid over all blocks."""
+        (B, L), more = x0.shape, -x0.shape[1] % size
+        pieces, open = (F.pad(x, (0, more)).view(-1, size) for x in (x0, maskable))  # (B * blocks, size)
+        t = low_discrepancy_times(len(pieces), generator=generator)
+        t = t[torch.randperm(len(t), generator=generator)]  # else a place in the text would have its times
+        _, masked = forward_process(pieces, t, self.tokenizer.mask_token_id, maskable=open, generator=generator)
+        return masked.view(B, -1)[:, :L]
+
+    def _corrupted(self, batch: Batch, visible: Tensor, share: float, generator: torch.Generator) -> Batch:
+        """Replace a share of the `visible` (B, L) tokens by wrong ones."""
+        wrong = visible & (torch.rand(visible.shape, generator=generator) < share)
+        other = wrong_tokens(batch.targets, self.tokenizer.mask_token_id, len(self.tokenizer), generator=generator)
+        inputs = torch.where(wrong, other, batch.inputs)
+        return Batch(inputs, batch.targets, batch.weight, wrong, visible & ~wrong)
 
     def _tail(self, x0: Tensor, is_answer: Tensor, t: Tensor) -> Tensor:
         """Mark the last part of each answer and all that follows it: everything at t = 1, (B, L) bool."""

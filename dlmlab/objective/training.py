@@ -2,8 +2,10 @@
 
 Decisions
 * A run is a function of its recipe: a run that was killed and resumed gives the same weights (`dlmlab.batches`).
-* Objective: mean cross-entropy over masked tokens (`full` attention) or over next tokens (`causal`). Not the
-  1/t-weighted bound: its gradient is noisier.
+* Objective: mean cross-entropy over masked tokens (`full` attention, and `block:K`, where each block reads the clean
+  ones before it) or over next tokens (`causal`). Not the 1/t-weighted bound: its gradient is noisier. Where wrong
+  tokens were put in, the means over these and over the ones left alone are added with their weights.
+* Experts are kept at an even load by moving their biases after every step (`LLaDA2MoeModelLM.balance`).
 * Muon (`dlmlab.muon`) on the matrices of the blocks, AdamW on embedding, head and norms, linear decay to zero.
 * `bf16` asks for matrix products in bfloat16, and gets them where the machine has instructions for them; elsewhere
   they would be ten times slower than float32. What was used stands in every line of the log.
@@ -34,6 +36,7 @@ from dlmlab.network import parts
 from dlmlab.network.checkpoint import save
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM, count_parameters
+from dlmlab.network.moe import LLaDA2Config, LLaDA2MoeModelLM
 from dlmlab.objective.batches import Batch, Batches, TrainConfig, build_tokenizer
 from dlmlab.objective.muon import Muon
 
@@ -45,10 +48,13 @@ def build_model(config: TrainConfig) -> LLaDAModelLM:
     tokenizer = build_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
+        if config.family == "llada2_moe":
+            return LLaDA2MoeModelLM(_config_with_experts(config, tokenizer))
         return LLaDAModelLM(
             LLaDAConfig(
                 d_model=config.d_model,
                 n_heads=config.n_heads,
+                n_kv_heads=config.n_kv_heads or config.n_heads,
                 n_layers=config.n_layers,
                 mlp_hidden_size=config.mlp_hidden_size,
                 max_sequence_length=config.max_sequence_length,
@@ -60,6 +66,30 @@ def build_model(config: TrainConfig) -> LLaDAModelLM:
                 bos_token_id=tokenizer.bos_token_id,
             )
         )
+
+
+def _config_with_experts(config: TrainConfig, tokenizer) -> LLaDA2Config:
+    return LLaDA2Config(
+        hidden_size=config.d_model,
+        num_attention_heads=config.n_heads,
+        num_key_value_heads=config.n_kv_heads or config.n_heads,
+        num_hidden_layers=config.n_layers,
+        intermediate_size=config.mlp_hidden_size,
+        moe_intermediate_size=config.expert_hidden_size,
+        num_experts=config.experts,
+        num_experts_per_tok=config.experts_per_token,
+        num_shared_experts=1,
+        n_group=config.expert_groups,
+        topk_group=config.groups_per_token,
+        first_k_dense_replace=config.dense_layers,
+        max_position_embeddings=config.max_sequence_length,
+        vocab_size=len(tokenizer),
+        attention=config.attention,
+        mask_token_id=tokenizer.mask_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+    )
 
 
 def build_optimizers(model: LLaDAModelLM, config: TrainConfig) -> list[torch.optim.Optimizer]:
@@ -126,20 +156,30 @@ def learn(
     rank: int = 0,
     size: int = 1,
     bf16: bool = False,
+    edits: tuple[float, float] = (0.0, 0.0),
+    paired: bool = False,
     **how,
 ) -> Tensor:
     """Follow the gradient of one batch, at the rates that the optimizers have; return summed loss and count, (2,).
 
-    The loss is the mean cross-entropy over the weighted positions. `rank`, `size`: of the processes that share the
-    batch; each takes its rows and counts those of all. `forward`: the model as it is called (compiled, parallel). `how`
-    goes to it: which attention, which kernel.
+    The loss is the mean cross-entropy over the weighted positions; where the batch has wrong tokens, the means over
+    these and over the ones left alone are added, times `edits`. The returned sum is that of the weighted positions.
+    `paired`: the model reads the clean text behind the noised one (`dlmlab.blockwise`). `rank`, `size`: of the
+    processes that share the batch; each takes its rows and counts those of all. `forward`: the model as it is called
+    (compiled, parallel). `how` goes to it: which attention, which kernel.
     """
     count, mine = max(int(batch.weight.sum()), 1), slice(rank, None, size)
     inputs, targets, weight = (x[mine].to(model.device) for x in (batch.inputs, batch.targets, batch.weight))
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-        logits = (forward or model)(inputs, **how).logits
+        logits = (forward or model)(inputs, **how | ({"clean": targets} if paired else {})).logits
     loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
-    (loss * size / count).backward()
+    total = loss * size / count
+    for where, factor in zip((batch.corrupted, batch.kept), edits, strict=True):
+        if where is not None and factor:
+            here = where[mine].to(model.device)
+            part = F.cross_entropy(logits[here], targets[here], reduction="sum")
+            total = total + factor * part * size / max(int(where.sum()), 1)
+    total.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     for optimizer in optimizers:
         optimizer.step()
@@ -174,7 +214,8 @@ class Run:
         forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
         self.forward = forward
         if self.workers.num_processes > 1:
-            self.forward = torch.nn.parallel.DistributedDataParallel(forward)
+            idle = config.family == "llada2_moe"  # an expert that read nothing has no gradient
+            self.forward = torch.nn.parallel.DistributedDataParallel(forward, find_unused_parameters=idle)
 
     @property
     def state_path(self) -> Path:
@@ -258,7 +299,11 @@ class Run:
             bf16=self.precision == "bfloat16",
             attention=config.attention_at(self.step),
             kernel=self.kernel,
+            edits=(config.corrupt_weight, config.kept_weight),
+            paired=config.block_at(self.step) is not None,
         )
+        if config.family == "llada2_moe" and config.balance:
+            self.model.balance(self._sum(self.model.loads()), config.balance)
         self.step += 1
         self.tokens += batch.targets.numel()
         return sums

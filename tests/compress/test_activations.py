@@ -4,11 +4,13 @@ import pytest
 import torch
 from torch import nn
 
+import dlmlab
 from dlmlab.compress import activations, pruning
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.calibration import token_weights
 from dlmlab.network import parts
 from tests.compress.cases import reader, seeded, states, tiny_calibration
+from tests.network.live import Live
 from tests.tiny import one_thread, tiny_model
 
 __all__ = ["one_thread"]
@@ -135,3 +137,79 @@ def test_experts_are_pruned_like_any_matrix():
     parts.blocks(model)[1] = Routed(32)
     small = pruning.prune(model, pruning.Recipe("wanda", 0.5), calib=tiny_calibration())
     assert [float((e.up.weight == 0).float().mean()) for e in parts.blocks(small)[1].experts] == [0.5, 0.5]
+
+
+# ------------------------------------------------------------------------------------------------ layer by layer
+
+
+def whole_model_statistics(model, calib) -> dict[str, Statistics]:
+    """Collect with hooks on one forward of the whole model: all layers at once, as a large machine would."""
+    found, hooks = {}, []
+    for layer, block in enumerate(parts.blocks(model)):
+        for site in parts.sites(block):
+            matrix = block.get_submodule(site.matrices[0])
+            statistics = Statistics.empty(matrix.in_features, gram=True)
+            found |= {f"blocks.{layer}.{name}": statistics for name in site.matrices}
+
+            def add(module, inputs, statistics=statistics):
+                statistics.add(inputs[0], calib.real.float())
+
+            hooks.append(matrix.register_forward_pre_hook(add))
+    with torch.no_grad():
+        model(calib.ids, calib.real)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def test_layer_by_layer_gives_the_statistics_of_the_whole_model():
+    """On the shipped model; exact, since both run the same blocks on the same states."""
+    model, _ = dlmlab.load("llada-mini")
+    calib = states("uniform")
+    whole = whole_model_statistics(model, calib)
+    for how in ({}, {"device": "cpu"}):
+        found = activations.collect(model, calib, gram=True, **how)
+        assert found.keys() == whole.keys()
+        for name, statistics in found.items():
+            for key in ("sum_sq", "sum_norm", "abs_sum", "abs_max", "gram"):
+                torch.testing.assert_close(getattr(statistics, key), getattr(whole[name], key), rtol=1e-6, atol=1e-6)
+
+
+def test_one_block_at_a_time_lies_on_the_device(monkeypatch):
+    """Weights, states and statistics there are those of one block: what a card must hold of an 8B model."""
+    model, calib = tiny_model(n_layers=4), tiny_calibration()
+    blocks, there, most, order = list(parts.blocks(model)), set(), [], []
+    real = nn.Module.to
+
+    def to(module, place, *args, **options):
+        if module in blocks:
+            (there.add if str(place) == "cpu:0" else there.discard)(blocks.index(module))
+            most.append(len(there))
+            order.append((blocks.index(module), str(place)))
+        return real(module, place, *args, **options)
+
+    monkeypatch.setattr(nn.Module, "to", to)
+    plain = activations.collect(model, calib, gram=True)
+    assert not most
+    found = activations.collect(model, calib, gram=True, device="cpu:0")
+    assert max(most) == 1 and order == [(i, place) for i in range(4) for place in ("cpu:0", "cpu")]
+    assert all(torch.equal(found[name].gram, plain[name].gram) for name in plain)
+    pruned = pruning.prune(tiny_model(), pruning.Recipe("sparsegpt", 0.5), calib=calib, device="cpu:0")
+    same = pruning.prune(tiny_model(), pruning.Recipe("sparsegpt", 0.5), calib=calib)
+    assert all(torch.equal(a, b) for a, b in zip(pruned.parameters(), same.parameters(), strict=True))
+
+
+def test_a_walk_holds_the_statistics_of_one_layer():
+    """Peak memory of what is kept, counted in bytes: by layer, and of the whole model as the control."""
+    model, calib = tiny_model(n_layers=6, mlp_hidden_size=128), tiny_calibration()
+    with Live() as live:
+        one = max(statistics_bytes(found) for _, found in activations.walk(model, calib, gram=True))
+    with Live() as greedy:
+        every = statistics_bytes(activations.collect(model, calib, gram=True))
+    assert every == 6 * one
+    assert greedy.most - live.most > 3 * one  # the walk keeps two layers (this one and the one before), not six
+
+
+def statistics_bytes(found) -> int:
+    kept = {id(statistics): statistics for statistics in found.values()}.values()
+    return sum(t.numel() * t.element_size() for s in kept for t in vars(s).values() if isinstance(t, torch.Tensor))

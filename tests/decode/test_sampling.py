@@ -10,14 +10,17 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from dlmlab.decode.cache import BlockCache
 from dlmlab.decode.commit import Commit, EntropyBound, Factor, Fixed, Threshold
-from dlmlab.decode.sampling import Sampler, guided_logits, gumbel_argmax, left_pad, sample
+from dlmlab.decode.edit import Replace
+from dlmlab.decode.sampling import Sampler, block_ends, guided_logits, gumbel_argmax, left_pad, sample
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.cost import forward_flops
 from dlmlab.network.kv import KV
 from dlmlab.network.model import LLaDAModelLM
 from tests.mocks import CountingDenoiser, ModelOf, OracleDenoiser, RandomDenoiser, ToyDenoiser, UniformDenoiser
 from tests.reference_sampler import reference_states
+from tests.tiny import tiny_model
 
 V, G = 11, 8
 SEEDS = range(3)
@@ -673,3 +676,51 @@ def test_a_rule_that_leaves_masks_in_the_text_is_refused(sizes):
 def test_what_is_no_commit_rule_is_refused():
     with pytest.raises(ValueError, match="is no commit rule"):
         Sampler(commit=lambda c: c.eligible)
+
+
+# ------------------------------------------------------------------------------------------------ aligned blocks
+
+
+def test_aligned_blocks_end_where_those_of_the_attention_do():
+    real = torch.tensor([5, 8, 1])  # prompts of a batch padded to 8, blocks of 4, answers of 6
+    ends = block_ends(real, 8, 6, Sampler(block_length=4, aligned=True))
+    # counted from the first token they end at 8 and 11, 12 and 14, 4 and 7; padding moves them by 3, 0 and 7 columns
+    assert torch.stack(ends, 1).tolist() == [[11, 14], [12, 14], [11, 14]]
+    plain = block_ends(real, 8, 6, Sampler(block_length=4))
+    assert torch.stack(plain, 1).tolist() == [[12, 14]] * 3
+    assert torch.stack(block_ends(real, 8, 0, Sampler()), 1).tolist() == [[8]] * 3
+
+
+@pytest.mark.parametrize("P", range(1, 10))
+def test_an_aligned_sampler_never_writes_over_a_border_before_it_is_reached(P):
+    """Every token of a block is committed before the first of the next, blocks counted from the first token."""
+    model = tiny_model("block:4", mask_token_id=3, eos_token_id=0, max_sequence_length=64)
+    prompts = [list(range(5, 5 + P)), [7, 8], [9] * 6]
+    sampler = Sampler(commit=Threshold(0.2), block_length=4, aligned=True)
+    out = sample(model, prompts, gen_length=9, sampler=sampler)
+    for row, prompt in enumerate(prompts):
+        pad, last = out.prompt_length - len(prompt), -1
+        for step in out.trace.steps:
+            blocks = [(int(c) - pad) // 4 for r, c in step.at.tolist() if r == row]
+            assert not blocks or (len(set(blocks)) == 1 and blocks[0] >= last)
+            last = max([last, *blocks])
+        alone = sample(model, [prompt], gen_length=9, sampler=sampler)
+        assert alone.answers[0] == out.answers[row] and alone.trace.nfe[0] == out.trace.nfe[row]
+
+
+def test_aligned_blocks_and_the_cache_of_finished_ones_give_the_same_text():
+    model = tiny_model("block:4", mask_token_id=3, eos_token_id=0, max_sequence_length=64)
+    prompts = [[1, 7, 9, 20, 11], [1, 8], [1, 30, 12], [1, 9, 9, 9, 9, 9, 14]]
+    for edit in (None, Replace(0.3, extra=3)):
+        kinds = [
+            Sampler(commit=Threshold(0.2), block_length=4, aligned=True, cache=cache, edit=edit)
+            for cache in (None, BlockCache())
+        ]
+        plain, cached = (sample(model, prompts, gen_length=14, sampler=sampler) for sampler in kinds)
+        assert torch.equal(plain.ids, cached.ids) and plain.trace.nfe == cached.trace.nfe
+        assert cached.trace.tokens_through < plain.trace.tokens_through
+
+
+def test_aligned_blocks_need_a_length():
+    with pytest.raises(ValueError, match="aligned=True needs block_length"):
+        Sampler(aligned=True)

@@ -66,6 +66,7 @@ def test_every_keyword_of_forward_has_an_effect():
         "output_hidden_states": {"output_hidden_states": True},
         "output_column_sums": {"output_column_sums": True},
         "attention": {"attention": "full"},
+        "clean": {"clean": ids.flip(0)},
         "return_dict": {"return_dict": False},
         "num_items_in_batch": {"labels": ids, "num_items_in_batch": 7},
     }

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from dlmlab.objective.batches import Batches, TrainConfig, check_plan, value_at
+from dlmlab.objective.batches import Batches, TrainConfig, check_plan, value_at, wrong_tokens
 
 
 @pytest.mark.parametrize(
@@ -160,3 +160,71 @@ def test_a_share_of_salient_rows_leaves_the_other_rows_as_they_were():
     without, with_some = (Batches(TrainConfig(**options, salient=((0, s),)))(5) for s in (0.0, 0.3))
     changed = (without.weight != with_some.weight).any(1).float().mean()
     assert 0.1 < changed < 0.5
+
+
+# ------------------------------------------------------------------------------------------------ blocks and edits
+
+BLOCKS = {"name": "a", "attention": "block:8", "rows": 16, "threads": 1}
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [({"family": "llada3"}, "family='llada3' is unknown"), ({"attention": "block:0"}, "attention='block:0' is unknown")]
+    + [({"corrupt": ((0, 1.5),)}, "corrupt="), ({"balance": -1.0}, "balance=-1.0"), ({"kept_weight": -1.0}, "kept_w")]
+    + [({"attention": "causal", "corrupt": ((0, 0.1),)}, "never reads its text again")],
+    ids=str,
+)
+def test_a_recipe_of_blocks_or_experts_that_cannot_be_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**{"name": "a"} | options)
+
+
+def test_the_blocks_of_a_row_have_times_of_their_own():
+    """Shares of masks in the blocks of one row are as far apart as evenly drawn times, not alike."""
+    shares = {}
+    for attention in ("block:8", "full"):
+        batches = Batches(TrainConfig(**BLOCKS | {"attention": attention, "answer_only": ((0, 0.0),)}))
+        rows = [batches(step) for step in range(6)]
+        masked = [(b.weight.view(len(b.weight), -1, 8)[:, 1:4]).float().mean(-1) for b in rows]  # whole blocks
+        shares[attention] = torch.cat(masked).std(1).mean()
+    assert shares["block:8"] > 1.5 * shares["full"]
+
+
+def test_block_masks_hide_what_the_loss_counts_and_nothing_else():
+    batch = Batches(TrainConfig(**BLOCKS))(3)
+    assert torch.equal(batch.inputs != batch.targets, batch.weight) and bool(batch.weight.any())
+    assert batch.corrupted is None and batch.kept is None
+
+
+def test_without_blocks_a_batch_is_as_before_there_were_any():
+    """The hash of the first batches of the shipped recipe's options, before this option existed."""
+    batch = Batches(TrainConfig(name="a", rows=4, suffix=((0, 0.5),), reach=3))(1)
+    again = Batches(TrainConfig(name="a", rows=4, suffix=((0, 0.5),), reach=3, corrupt=((0, 0.0), (5, 0.5))))(1)
+    assert torch.equal(batch.inputs, again.inputs) and torch.equal(batch.weight, again.weight)
+
+
+@pytest.mark.parametrize("attention", ["full", "block:8"])
+def test_a_share_of_what_is_visible_is_wrong_and_marked_so(attention):
+    plain = Batches(TrainConfig(**BLOCKS | {"attention": attention}))
+    batches = Batches(TrainConfig(**BLOCKS | {"attention": attention, "corrupt": ((0, 0.25),)}))
+    mask_id, wrong, right = batches.tokenizer.mask_token_id, 0, 0
+    for step in range(8):
+        batch = batches(step)
+        assert torch.equal(batch.weight, plain(step).weight) and torch.equal(batch.targets, plain(step).targets)
+        assert torch.equal(batch.inputs == mask_id, batch.weight)  # a wrong token is never the mask
+        assert torch.equal((batch.inputs != batch.targets) & ~batch.weight, batch.corrupted)
+        assert not bool((batch.corrupted & batch.kept).any() | (batch.kept & batch.weight).any())
+        wrong, right = wrong + int(batch.corrupted.sum()), right + int(batch.kept.sum())
+    assert 0.2 < wrong / (wrong + right) < 0.3
+
+
+def test_a_wrong_token_is_any_but_the_right_one_and_the_mask():
+    x0 = torch.arange(6).repeat(4000, 1)
+    drawn = wrong_tokens(x0, 2, 6, generator=torch.Generator().manual_seed(0))
+    for token in range(6):
+        counts = drawn[:, token].bincount(minlength=6).float()
+        allowed = [v for v in range(6) if v not in (token, 2)]
+        assert counts[[v for v in range(6) if v not in allowed]].sum() == 0
+        assert bool((counts[allowed] - 4000 / len(allowed)).abs().max() < 250), (token, counts)
+    with pytest.raises(ValueError, match="V=2"):
+        wrong_tokens(x0, 0, 2, generator=torch.Generator())

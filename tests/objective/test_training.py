@@ -618,3 +618,64 @@ def test_two_processes_give_the_weights_of_one(optimizer, tmp_path):
     logs = [stored_log(tmp_path / name) for name in ("one", "two")]
     assert [e["step"] for e in logs[1]] == [10, 20]
     assert [e["loss"] for e in logs[0]] == pytest.approx([e["loss"] for e in logs[1]], rel=1e-3)
+
+
+# ------------------------------------------------------------------------------------------------ blocks and experts
+
+EXPERTS = replace(
+    TINY, family="llada2_moe", attention="block:8", n_layers=2, n_kv_heads=1, experts=4, expert_groups=2,
+    groups_per_token=1, expert_hidden_size=8, corrupt=((0, 0.2),), balance=0.01,
+)  # fmt: skip
+
+
+def test_a_run_with_experts_resumes_to_the_same_weights(tmp_path):
+    whole = trained(EXPERTS, tmp_path / "whole", 6)
+    trained(EXPERTS, tmp_path / "parts", 3)
+    assert same_weights(whole, trained(EXPERTS, tmp_path / "parts", 6))
+    start = build_model(EXPERTS).state_dict()
+    moved = [k for k, v in whole.model.state_dict().items() if not torch.equal(v, start[k])]
+    assert any("expert_bias" in k for k in moved) and any("experts.3.up_proj" in k for k in moved)
+
+
+def test_a_block_learns_from_the_clean_blocks_before_it():
+    """The loss of a step is that of every block decoded alone: clean text before it, itself noised."""
+    for config in (replace(TINY, attention="block:8"), EXPERTS):
+        model, batch = build_model(config).eval(), Batches(config)(0)
+        for weight in model.parameters():  # at its start a model hardly looks at the text
+            weight.data.mul_(5.0)
+        sums = training.learn(model, [], batch, clip=1e9, paired=True, edits=(0.0, 0.0))
+        xt, x0, expected = batch.inputs, batch.targets, 0.0
+        for b in range(0, xt.shape[1], 8):
+            text = torch.cat([x0[:, :b], xt[:, b : b + 8]], 1)
+            with torch.no_grad():
+                logits = model(text).logits[:, b:]
+            here = batch.weight[:, b : b + 8]
+            expected += float(torch.nn.functional.cross_entropy(logits[here], x0[:, b : b + 8][here], reduction="sum"))
+        assert float(sums[0]) == pytest.approx(expected, rel=2e-5) and float(sums[1]) == int(batch.weight.sum())
+        other = float(training.learn(model, [], batch, clip=1e9, edits=(0.0, 0.0))[0])  # the control: noise before it
+        assert other != pytest.approx(expected, rel=5e-4)
+
+
+@pytest.mark.parametrize("edits", [(1.0, 0.1), (0.5, 0.0), (0.0, 0.0)])
+def test_wrong_and_kept_tokens_weigh_what_the_recipe_says(edits):
+    model, batch = build_model(EXPERTS).eval(), Batches(EXPERTS)(1)
+    training.learn(model, [], batch, clip=1e9, paired=True, edits=edits)
+    found = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad()
+    logits = model(batch.inputs, clean=batch.targets).logits
+    means = [
+        torch.nn.functional.cross_entropy(logits[where], batch.targets[where])
+        for where in (batch.weight, batch.corrupted, batch.kept)
+    ]
+    (means[0] + edits[0] * means[1] + edits[1] * means[2]).backward()
+    for name, p in model.named_parameters():
+        if p.grad is not None:
+            torch.testing.assert_close(found[name], p.grad, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_the_recipe_of_the_toy_is_the_model_it_says(monkeypatch):
+    config = TrainConfig.read(checkpoint.DATA / "llada2-mini-toy" / "training.toml")
+    model = build_model(config)
+    assert 2.5e6 < sum(p.numel() for p in model.parameters()) < 12e6 / 4  # at most 12 MB in float32
+    assert (model.config.num_experts, model.config.num_experts_per_tok, model.config.attention) == (8, 2, "block:8")
+    assert "llada2-mini-toy" not in checkpoint.shipped()  # not trained yet
