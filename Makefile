@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-cpus train refresh lint clean
+.PHONY: help lab test test-all test-cpus train refresh lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
 
 test: $(STAMP) ## Unit tests, notebook gates, then strict nbval over every notebook (configured in pyproject.toml).
 	$(PY) -m pytest $(ARGS)
+
+test-all: $(STAMP) ## All of it: also nbgrader on three submissions (minutes more). CI runs this.
+	DLMLAB_TEST_ALL=1 $(PY) -m pytest $(ARGS)
 
 test-cpus: $(STAMP) ## The same as older processors and one thread would: ARGS="--only sse".
 	$(PY) -m tests.cpus $(ARGS)

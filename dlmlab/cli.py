@@ -406,6 +406,13 @@ def refresh(args) -> None:
     run([Path(p) for p in args.notebooks] or None)
 
 
+def release(args) -> None:
+    from dlmlab.course.release import write
+
+    written = write(args.out, args.notebook)
+    print(f"{len(written)} notebooks in {args.out}: student, solution, nbgrader/source")
+
+
 def data(args) -> None:
     from dlmlab.task.tasks import write_splits
 
@@ -458,6 +465,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=place, help="folder of the run's state (default runs/NAME)")
     sub.add_argument("--export", type=place, help="folder for the finished model (default: --out)")
     sub.add_argument("--stop-after", type=number(int, 1), help="stop at this step; a later run goes on")
+    sub = command(release, "write student copies, solution copies and nbgrader assignments of the notebooks")
+    sub.add_argument("--out", required=True, type=place, help="a new folder")
+    sub.add_argument("--notebook", action="append", metavar="NN", help="only those that begin so; may be repeated")
     sub = command(generate, "answer one question")
     sub.add_argument("question", type=some)
     sub.add_argument("--model", default="llada-mini")

@@ -128,6 +128,23 @@ def use(id: str, fn: Callable) -> Callable:
     return _counted(_find(id).course(), progress)
 
 
+def grade(id: str, fn: Callable, *, shift: int = 0) -> None:
+    """Judge an answer for marks: silent when it is right. `shift` draws other random inputs than `check` shows.
+
+    Raises `AssertionError` with the reason of the check; it names the misconception, never the inputs of a shifted one.
+    """
+    from dlmlab.course.checks.expect import SHIFT
+
+    token = SHIFT.set(shift)
+    try:
+        reason = _grade(id, _bare(fn))
+    finally:
+        SHIFT.reset(token)
+    if reason is not None:
+        hidden = "wrong for other inputs of the same kinds" if shift else f"not yet{reason}"
+        raise AssertionError(f"{id}: {hidden}")
+
+
 @contextmanager
 def installed(id: str, fn: Callable) -> Iterator[None]:
     """Let the package itself run on `fn`: inside the block, wherever it would call its own function, it calls this.
