@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dlmlab.attention import backcopy, sinks
@@ -29,8 +30,10 @@ from dlmlab.attention.trajectories import denoising, value_norms
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
+from dlmlab.paths import DATA, to_write
 
-SEEDS, VARIANT_SEEDS, VARIANTS = 10, 3, ("large start values", "extra key")
+SEEDS, VARIANT_SEEDS = 10, 3
+VARIANTS = ("large start values", "extra key", "hidden masks", "start mark", "one head")
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}
@@ -276,8 +279,8 @@ def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int
 
 
 def settings() -> list[dict]:
-    """List the rows of the table: both bottles, then three seeds of some variants."""
-    counts = dict.fromkeys(("causal", "diffusion"), SEEDS) | dict.fromkeys(VARIANTS, VARIANT_SEEDS)
+    """List the rows of the table: both bottles, the second also after a third of its steps, then its variants."""
+    counts = dict.fromkeys(("causal", "short", "diffusion"), SEEDS) | dict.fromkeys(VARIANTS, VARIANT_SEEDS)
     return [{"bottle": name, "seed": seed} for name, count in counts.items() for seed in range(count)]
 
 
@@ -293,7 +296,14 @@ BOTTLES = Table(
     "03_bottles",
     settings,
     measure,
-    live=({"bottle": "causal", "seed": 3}, {"bottle": "diffusion", "seed": 0}),
+    live=({"bottle": "causal", "seed": 3}, {"bottle": "short", "seed": 0}),
     size=EVERY,
     tolerance={"curve": (0.001, 0.01)},
 )
+
+
+def ship() -> None:
+    """Write the bottle that `backcopy.shipped` reads."""
+    path = to_write(DATA / "bottles" / "diffusion.safetensors")
+    path.parent.mkdir(exist_ok=True)
+    save_file(trained("diffusion", 0)[0].state_dict(), path)

@@ -20,7 +20,7 @@ from dlmlab.objective import likelihood, noise
 from dlmlab.task import tasks
 from dlmlab.task.layout import decode_answer, encode_prompt, encode_rows
 
-MODELS, PROBLEMS, DRAWS, SEEDS, BATCH = ("llada-mini", "llama-mini"), 128, 2, (0, 1, 2), 64
+MODELS, PROBLEMS, DRAWS, SEEDS, BATCH = ("llada-mini", "llama-mini"), 128, 1, (0, 1, 2), 64
 HOW = {
     "hide": interventions.WithoutKeys,
     "empty": interventions.EmptyValues,
