@@ -27,6 +27,8 @@ from dlmlab.attention.backcopy import MASK, RECIPES, START, SYMBOLS, TRIGGERS
 from dlmlab.attention.interventions import empty_values, mean_values, without_keys
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
+from dlmlab.measure.difference import Difference, between
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
@@ -307,3 +309,10 @@ def ship() -> None:
     path = to_write(DATA / "bottles" / "diffusion.safetensors")
     path.parent.mkdir(exist_ok=True)
     save_file(trained("diffusion", 0)[0].state_dict(), path)
+
+
+def cost(rows: list[dict], bottle: str, change: str) -> Difference:
+    """Say what a column of changes, such as "0.37 mean mask idle", costs a bottle in nats a symbol, over its seeds."""
+    values = [row[change] for row in select(rows, bottle=bottle) if change in row]
+    found = between(values, [0.0] * len(values))
+    return Difference(found.mean, found.low, found.high, tuple(values))

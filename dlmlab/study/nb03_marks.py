@@ -13,6 +13,7 @@ from dlmlab.attention import interventions
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.run import decode
 from dlmlab.decode.sampling import Sampler
+from dlmlab.measure.difference import Difference, of_rows
 from dlmlab.measure.evaluate import digits
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
@@ -110,3 +111,8 @@ ANSWERS = Table(
         for row in rows
     },
 )
+
+
+def cost(rows: list[dict], model: str, how: str, what: str) -> Difference:
+    """Say what a change costs a model, in nats an answer, over problems and seeds, under the same masks."""
+    return of_rows(rows, {"model": model, "how": how, "what": what}, {"model": model, "how": "nothing"})

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dlmlab.attention import sinks
 from dlmlab.attention.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.objective.noise import forward_process
@@ -134,6 +135,15 @@ MOVEMENT = Table(
 )
 
 
-def kind_of(row: dict, head: int) -> str:
-    """Name the kind of token that a head's strongest receiver most often is in a row."""
-    return KINDS[row["kind"][head]]
+def by_head(rows: list[dict], source: str, key: str) -> Tensor:
+    """Collect a column of the table, averaged over seeds where there are several, (problems, heads) float64."""
+    found: dict[int, list[Tensor]] = {}
+    for row in select(rows, source=source):
+        found.setdefault(row["problem"], []).append(torch.tensor(row[key], dtype=torch.float64))
+    return torch.stack([torch.stack(values).nanmean(0) for _, values in sorted(found.items())])
+
+
+def usual_kind(rows: list[dict], source: str, head: int) -> str:
+    """Name the kind of token that a head's strongest receiver most often is, over the problems."""
+    kinds = [row["kind"][head] for row in select(rows, source=source)]
+    return KINDS[max(sorted(set(kinds)), key=kinds.count)]

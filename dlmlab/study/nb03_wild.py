@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from dlmlab.attention import sinks, values, wild
+from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.paths import DATA, checkout
 
@@ -173,3 +175,12 @@ WILD = Table(
     tolerance={"nats": (0.01, 0.01)} | {name: (0.005, 0.02) for name in ("to cls", "to sep", "to other")},
     missing=wild.missing,
 )
+
+
+def cost(rows: list[dict], text: str, change: str) -> Difference:
+    """Say what a change costs SmolLM2 on a text, in nats a token, over windows and, of a control, its seeds."""
+    (plain,) = (row for row in select(rows, model="smollm2", text=text, change="nothing"))
+    twins = [plain | {"seed": seed} for seed in SEEDS]  # nothing is drawn where nothing is changed
+    return of_rows(
+        select(rows, model="smollm2", text=text, change=change) + twins, {"change": change}, {"change": "nothing"}
+    )

@@ -60,7 +60,12 @@ def test_a_row_of_movement_has_a_number_for_every_head():
     assert row["states"] == study.DRAWS and {len(row[key]) for key in ("has", "stays", "centroid", "null", "kind")} == {
         36
     }
-    assert len(row["mean"]) == 6 and study.kind_of(row, 0) in study.KINDS
+    assert len(row["mean"]) == 6 and study.usual_kind([row | {"source": "x"}], "x", 0) in study.KINDS
+
+
+def test_a_column_is_averaged_over_seeds_and_not_over_problems():
+    rows = [{"source": "a", "problem": p, "has": [p + s, float("nan") if s else 5.0]} for p in (0, 1) for s in (0, 1)]
+    assert study.by_head([*rows, {"source": "b", "problem": 0}], "a", "has").tolist() == [[0.5, 5.0], [1.5, 5.0]]
 
 
 # ------------------------------------------------------------------------------------------------ marks
