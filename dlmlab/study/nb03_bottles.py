@@ -28,7 +28,7 @@ from dlmlab.attention.interventions import empty_values, mean_values, without_ke
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
 from dlmlab.measure.difference import Difference, between
-from dlmlab.measure.store import select
+from dlmlab.measure.store import measured, select
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
@@ -294,6 +294,30 @@ def measure(bottle: str, seed: int, size: int | None = None) -> dict:
     return judge(model, RECIPES[bottle], seed=seed) | {"curve": curve}
 
 
+def cost(rows: list[dict], bottle: str, change: str) -> Difference:
+    """Say what a column of changes, such as "0.37 mean mask idle", costs a bottle in nats a symbol, over its seeds."""
+    values = [row[change] for row in select(rows, bottle=bottle) if change in row]
+    found = between(values, [0.0] * len(values))
+    return Difference(found.mean, found.low, found.high, tuple(values))
+
+
+def headlines(rows: list[dict]) -> dict[str, float]:
+    """Count the seeds of which pages speak."""
+
+    def count(bottle: str, column: str, more_than: float) -> float:
+        return float(sum(max(row[column][0]) > more_than for row in select(rows, bottle=bottle) if column in row))
+
+    found = {"causal parked": count("causal", "0 symbol > start", 0.9)}
+    found["causal long values"] = count("causal", "0 length start", 1.0)
+    for bottle in ("short", "diffusion", *VARIANTS):
+        if measured(rows, bottle=bottle):
+            found[f"{bottle} seeds"] = float(len(select(rows, bottle=bottle)))
+            found[f"{bottle} half"] = count(bottle, "0.07 symbol > mask", 0.5)
+            found[f"{bottle} fair"] = count(bottle, "0.07 symbol > mask fair", 3.0)
+            found[f"{bottle} start"] = count(bottle, "0.07 symbol > start", 0.5)
+    return found
+
+
 BOTTLES = Table(
     "03_bottles",
     settings,
@@ -301,6 +325,7 @@ BOTTLES = Table(
     live=({"bottle": "causal", "seed": 3}, {"bottle": "short", "seed": 0}),
     size=EVERY,
     tolerance={"curve": (0.001, 0.01)},
+    headlines=headlines,
 )
 
 
@@ -309,10 +334,3 @@ def ship() -> None:
     path = to_write(DATA / "bottles" / "diffusion.safetensors")
     path.parent.mkdir(exist_ok=True)
     save_file(trained("diffusion", 0)[0].state_dict(), path)
-
-
-def cost(rows: list[dict], bottle: str, change: str) -> Difference:
-    """Say what a column of changes, such as "0.37 mean mask idle", costs a bottle in nats a symbol, over its seeds."""
-    values = [row[change] for row in select(rows, bottle=bottle) if change in row]
-    found = between(values, [0.0] * len(values))
-    return Difference(found.mean, found.low, found.high, tuple(values))

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from dlmlab.attention import sinks
 from dlmlab.attention.trajectories import KINDS, Trajectory, denoising, generation, renoising, token_kinds
+from dlmlab.measure.difference import between
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
@@ -113,6 +114,42 @@ def movement(problem: int, model: str, source: str, seed: int, size: int | None 
     return found | {"kind": kinds.mode(0).values.tolist(), "states": S}
 
 
+def by_head(rows: list[dict], source: str, key: str) -> Tensor:
+    """Collect a column of the table, averaged over seeds where there are several, (problems, heads) float64."""
+    found: dict[int, list[Tensor]] = {}
+    for row in select(rows, source=source):
+        found.setdefault(row["problem"], []).append(torch.tensor(row[key], dtype=torch.float64))
+    return torch.stack([torch.stack(values).nanmean(0) for _, values in sorted(found.items())])
+
+
+def usual_kind(rows: list[dict], source: str, head: int) -> str:
+    """Name the kind of token that a head's strongest receiver most often is, over the problems."""
+    kinds = [row["kind"][head] for row in select(rows, source=source)]
+    return KINDS[max(sorted(set(kinds)), key=kinds.count)]
+
+
+def words(rows: list[dict]) -> dict[int, tuple[str, str]]:
+    """Say of every head with a sink in at least half of the states whether its sinks move, as words of `Difference`
+    between the centroid variance while decoding and that of the floor, and of shuffled positions."""
+    has, spread, null = (by_head(rows, "denoised", key) for key in ("has", "centroid", "null"))
+    floor, found = by_head(rows, "one level", "centroid"), {}
+    for head in (has.mean(0) >= 0.5).nonzero()[:, 0].tolist():
+        both = ~(spread + floor + null)[:, head].isnan()
+        mine, *others = (values[both, head].tolist() for values in (spread, floor, null))
+        found[head] = tuple(between(mine, other).word for other in others)
+    return found
+
+
+def headlines(rows: list[dict]) -> dict[str, float]:
+    """Count the heads of which pages speak."""
+    found = words(rows)
+    return {
+        "heads": float(len(found)),
+        "above the floor": float(sum(w[0] == "higher" for w in found.values())),
+        "below shuffled": float(sum(w[1] == "lower" for w in found.values())),
+    }
+
+
 SOURCES = {"llada-mini": ("denoised", "one level"), "llama-mini": ("written",)}
 SMALL = (0.002, 0.05)  # a variance of positions
 
@@ -132,18 +169,5 @@ MOVEMENT = Table(
         for source in of_model
     ],
     tolerance={"centroid": SMALL, "null": SMALL} | dict.fromkeys(("has", "stays", "mean"), (0.15, 0.1)),
+    headlines=headlines,
 )
-
-
-def by_head(rows: list[dict], source: str, key: str) -> Tensor:
-    """Collect a column of the table, averaged over seeds where there are several, (problems, heads) float64."""
-    found: dict[int, list[Tensor]] = {}
-    for row in select(rows, source=source):
-        found.setdefault(row["problem"], []).append(torch.tensor(row[key], dtype=torch.float64))
-    return torch.stack([torch.stack(values).nanmean(0) for _, values in sorted(found.items())])
-
-
-def usual_kind(rows: list[dict], source: str, head: int) -> str:
-    """Name the kind of token that a head's strongest receiver most often is, over the problems."""
-    kinds = [row["kind"][head] for row in select(rows, source=source)]
-    return KINDS[max(sorted(set(kinds)), key=kinds.count)]

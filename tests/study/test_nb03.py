@@ -85,7 +85,8 @@ def test_a_mark_that_says_the_same_in_every_text_is_not_read(model):
 def test_controls_are_drawn_by_seed_and_answers_are_judged_one_by_one():
     first, again, other = (marks.nats("llama-mini", "hide", "token", seed, size=4)["nats"] for seed in (0, 0, 1))
     assert first == again != other
-    assert marks.answers("llama-mini", "nothing", "", size=3) == {"correct": "111"}
+    row = marks.answers("llada-mini", "mean", "start mark", size=3)
+    assert len(row["correct"]) == 3 and row["nfe"] >= 1
 
 
 def test_every_change_is_measured_with_its_controls_in_three_seeds():
