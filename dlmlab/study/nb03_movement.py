@@ -26,7 +26,7 @@ from dlmlab.task import tasks
 from dlmlab.task.layout import encode_prompt, encode_rows, encode_texts
 from dlmlab.task.tokenizer import build_tokenizer
 
-MOVED, LEVEL, DRAWS, SEEDS, SHUFFLES = 32, 0.5, 10, (0, 1, 2), 10
+MOVED, LEVEL, DRAWS, SEEDS, SHUFFLES = 24, 0.5, 10, (0, 1, 2), 10
 TEXTS, LENGTH = 64, 64
 
 

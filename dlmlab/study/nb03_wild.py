@@ -6,7 +6,7 @@ Rows of `03_wild.json`, lists over layers of lists over heads where they are abo
   values (`value first`, over the mean of the others).
 * SmolLM2, a change: `nats` of the tokens that queries from `LATE` on predict, one mean a window. `hide late`: those
   queries do not see the key; `hide all`: no query but its own does; `empty`, `mean`: what it says is nothing, or the
-  same in all windows. Of `first` and, as a control, of `other`: a position before `LATE`, drawn for each window.
+  same in all windows. Of `first` and, as a control on prose, of `other`: a position before `LATE`, drawn for each window.
 * MiniLM, `masked P`: P % of the tokens between the marks are masked; `to cls`, `to sep`, and `to other`, the mean of
   the other positions.
 """
@@ -142,7 +142,7 @@ def settings() -> list[dict]:
     """List the rows: where attention goes, then every change with its controls, then the encoder."""
     rows = [("smollm2", name, "attention", 0) for name in WINDOWS]
     rows += [("smollm2", name, change, 0) for name in WINDOWS for change in ("nothing", *CHANGES)]
-    rows += [("smollm2", name, change, seed) for name in WINDOWS for change in CONTROLS for seed in SEEDS]
+    rows += [("smollm2", "prose", change, seed) for change in CONTROLS for seed in SEEDS]
     rows += [("minilm", "prose", "masked 0", 0)]
     rows += [("minilm", "prose", f"masked {share}", seed) for share in MASKED[1:] for seed in SEEDS]
     return [dict(zip(("model", "text", "change", "seed"), row, strict=True)) for row in rows]
