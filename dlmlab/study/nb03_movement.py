@@ -147,6 +147,8 @@ def headlines(rows: list[dict]) -> dict[str, float]:
         "heads": float(len(found)),
         "above the floor": float(sum(w[0] == "higher" for w in found.values())),
         "below shuffled": float(sum(w[1] == "lower" for w in found.values())),
+        "at masks": float(sum(usual_kind(rows, "denoised", head) == "mask" for head in found)),
+        "of the twin": float((by_head(rows, "written", "has").mean(0) >= 0.5).sum()),
     }
 
 
