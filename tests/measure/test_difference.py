@@ -100,3 +100,8 @@ def test_a_change_of_unit_keeps_the_word_and_its_negative_turns_it_round():
     assert found.times(100) == Difference(10.0, 5.0, 20.0, (10.0, 20.0))
     assert found.times(-1) == Difference(-0.1, -0.2, -0.05, (-0.1, -0.2)) and found.times(-1).word == "lower"
     assert f"{found.times(100):+.1f}" == "+10.0 [+5.0, +20.0]"
+
+
+def test_a_span_holds_the_interval_and_every_seed():
+    assert Difference(0.4, 0.1, 0.7).span == (0.1, 0.7)
+    assert Difference(0.4, 0.1, 0.7, seeds=(-0.3, 0.5, 0.9)).span == (-0.3, 0.9)
