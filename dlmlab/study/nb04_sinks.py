@@ -1,66 +1,119 @@
-"""Notebook 04: what sink-awareness adds: every token weight on the same texts, and the criterion as released."""
+"""Notebook 04: does it help to weigh calibration tokens by how much of a sink they are? A grid, with its controls.
+
+One row is one pruned model. Everything but the token weight is fixed inside a group (model, method, layers, sparsity,
+seed). The seed draws the calibration texts, the shuffles, and the masks under which the likelihood is taken, so an
+interval over seeds holds all three. `one shot` takes the statistics of the dense model, as the released sink-aware
+Wanda does; `sequential` lets each layer see the pruned ones before it, as the released Wanda does.
+"""
 
 from functools import cache
 
 import torch
 
-from dlmlab.compress import calibration, methods, pruning
+from dlmlab.compress import activations, calibration, methods, pruning, removal
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
+from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
+MODELS = ("llada-mini", "llama-mini")
+MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
+REST = ("inverted", "heads", "heads shuffled", "masks", "visible")  # the last two: a twin has no masks
+SPARSITIES, ENDS = (0.3, 0.5, 0.6, 0.7), (0.5, 0.7)
+PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
 RELEASED = [name for name in methods.names() if name.startswith("sink-")]
 
 
+def kinds(model: str) -> tuple[str, ...]:
+    """List the token weights that have a meaning for a model."""
+    return MAIN + (REST if model == "llada-mini" else REST[:3])
+
+
+def states(model: str, seed: int) -> calibration.CalibrationSet:
+    """Texts a model is calibrated on: ten noise levels of each, or clean ones for the twin, which never sees a mask."""
+    return texts("grid", seed, n=GRID_TEXTS) if model == "llada-mini" else texts("clean", seed, n=CLEAN_TEXTS)
+
+
 @cache
-def sink_scores(mode: str, seed: int) -> torch.Tensor:
-    """Score the tokens of a calibration set with the dense model and the released constants."""
-    return calibration.sink_scores(dense(), texts(mode, seed, n=GRID_TEXTS))
+def phi(model: str, seed: int, each_head: bool = False) -> torch.Tensor:
+    """Score the tokens of the calibration texts with the released constants."""
+    return calibration.sink_scores(dense(model), states(model, seed), each_head=each_head)
 
 
-def sink_weights(mode: str, kind: str, seed: int) -> torch.Tensor:
-    """Weigh the tokens of a calibration set as in the ablation."""
+def token_weights(model: str, weight: str, seed: int) -> torch.Tensor:
+    """Weigh the tokens of the calibration texts; `heads` is `sink` with each head judged on its own."""
+    kind = {"heads": "sink", "heads shuffled": "shuffled"}.get(weight, weight)
+    found = phi(model, seed, weight != kind)
     generator = torch.Generator().manual_seed(1000 + seed)
-    return calibration.token_weights(
-        kind, texts(mode, seed, n=GRID_TEXTS), phi=sink_scores(mode, seed), generator=generator
-    )
+    return calibration.token_weights(kind, states(model, seed), phi=found, generator=generator)
 
 
-ABLATION = (
-    *(("wanda", "grid", kind, True) for kind in ("ones", "sink", "shuffled", "inverted")),
-    *(("wanda", "grid", kind, True) for kind in ("masks", "visible", "preserve")),
-    *(("wanda", "clean", kind, True) for kind in ("ones", "sink", "shuffled", "inverted")),
-    *(("wanda", mode, kind, False) for mode in ("grid", "clean") for kind in ("ones", "sink")),
-    *(("sparsegpt", mode, kind, True) for mode in ("clean", "grid") for kind in ("ones", "sink", "shuffled")),
-)
+@cache
+def moments(model: str, weights: tuple[str, ...], seed: int, gram: bool) -> dict[str, dict]:
+    """Collect the statistics of the dense model under several token weights at once."""
+    each = [token_weights(model, weight, seed) for weight in weights]
+    found = activations.collect_each(dense(model), states(model, seed), each, gram=gram)
+    return dict(zip(weights, found, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------ one pruned model
+
+
+def pruned(model: str, method: str, layers: str, weight: str, sparsity: float, seed: int, *, alone: bool = False):
+    """Prune a model; `alone` collects the statistics of this weight only."""
+    if method == "dense":
+        return dense(model)
+    if layers == "sequential":
+        weights = token_weights(model, weight, seed)
+        return pruning.prune(dense(model), Recipe(method, sparsity), calib=states(model, seed), weights=weights)
+    gram = method == "sparsegpt"
+    found = moments(model, (weight,) if alone else MAIN if gram else kinds(model), seed, gram)[weight]
+    if method == "neurons":
+        return without_neurons(model, sparsity, found)
+    return pruning.prune(dense(model), Recipe(method, sparsity, sequential=False), statistics=found)
+
+
+def without_neurons(model: str, share: float, statistics: dict) -> LLaDAModelLM:
+    """Remove the share of MLP neurons with the lowest Wanda sums in every layer, without a refit."""
+    chosen = removal.choose_units(dense(model), "neurons", share, "wanda", statistics=statistics)
+    return removal.remove_units(dense(model), "neurons", chosen)
 
 
 def settings() -> list[dict]:
-    """List every arm of the ablation, seed by seed."""
-    columns = ("method", "mode", "weight", "sequential")
-    return [dict(zip(columns, arm, strict=True)) | {"seed": seed} for seed in SEEDS for arm in ABLATION]
+    """List every row: the dense models, Wanda's grid, then the other methods at two sparsities each."""
+    names = ("model", "method", "layers", "weight", "sparsity")
+    arms = [(model, "dense", "", "ones", 0.0) for model in MODELS]
+    for model in MODELS:
+        arms += [(model, "wanda", "one shot", weight, s) for weight in MAIN for s in SPARSITIES]
+    arms += [("llada-mini", "wanda", "sequential", weight, 0.6) for weight in MAIN]
+    for model in MODELS:
+        arms += [(model, "wanda", "one shot", weight, s) for weight in kinds(model)[len(MAIN) :] for s in ENDS]
+        arms += [(model, method, "one shot", w, s) for method in ("neurons", "sparsegpt") for w in MAIN for s in ENDS]
+    return [dict(zip(names, arm, strict=True)) | {"seed": seed} for arm in arms for seed in SEEDS]
 
 
-def run(method: str, mode: str, weight: str, sequential: bool, seed: int, size: int | None = None) -> dict:
-    """Prune half of the weights with one weight for each token of the texts; likelihood only."""
-    calib = texts(mode, seed, n=GRID_TEXTS)
-    weights = None if weight == "ones" else sink_weights(mode, weight, seed)
-    model = pruning.prune(dense(), Recipe(method, 0.5, sequential=sequential), calib=calib, weights=weights)
-    return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS, size=size)}
+def run(model: str, method: str, layers: str, weight: str, sparsity: float, seed: int, size: int | None = None) -> dict:
+    """Measure the likelihood of one pruned model, one draw of masks a problem, drawn with the seed."""
+    small = pruned(model, method, layers, weight, sparsity, seed, alone=size is not None)
+    return {"nats": answer_bound(small, problems=PROBLEMS, draws=1, seed=seed, size=size)}
 
 
-TABLE = Table(
+GRID = Table(
     "04_sinks",
     settings,
     run,
     live=(
-        {"method": "wanda", "mode": "clean", "weight": "sink", "sequential": True, "seed": 0},
-        {"method": "wanda", "mode": "clean", "weight": "shuffled", "sequential": True, "seed": 0},
+        {"model": "llama-mini", "method": "wanda", "layers": "one shot", "weight": "sink", "sparsity": 0.7, "seed": 0},
+        {"model": "llama-mini", "method": "neurons", "layers": "one shot", "weight": "preserve", "sparsity": 0.5, "seed": 1},
+        {"model": "llada-mini", "method": "wanda", "layers": "one shot", "weight": "inverted", "sparsity": 0.5, "seed": 0},
     ),
-    size=6,
+    size=10,
     tolerance=TOLERANCE,
 )
+
+
+# ------------------------------------------------------------------------------------------------ as released
 
 
 def run_released(name: str, seed: int, size: int | None = None) -> dict:
