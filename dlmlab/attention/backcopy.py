@@ -98,15 +98,17 @@ class Recipe:
 
 
 CAUSAL = Recipe("causal", 1, 1, length=64, rate=0.05, steps=800, rows=32, lr=3e-3, init=0.1, start=True)
-DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=1000, rows=64, lr=3e-3, init=0.02, start=False)
+DIFFUSION = Recipe("full", 2, 2, length=32, rate=0.1, steps=3000, rows=64, lr=3e-3, init=0.02, start=False)
+SHORT = replace(DIFFUSION, steps=1000)
 RECIPES = {
     "causal": CAUSAL,
     "diffusion": DIFFUSION,
-    "large start values": replace(DIFFUSION, init=0.1),
-    "extra key": replace(DIFFUSION, start=True, force="empty start"),
-    "hidden masks": replace(DIFFUSION, force="hidden masks"),
-    "start mark": replace(DIFFUSION, start=True),
-    "one head": replace(DIFFUSION, heads=1),
+    "short": SHORT,
+    "large start values": replace(SHORT, init=0.1),
+    "extra key": replace(SHORT, start=True, force="empty start"),
+    "hidden masks": replace(SHORT, force="hidden masks"),
+    "start mark": replace(SHORT, start=True),
+    "one head": replace(SHORT, heads=1),
 }
 
 

@@ -4,22 +4,37 @@ attention."""
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from dlmlab.network import parts
-from dlmlab.network.model import LLaDAModelLM
+from dlmlab.network.config import LLaDAConfig
+
+ELSEWHERE = (".v_proj", ".self.value")  # how Llama's and BERT's layers in Transformers call the projection
 
 
 @contextmanager
-def through(model: LLaDAModelLM, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+def through(model: nn.Module, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
     """While open, the values of every layer, (B, L, H_kv * width), are what `change` makes of them; None: no change.
 
     The attention of a layer stays what its input says. Several changes run in the order in which they were opened.
+    Raises `ValueError` for a model whose projections are not found.
     """
-    matrices = [getattr(block, parts.VALUE) for block in parts.blocks(model)]
-    hooks = [matrix.register_forward_hook(lambda module, args, out: change(out)) for matrix in matrices]
+    hooks = [matrix.register_forward_hook(lambda module, args, out: change(out)) for matrix in projections(model)]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def projections(model: nn.Module) -> list[nn.Module]:
+    """List the modules that make the values, layer by layer, of the course's model or one of Llama's or BERT's build.
+
+    Raises `ValueError` when there is none.
+    """
+    if isinstance(getattr(model, "config", None), LLaDAConfig):
+        return [getattr(block, parts.VALUE) for block in parts.blocks(model)]
+    found = [module for name, module in model.named_modules() if name.endswith(ELSEWHERE)]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no module whose name ends in {' or '.join(ELSEWHERE)}")
+    return found

@@ -19,6 +19,7 @@ HOW = {
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
     "mini-gsm/": "python -m dlmlab data",
     "sweep/": "written by hand",
+    "wild/": "written by hand",
     "ledger.json": "python -m dlmlab refresh",
     "timing.json": "python -m dlmlab refresh",
     "bench.json": "python -m dlmlab bench",

@@ -29,7 +29,8 @@ class Table:
     `settings()` lists the key of every row, in the order of measuring. `run(**key, size=None)` measures the rest of the
     row; given a `size`, of the first so many problems (or steps), and may leave out what is a number of the whole.
     `live`: keys that are repeated at this `size`. `tolerance`: by column, else 2 %. `flips`: share of problems that may
-    be judged otherwise. `headlines(rows)`: numbers that pages quote.
+    be judged otherwise. `headlines(rows)`: numbers that pages quote. `missing()`: what a measurement needs and does not
+    find here, in one sentence; "" when all is there.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Table:
     tolerance: dict[str, Tolerance] = field(default_factory=dict)
     flips: float = FLIPS
     headlines: Callable[[list[dict]], dict[str, float]] = lambda rows: {}
+    missing: Callable[[], str] = lambda: ""
 
     def rows(self) -> list[dict]:
         """Read the table. Raises `ValueError` when it is missing, or lacks a setting, or holds one twice or unasked."""
@@ -72,7 +74,11 @@ class Table:
         )
 
     def repeats(self, key: dict, say: Say = print) -> bool:
-        """Say whether the code still gives the stored row of one setting, and by how much."""
+        """Say whether the code still gives the stored row of one setting, and by how much; or what is missing for that,
+        which is no fault of the row."""
+        if reason := self.missing():
+            say(f"{self.name} {store.describe(key)}: not repeated, {reason}")
+            return True
         off = self.repeat(key)
         word = "as stored" if off <= 1 else "NOT as stored"
         say(f"{self.name} {store.describe(key)}: {word} ({off:.2f} of what is allowed)")

@@ -228,7 +228,7 @@ def by_number(pairs: list[tuple[int, float]]) -> list[list]:
 
 def trained(name: str, seed: int, folder: Path = KEPT) -> tuple[LLaDAModelLM, list]:
     """Train a bottle and its curve, or read what an earlier run left in the folder."""
-    path = folder / f"{name}-{seed}.pt".replace(" ", "-").replace(",", "")
+    path = folder / f"{name}-{RECIPES[name].steps}-{seed}.pt".replace(" ", "-")
     if path.exists():
         kept, model = torch.load(path, weights_only=True), RECIPES[name].build(seed)
         model.load_state_dict(kept["weights"])

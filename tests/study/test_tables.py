@@ -26,6 +26,8 @@ def test_a_table_holds_every_setting_once_over_the_same_problems(name):
 @pytest.mark.parametrize("name", study.TABLES)
 def test_the_code_still_gives_the_stored_rows(name):
     table = study.table(name)
+    if reason := table.missing():
+        pytest.skip(reason)  # 2026-11: the models of 03_wild are packages that are not part of the installation
     off = [key for key in table.live if not table.repeats(key)]
     assert not off
 
