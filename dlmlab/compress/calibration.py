@@ -259,12 +259,17 @@ def token_weights(
     if kind.endswith("shuffled"):
         if generator is None:
             raise ValueError(f"token weight {kind!r} needs generator=torch.Generator().manual_seed(...)")
-        weights = _shuffled(weights, calib.real, generator)
+        weights = shuffled(weights, calib.real, generator)
     return weights * real
 
 
-def _shuffled(weights: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
-    out = weights.clone()
+def shuffled(weights: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
+    """Deal the weights of each state out anew among its real tokens, (N, L); 0 on padding.
+
+    The control of any token weight: as much is given and taken, but not where it should be. Every state has a draw of
+    its own. Shapes: weights (N, L), real (N, L) bool, texts on the left.
+    """
+    out = weights * real
     for row, n in zip(out, real.sum(1).tolist(), strict=True):
         row[:n] = row[:n][torch.randperm(n, generator=generator)]
     return out
