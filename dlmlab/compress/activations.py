@@ -222,7 +222,9 @@ def collect_each(
     anything: sinks are few. The sums of norms and of absolute values are left at 0. Errors as in `walk`.
     """
     weights = [_checked_weights(model, calib, w) for w in weights]
-    sites = [(f"blocks.{i}.", block, site) for i, block in enumerate(parts.blocks(model)) for site in parts.sites(block)]
+    sites = [
+        (f"blocks.{i}.", block, site) for i, block in enumerate(parts.blocks(model)) for site in parts.sites(block)
+    ]
     if any(site.tokens is not None for _, _, site in sites):
         raise ValueError("collect_each reads every token at every matrix: a model with experts needs collect")
     found: list[dict[str, Statistics]] = [{} for _ in weights]

@@ -246,7 +246,8 @@ def token_weights(
 
     `ones` · `sink` 1 - phi · `preserve` 1 + lam phi (our reading of "AR sink preserve": no paper or code defines it) ·
     `inverted` phi · `shuffled`, `preserve shuffled`: the weights of `sink` and of `preserve`, dealt out anew among the
-    tokens of each state · `masks`, `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and for a missing `phi` or generator.
+    tokens of each state · `masks`, `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and
+    for a missing `phi` or generator.
     """
     real = calib.real.float()
     if kind in ("ones", "masks", "visible"):

@@ -18,7 +18,7 @@ from dlmlab.measure.store import select
 
 @dataclass(frozen=True)
 class Difference:
-    """`mean` of a - b with its 95 % interval over problems and seeds, and the mean of each seed where there are some."""
+    """`mean` of a - b with its 95 % interval over problems and seeds, and the mean of each seed, if any."""
 
     mean: float
     low: float
@@ -87,6 +87,19 @@ def of_rows(rows: Sequence[dict], a: dict, b: dict, *, column: str = "nats") -> 
     if len(sizes := {len(x[seed]) for x in (ours, theirs) for seed in common}) > 1:
         raise ValueError(f"{a} and {b} judge {sorted(sizes)} problems: must be the same")
     return _crossed(np.stack([ours[seed] - theirs[seed] for seed in common]))
+
+
+def words(found: dict[str, Difference]) -> str:
+    """Say of several differences, by name, which words they have: a verdict over sparsities, say.
+
+    >>> low, none = Difference(-0.4, -0.7, -0.1), Difference(0.0, -0.1, 0.1)
+    >>> words({"50 %": none, "60 %": low, "70 %": low})
+    'no difference shown (50 %), lower (60 %, 70 %)'
+    """
+    by_word: dict[str, list[str]] = {}
+    for name, difference in found.items():
+        by_word.setdefault(difference.word, []).append(name)
+    return ", ".join(f"{word} ({', '.join(names)})" for word, names in by_word.items())
 
 
 def _crossed(differences: np.ndarray, resamples: int = 10_000) -> Difference:

@@ -6,12 +6,15 @@ interval over seeds holds all three. `one shot` takes the statistics of the dens
 Wanda does; `sequential` lets each layer see the pruned ones before it, as the released Wanda does.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import torch
 
 from dlmlab.compress import activations, calibration, methods, pruning, removal
 from dlmlab.compress.pruning import Recipe
+from dlmlab.measure import difference, store
+from dlmlab.measure.difference import Difference
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
@@ -22,6 +25,7 @@ MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
 REST = ("inverted", "heads", "heads shuffled", "masks", "visible")  # the last two: a twin has no masks
 SPARSITIES, ENDS = (0.3, 0.5, 0.6, 0.7), (0.5, 0.7)
 PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
+CONTROL = {"sink": "shuffled", "preserve": "preserve shuffled", "heads": "heads shuffled"}
 RELEASED = [name for name in methods.names() if name.startswith("sink-")]
 
 
@@ -44,7 +48,7 @@ def phi(model: str, seed: int, each_head: bool = False) -> torch.Tensor:
 def token_weights(model: str, weight: str, seed: int) -> torch.Tensor:
     """Weigh the tokens of the calibration texts; `heads` is `sink` with each head judged on its own."""
     kind = {"heads": "sink", "heads shuffled": "shuffled"}.get(weight, weight)
-    found = phi(model, seed, weight != kind)
+    found = None if kind in ("ones", "masks", "visible") else phi(model, seed, weight != kind)
     generator = torch.Generator().manual_seed(1000 + seed)
     return calibration.token_weights(kind, states(model, seed), phi=found, generator=generator)
 
@@ -61,14 +65,15 @@ def moments(model: str, weights: tuple[str, ...], seed: int, gram: bool) -> dict
 
 
 def pruned(model: str, method: str, layers: str, weight: str, sparsity: float, seed: int, *, alone: bool = False):
-    """Prune a model; `alone` collects the statistics of this weight only."""
+    """Prune a model; `alone` collects the statistics of this weight only, not of its whole group in one pass."""
     if method == "dense":
         return dense(model)
     if layers == "sequential":
         weights = token_weights(model, weight, seed)
         return pruning.prune(dense(model), Recipe(method, sparsity), calib=states(model, seed), weights=weights)
     gram = method == "sparsegpt"
-    found = moments(model, (weight,) if alone else MAIN if gram else kinds(model), seed, gram)[weight]
+    group = MAIN if weight in MAIN else kinds(model)[len(MAIN) :]
+    found = moments(model, (weight,) if alone else group, seed, gram)[weight]
     if method == "neurons":
         return without_neurons(model, sparsity, found)
     return pruning.prune(dense(model), Recipe(method, sparsity, sequential=False), statistics=found)
@@ -82,7 +87,6 @@ def without_neurons(model: str, share: float, statistics: dict) -> LLaDAModelLM:
 
 def settings() -> list[dict]:
     """List every row: the dense models, Wanda's grid, then the other methods at two sparsities each."""
-    names = ("model", "method", "layers", "weight", "sparsity")
     arms = [(model, "dense", "", "ones", 0.0) for model in MODELS]
     for model in MODELS:
         arms += [(model, "wanda", "one shot", weight, s) for weight in MAIN for s in SPARSITIES]
@@ -90,7 +94,13 @@ def settings() -> list[dict]:
     for model in MODELS:
         arms += [(model, "wanda", "one shot", weight, s) for weight in kinds(model)[len(MAIN) :] for s in ENDS]
         arms += [(model, method, "one shot", w, s) for method in ("neurons", "sparsegpt") for w in MAIN for s in ENDS]
-    return [dict(zip(names, arm, strict=True)) | {"seed": seed} for arm in arms for seed in SEEDS]
+    return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
+
+
+def arm(model: str, method: str, layers: str, weight: str, sparsity: float, *, seed: int) -> dict:
+    """Write the key of a row."""
+    names = ("model", "method", "layers", "weight", "sparsity", "seed")
+    return dict(zip(names, (model, method, layers, weight, sparsity, seed), strict=True))
 
 
 def run(model: str, method: str, layers: str, weight: str, sparsity: float, seed: int, size: int | None = None) -> dict:
@@ -103,30 +113,45 @@ GRID = Table(
     "04_sinks",
     settings,
     run,
-    live=(
-        {"model": "llama-mini", "method": "wanda", "layers": "one shot", "weight": "sink", "sparsity": 0.7, "seed": 0},
-        {"model": "llama-mini", "method": "neurons", "layers": "one shot", "weight": "preserve", "sparsity": 0.5, "seed": 1},
-        {"model": "llada-mini", "method": "wanda", "layers": "one shot", "weight": "inverted", "sparsity": 0.5, "seed": 0},
-    ),
+    live=[
+        arm("llama-mini", "wanda", "one shot", "sink", 0.7, seed=0),
+        arm("llama-mini", "neurons", "one shot", "preserve", 0.5, seed=1),
+        arm("llada-mini", "wanda", "one shot", "preserve", 0.7, seed=0),
+    ],
     size=10,
     tolerance=TOLERANCE,
 )
 
 
+def over_sparsities(rows: Sequence[dict], weight: str, against: str, **arm) -> dict[str, Difference]:
+    """Compare two token weights at every sparsity that both were measured at, all else (`arm`) equal: by "60 %"."""
+    at = [{row["sparsity"] for row in store.select(rows, weight=w, **arm)} for w in (weight, against)]
+    both = [(s, *({"weight": w, "sparsity": s} | arm for w in (weight, against))) for s in sorted(at[0] & at[1])]
+    return {f"{100 * s:.0f} %": difference.of_rows(rows, a, b) for s, a, b in both}
+
+
 # ------------------------------------------------------------------------------------------------ as released
+
+BASELINES = {  # method and calibration texts
+    "wanda": ("wanda", "clean"),
+    "wanda, ten levels": ("wanda", "grid"),
+    "sparsegpt": ("sparsegpt", "clean"),
+    "sparsegpt, ten levels": ("sparsegpt", "grid"),
+}
 
 
 def run_released(name: str, seed: int, size: int | None = None) -> dict:
-    """Prune half of the weights by the criterion as released, as in the paper, or consistently; likelihood only."""
+    """Prune half of the weights by the criterion as released, as in the paper, consistently, or by a baseline."""
     model, tokenizer = load("llada-mini")
-    chosen = methods.Texts(tokenizer, calibration.calibration_problems(GRID_TEXTS, seed=seed), "clean", seed=seed)
-    pruned = methods.apply(model, name, 0.5, texts=chosen)
-    return {"nats": answer_bound(pruned, problems=PAIRED_PROBLEMS, size=size)}
+    method, mode = BASELINES.get(name, (name, "clean"))
+    chosen = methods.Texts(tokenizer, calibration.calibration_problems(GRID_TEXTS, seed=seed), mode, seed=seed)
+    small = methods.apply(model, method, 0.5, texts=chosen)
+    return {"nats": answer_bound(small, problems=PAIRED_PROBLEMS, size=size)}
 
 
 RELEASED_TABLE = Table(
     "04_released",
-    lambda: [{"name": name, "seed": seed} for seed in SEEDS for name in RELEASED],
+    lambda: [{"name": name, "seed": seed} for name in (*RELEASED, *BASELINES) for seed in SEEDS],
     run_released,
     live=[{"name": name, "seed": 0} for name in RELEASED[:2]],
     size=6,

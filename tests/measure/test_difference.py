@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlmlab.measure.difference import Difference, between, of_rows
+from dlmlab.measure.difference import Difference, between, of_rows, words
 
 RNG = np.random.default_rng(0)
 EASY, HARD = RNG.normal(2.0, 0.1, 40), RNG.normal(3.0, 0.1, 40)
@@ -114,7 +114,7 @@ def test_seeds_that_scatter_widen_the_interval():
 
 
 def test_a_crossed_interval_covers_the_truth():
-    """Effects of problems and of seeds, ten seeds, a hundred tables: nominally 95 of their intervals hold the mean 1."""
+    """Effects of problems and of seeds, ten seeds, a hundred tables: nominally 95 of the intervals hold the 1."""
     hits = 0
     for _ in range(100):
         effect = 1 + RNG.normal(0, 1, 32) + RNG.normal(0, 0.3, (10, 1)) + RNG.normal(0, 0.5, (10, 32))
@@ -127,3 +127,9 @@ def test_a_crossed_interval_covers_the_truth():
 def test_pairs_of_other_problems_are_refused():
     with pytest.raises(ValueError, match=r"judge \[2, 3\] problems"):
         of_rows(rows(a=[[1.0, 2.0]] * 2, b=[[1.0, 2.0, 3.0]] * 2), {"m": "a"}, {"m": "b"})
+
+
+def test_words_of_several_differences_keep_their_order_and_lose_none():
+    low, high, none = Difference(-1, -2, -0.5), Difference(1, 0.5, 2), Difference(0, -1, 1)
+    found = words({"a": high, "b": none, "c": low, "d": high})
+    assert found == "higher (a, d), no difference shown (b), lower (c)"

@@ -52,7 +52,8 @@ def returns_the_weights_left(scores, sparsity):
 
 
 def assumes_square(scores, sparsity):
-    return _mark(scores, int(scores.shape[0] * sparsity + 1e-9)) if len(scores) > 2 else _mark(scores, _k(scores, sparsity))
+    rows = len(scores) if len(scores) > 2 else scores.shape[1]
+    return _mark(scores, int(rows * sparsity + 1e-9))
 
 
 def first_row_for_all(scores, sparsity):

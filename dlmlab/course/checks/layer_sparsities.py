@@ -42,7 +42,7 @@ def check_layer_sparsities(fn: Callable) -> None:
         shift = sparsity - sum(wanted) / layers  # nothing comes near 0 or 0.95 here
         require(
             close(run(sparsity, importance, width), [v + shift for v in wanted], tol=1e-5),
-            f"{layers} random importances at s = {sparsity}, width {width} give another plan: the shares are linear in them",
+            f"{layers} random importances at s = {sparsity}, width {width} give another plan: it is linear in them",
         )
 
 

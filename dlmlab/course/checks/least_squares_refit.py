@@ -7,7 +7,6 @@ import torch
 from dlmlab.course.checks.expect import expect_tensor, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
-
 SMALL = [[1, 0, 0, 1, 0, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]]  # removed: 3, 2 and none
 
 

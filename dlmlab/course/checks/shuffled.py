@@ -33,10 +33,12 @@ def check_shuffled(fn: Callable) -> None:
             )
             require(
                 len(set(row[:n])) == n,
-                "a weight was dealt twice and another one lost: draw an order, without replacement, so that the control "
-                "gives and takes exactly as much",
+                "a weight was dealt twice and another one lost: draw an order, without replacement, so that the "
+                "control gives and takes exactly as much",
             )
-            require(sorted(row[:n]) == sorted(before[:n]), "every state keeps its own weights, only their places change")
+            require(
+                sorted(row[:n]) == sorted(before[:n]), "every state keeps its own weights, only their places change"
+            )
     weights = torch.arange(1.0, 25).repeat(6, 1)
     real = torch.ones_like(weights, dtype=torch.bool)
     out = fn(weights, real, seeded(7)).round()
