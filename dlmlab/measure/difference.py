@@ -102,6 +102,19 @@ def words(found: dict[str, Difference]) -> str:
     return ", ".join(f"{word} ({', '.join(names)})" for word, names in by_word.items())
 
 
+def headlines(name: str, found: dict[str, Difference]) -> dict[str, float | str]:
+    """Name the numbers of several differences, and their words, as pages quote them.
+
+    >>> headlines("a", {"60 %": Difference(-0.4, -0.7, -0.1)})
+    {'a 60 %': -0.4, 'a 60 %, low': -0.7, 'a 60 %, high': -0.1, 'a 60 %, word': 'lower', 'a, words': 'lower (60 %)'}
+    """
+    each = {}
+    for key, d in found.items():
+        parts = {"": d.mean, ", low": d.low, ", high": d.high, ", word": d.word}
+        each |= {f"{name} {key}{part}": value for part, value in parts.items()}
+    return each | {f"{name}, words": words(found)}
+
+
 def _crossed(differences: np.ndarray, resamples: int = 10_000) -> Difference:
     """Bootstrap the mean of differences (seeds, problems), rows and columns drawn independently."""
     seeds = tuple(_mean(row) for row in differences)

@@ -109,6 +109,28 @@ def run(model: str, method: str, layers: str, weight: str, sparsity: float, seed
     return {"nats": answer_bound(small, problems=PROBLEMS, draws=1, seed=seed, size=size)}
 
 
+def over_sparsities(rows: Sequence[dict], weight: str, against: str, **arm) -> dict[str, Difference]:
+    """Compare two token weights at every sparsity that both were measured at, all else (`arm`) equal: by "60 %"."""
+    at = [{row["sparsity"] for row in store.select(rows, weight=w, **arm)} for w in (weight, against)]
+    both = [(s, *({"weight": w, "sparsity": s} | arm for w in (weight, against))) for s in sorted(at[0] & at[1])]
+    return {f"{100 * s:.0f} %": difference.of_rows(rows, a, b) for s, a, b in both}
+
+
+def against_controls(rows: Sequence[dict], name: str, **arm) -> dict[str, float | str]:
+    """Name the headlines of a model's differences to the shuffled controls: "NAME sink 60 %" and so on."""
+    found = {}
+    for weight in ("sink", "preserve"):
+        gains = over_sparsities(rows, weight, CONTROL[weight], **arm)
+        found |= difference.headlines(f"{name} {weight}", gains)
+    return found
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote: both models, Wanda, one shot."""
+    arm = {"method": "wanda", "layers": "one shot"}
+    return {k: v for name in MODELS for k, v in against_controls(rows, name, **arm, model=name).items()}
+
+
 GRID = Table(
     "04_sinks",
     settings,
@@ -120,14 +142,8 @@ GRID = Table(
     ],
     size=10,
     tolerance=TOLERANCE,
+    headlines=headlines,
 )
-
-
-def over_sparsities(rows: Sequence[dict], weight: str, against: str, **arm) -> dict[str, Difference]:
-    """Compare two token weights at every sparsity that both were measured at, all else (`arm`) equal: by "60 %"."""
-    at = [{row["sparsity"] for row in store.select(rows, weight=w, **arm)} for w in (weight, against)]
-    both = [(s, *({"weight": w, "sparsity": s} | arm for w in (weight, against))) for s in sorted(at[0] & at[1])]
-    return {f"{100 * s:.0f} %": difference.of_rows(rows, a, b) for s, a, b in both}
 
 
 # ------------------------------------------------------------------------------------------------ as released

@@ -23,7 +23,7 @@ from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import likelihood
 from dlmlab.study.judging import SEEDS
 from dlmlab.study.nb03_wild import LENGTH, written
-from dlmlab.study.nb04_sinks import MAIN
+from dlmlab.study.nb04_sinks import MAIN, against_controls
 
 SPARSITIES = (0.6, 0.5)
 MEASURED, LOOKED_AT = 32, 64  # windows
@@ -135,5 +135,6 @@ WILD_TABLE = Table(
     live=({"weight": "dense", "sparsity": 0.0, "seed": 0},),
     size=4,
     tolerance={"nats": (0.01, 0.01)},
+    headlines=lambda rows: against_controls(rows, "smollm2"),
     missing=lambda: wild.missing("smollm2"),
 )
