@@ -11,7 +11,8 @@ Decisions
   without content are the masks themselves. Not every seed parks there, and with larger first weights none of three.
   Triggers are never masked, so a mask beside one always has work.
 * Everything is the course's own model, one unit wide in the feed-forward layer: attention has to do the work.
-* `RECIPES` holds both, and variants that change one thing each: what would a sink be made of if not of this?
+* `RECIPES` holds both, the diffusion bottle after a third of its steps (`short`), and variants of that which change
+  one thing each: what would a sink be made of if not of this?
 
 Source: Guo et al., Active-Dormant Attention Heads, arXiv 2410.13835, section 2: their Bigram-Backcopy has a table of
 pairs in place of independent symbols, and a causal model only. Independent symbols, the diffusion bottle and its
@@ -23,12 +24,14 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor
 
 from dlmlab.network import parts
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
+from dlmlab.paths import DATA
 
 SYMBOLS, TRIGGERS = 64, 3  # the first TRIGGERS symbols are triggers
 START, MASK, END = SYMBOLS, SYMBOLS + 1, SYMBOLS + 2  # ids after those of the symbols
@@ -49,6 +52,16 @@ def draw(B: int, L: int, *, rate: float, generator: torch.Generator) -> Tensor:
     for i in range(2, L):
         x[:, i] = torch.where(x[:, i - 1] < TRIGGERS, x[:, i - 2], x[:, i])
     return x
+
+
+def words(ids: Tensor) -> list[str]:
+    """Name the tokens of one text, (L,): `^` the start mark, `▢` a mask, `T0` a trigger, `17` an ordinary symbol.
+
+    >>> " ".join(words(torch.tensor([START, 40, 1, 40, MASK])))
+    '^ 40 T1 40 ▢'
+    """
+    marks = {START: "^", MASK: "▢", END: "·"}
+    return [marks.get(id, f"T{id}" if id < TRIGGERS else str(id)) for id in ids.tolist()]
 
 
 @dataclass(frozen=True)
@@ -165,11 +178,18 @@ def train(recipe: Recipe, *, seed: int, watch: Callable[[int, LLaDAModelLM, floa
     return model.eval()
 
 
+def shipped() -> LLaDAModelLM:
+    """Read the diffusion bottle that comes with the course: recipe `diffusion`, seed 0."""
+    model = DIFFUSION.build(0)
+    model.load_state_dict(load_file(DATA / "bottles" / "diffusion.safetensors"))
+    return model.eval()
+
+
 def causal(seed: int, *, steps: int = CAUSAL.steps) -> LLaDAModelLM:
     """Train the causal bottle, in about ten seconds."""
     return train(replace(CAUSAL, steps=steps), seed=seed)
 
 
 def diffusion(seed: int, *, steps: int = DIFFUSION.steps) -> LLaDAModelLM:
-    """Train the masked-diffusion bottle, in a minute or two."""
+    """Train the masked-diffusion bottle, in two or three minutes."""
     return train(replace(DIFFUSION, steps=steps), seed=seed)

@@ -86,6 +86,24 @@ def mean_attention(sums: Tensor, *, causal: bool) -> Tensor:
     return sums / seen_by
 
 
+def lift(maps: Tensor, *, causal: bool) -> Tensor:
+    """Average what keys receive in fair shares of the queries, head by head, (N, B, H, L, L) -> (N, B, H, K).
+
+    1 is uniform attention for every key. Not causal: the column sums, K = L. Causal: the keys of the first half as the
+    queries of the second half see them, K = L // 2. Each of these sees all of those, and its fair share is 1 / (i + 1),
+    so that nothing of the causal triangle is left; early keys are not strong, nor late ones chosen, for where they are.
+
+    >>> lift(torch.full((1, 1, 1, 4, 4), 0.25), causal=False).flatten().tolist()
+    [1.0, 1.0, 1.0, 1.0]
+    """
+    _expect(maps, "N B H L L")
+    if not causal:
+        return maps.sum(-2)
+    L = maps.shape[-1]
+    seen = torch.arange(L // 2 + 1, L + 1, dtype=maps.dtype, device=maps.device)  # keys of each late query
+    return (maps[..., L // 2 :, : L // 2] * seen[:, None]).mean(-2)
+
+
 def sink_rate(alpha: Tensor, eps: float = 0.3) -> Tensor:
     """Share of heads for which a position is a sink, (N, B, H, L) -> (B, L): mean over layers and heads of alpha > eps.
 

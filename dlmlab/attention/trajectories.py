@@ -1,9 +1,9 @@
 """Many states of one text and the attention in each: while it is denoised, while it is written, under fresh noise.
 
 Decisions
-* Three sources, kept apart. `denoising` and `generation` replay the states a decoder really visited; `renoising` draws
-  masks anew at given times, as calibration for pruning does. What varies between draws at one time is the noise floor
-  of everything that varies over time.
+* Four sources, kept apart. `denoising` and `generation` replay the states a decoder really visited; `uncovering` fills
+  in a known text in a known order; `renoising` draws masks anew at given times, as calibration for pruning does. What
+  varies between draws at one time is the noise floor of everything that varies over time.
 * A state is read whole, without a cache, so its column sums are those of the full map.
 * Of a causal model, the states are the prefixes of the final text: one forward gives them all.
 """
@@ -122,6 +122,20 @@ def renoising(
         )
         trajectories.append(_read(model, ids))
     return trajectories
+
+
+def uncovering(model: LLaDAModelLM, x0: Tensor, order: Sequence[int]) -> Trajectory:
+    """Mask these positions of one clean text x0 (L,) and uncover them in this order: S = len(order) + 1 states.
+
+    What a decoder visits that guesses right, in an order that no rounding decides. Raises `ValueError` for a batch of
+    texts, and for a position outside the text or named twice.
+    """
+    if x0.ndim != 1 or len(set(order)) != len(order) or not set(order) <= set(range(len(x0))):
+        raise ValueError(f"need one text x0 (L,) and each position at most once, got {tuple(x0.shape)} and {order}")
+    ids = x0.expand(len(order) + 1, -1).clone()
+    for s, at in enumerate(order):
+        ids[: s + 1, at] = model.config.mask_token_id
+    return _read(model, ids)
 
 
 def _read(model: LLaDAModelLM, ids: Tensor) -> Trajectory:

@@ -40,6 +40,15 @@ class Difference:
             return "higher"
         return "no difference shown"
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """Lowest and highest value that the interval or a seed allows.
+
+        >>> Difference(0.4, 0.1, 0.7, seeds=(0.3, 0.9)).span
+        (0.1, 0.9)
+        """
+        return min((self.low, *self.seeds)), max((self.high, *self.seeds))
+
     def times(self, factor: float) -> "Difference":
         """Change the unit, as from shares to points; a negative factor turns the interval round."""
         low, high = sorted((factor * self.low, factor * self.high))

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from dlmlab.attention import backcopy, sinks
@@ -26,11 +27,15 @@ from dlmlab.attention.backcopy import MASK, RECIPES, START, SYMBOLS, TRIGGERS
 from dlmlab.attention.interventions import empty_values, mean_values, without_keys
 from dlmlab.attention.sinks import attention_maps
 from dlmlab.attention.trajectories import denoising, value_norms
+from dlmlab.measure.difference import Difference, between
+from dlmlab.measure.store import measured, select
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process
+from dlmlab.paths import DATA, to_write
 
-SEEDS, VARIANT_SEEDS, VARIANTS = 10, 3, ("large start values", "extra key")
+SEEDS, VARIANT_SEEDS = 10, 3
+VARIANTS = ("large start values", "extra key", "hidden masks", "start mark", "one head")
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}
@@ -276,8 +281,8 @@ def judge(model: LLaDAModelLM, recipe: backcopy.Recipe, *, seed: int, texts: int
 
 
 def settings() -> list[dict]:
-    """List the rows of the table: both bottles, then three seeds of some variants."""
-    counts = dict.fromkeys(("causal", "diffusion"), SEEDS) | dict.fromkeys(VARIANTS, VARIANT_SEEDS)
+    """List the rows of the table: both bottles, the second also after a third of its steps, then its variants."""
+    counts = dict.fromkeys(("causal", "short", "diffusion"), SEEDS) | dict.fromkeys(VARIANTS, VARIANT_SEEDS)
     return [{"bottle": name, "seed": seed} for name, count in counts.items() for seed in range(count)]
 
 
@@ -289,11 +294,43 @@ def measure(bottle: str, seed: int, size: int | None = None) -> dict:
     return judge(model, RECIPES[bottle], seed=seed) | {"curve": curve}
 
 
+def cost(rows: list[dict], bottle: str, change: str) -> Difference:
+    """Say what a column of changes, such as "0.37 mean mask idle", costs a bottle in nats a symbol, over its seeds."""
+    values = [row[change] for row in select(rows, bottle=bottle) if change in row]
+    found = between(values, [0.0] * len(values))
+    return Difference(found.mean, found.low, found.high, tuple(values))
+
+
+def headlines(rows: list[dict]) -> dict[str, float]:
+    """Count the seeds of which pages speak."""
+
+    def count(bottle: str, column: str, more_than: float) -> float:
+        return float(sum(max(row[column][0]) > more_than for row in select(rows, bottle=bottle) if column in row))
+
+    found = {"causal parked": count("causal", "0 symbol > start", 0.9)}
+    found["causal long values"] = count("causal", "0 length start", 1.0)
+    for bottle in ("short", "diffusion", *VARIANTS):
+        if measured(rows, bottle=bottle):
+            found[f"{bottle} seeds"] = float(len(select(rows, bottle=bottle)))
+            found[f"{bottle} half"] = count(bottle, "0.07 symbol > mask", 0.5)
+            found[f"{bottle} fair"] = count(bottle, "0.07 symbol > mask fair", 3.0)
+            found[f"{bottle} start"] = count(bottle, "0.07 symbol > start", 0.5)
+    return found
+
+
 BOTTLES = Table(
     "03_bottles",
     settings,
     measure,
-    live=({"bottle": "causal", "seed": 3}, {"bottle": "diffusion", "seed": 0}),
+    live=({"bottle": "causal", "seed": 3}, {"bottle": "short", "seed": 0}),
     size=EVERY,
     tolerance={"curve": (0.001, 0.01)},
+    headlines=headlines,
 )
+
+
+def ship() -> None:
+    """Write the bottle that `backcopy.shipped` reads."""
+    path = to_write(DATA / "bottles" / "diffusion.safetensors")
+    path.parent.mkdir(exist_ok=True)
+    save_file(trained("diffusion", 0)[0].state_dict(), path)

@@ -1,4 +1,4 @@
-"""Notebook 03: when sinks grow, in bottled models and in small training runs."""
+"""When sinks grow in small training runs of the course's models, packed or not; notebook 03 names the table."""
 
 import functools
 import tempfile
@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dlmlab.attention import bottle, sinks
-from dlmlab.attention.trajectories import value_norms
+from dlmlab.attention import sinks
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate
@@ -127,58 +126,4 @@ SWEEP = Table(
     live=({"run": "ar-packed-decay", "step": 100}, {"run": "dlm-packed", "step": 100}),
     size=FIRST_STEPS,
     tolerance={"begin": (0.001, 0.01)},
-)
-
-
-# ------------------------------------------------------------------------------------------------ in a bottle
-
-BOTTLE_SEEDS, RATIOS = (0, 1, 2), (0.1, 0.5, 0.9)
-BOTTLE_STEPS = {"causal": 1200, "full": 5000}  # masked diffusion learns to copy later
-
-
-@torch.inference_mode()
-def judge_bottle(model, language: bottle.Language, *, seed: int) -> dict:
-    """Measure a bottled model on fresh texts: copying, attention to the start mark by what looks at it and how much
-    is masked, length of its value, and what copying and the loss are without the start mark."""
-    generator = torch.Generator().manual_seed(20_000 + seed)
-    x0 = language.sample(256, generator=generator)
-    without_start = torch.ones_like(x0, dtype=torch.bool)
-    without_start[:, 0] = False
-    norms = value_norms(model, x0)[0, :, 0]  # (B, L)
-    causal = model.config.attention == "causal"
-    alpha = sinks.mean_attention(sinks.received(model, x0), causal=causal)
-    result = {
-        "copy": bottle.copy_accuracy(model, x0),
-        "copy_without_start": bottle.copy_accuracy(model, x0, without_start),
-        "loss": float(bottle.loss(model, x0, generator=torch.Generator().manual_seed(seed))),
-        "loss_without_start": float(
-            bottle.loss(model, x0, without_start, generator=torch.Generator().manual_seed(seed))
-        ),
-        "ordinary": bottle.attention_to_start(model, x0)["ordinary"],
-        "trigger": bottle.attention_to_start(model, x0)["trigger"],
-        "gu_share": float((alpha[0, :, 0, 0] > 0.3).float().mean()),
-        "value_ratio": float(norms[:, 0].mean() / norms[:, 1:].mean()),
-    }
-    for ratio in () if causal else RATIOS:
-        time = torch.full((len(x0),), ratio)
-        xt, _ = forward_process(x0, time, bottle.MASK, maskable=x0 != bottle.START, generator=generator)
-        result[f"start_{ratio}"] = float(sinks.received(model, xt)[..., 0].mean() / x0.shape[1])
-    return {key: round(value, 5) for key, value in result.items()}
-
-
-def bottled(attention: str, seed: int, size: int | None = None) -> dict:
-    """Train one bottle and store what it learned; given a `size`, only the curve of so many steps."""
-    language = bottle.Language.draw(generator=torch.Generator().manual_seed(0))
-    model, curve = bottle.train(attention, language, seed=seed, steps=size or BOTTLE_STEPS[attention])
-    curve = [[e["step"], round(e["loss"], 4), round(e["start"], 4)] for e in curve]
-    return ({} if size else judge_bottle(model, language, seed=seed)) | {"curve": curve}
-
-
-BOTTLE = Table(
-    "03_bottle",
-    lambda: [{"attention": attention, "seed": seed} for attention in BOTTLE_STEPS for seed in BOTTLE_SEEDS],
-    bottled,
-    live=({"attention": "causal", "seed": 0}, {"attention": "full", "seed": 1}),
-    size=50,
-    tolerance={"curve": (0.001, 0.01)},
 )

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from dlmlab.attention import sinks, values, wild
+from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.paths import DATA, checkout
 
@@ -160,6 +162,26 @@ def measure(model: str, text: str, change: str, seed: int, size: int | None = No
     return {"nats": rounded(found)}
 
 
+def cost(rows: list[dict], text: str, change: str) -> Difference:
+    """Say what a change costs SmolLM2 on a text, in nats a token, over windows and, of a control, its seeds."""
+    (plain,) = (row for row in select(rows, model="smollm2", text=text, change="nothing"))
+    twins = [plain | {"seed": seed} for seed in SEEDS]  # nothing is drawn where nothing is changed
+    return of_rows(
+        select(rows, model="smollm2", text=text, change=change) + twins, {"change": change}, {"change": "nothing"}
+    )
+
+
+def headlines(rows: list[dict]) -> dict[str, float]:
+    """Give the numbers that pages quote: costs on prose, and the share that goes to the first token or to [CLS]."""
+    found = {change: cost(rows, "prose", change).mean for change in CHANGES + CONTROLS}
+    (seen,) = select(rows, text="prose", change="attention")
+    found["to first"] = float(torch.tensor(seen["to first"]).mean())
+    for share in MASKED:
+        heads = torch.tensor([row["to cls"] for row in select(rows, change=f"masked {share}")])
+        found[f"to cls {share}"] = float(heads.mean())
+    return found
+
+
 WILD = Table(
     "03_wild",
     settings,
@@ -171,5 +193,6 @@ WILD = Table(
     ),
     size=8,
     tolerance={"nats": (0.01, 0.01)} | {name: (0.005, 0.02) for name in ("to cls", "to sep", "to other")},
+    headlines=headlines,
     missing=wild.missing,
 )

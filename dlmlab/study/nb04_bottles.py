@@ -23,7 +23,7 @@ from dlmlab.objective import likelihood, noise
 from dlmlab.study.nb03_bottles import SEEDS, trained
 from dlmlab.study.nb04_sinks import ENDS, MAIN, SPARSITIES, against_controls
 
-BOTTLES = ("causal", "diffusion")
+BOTTLES = ("causal", "short")  # the diffusion bottle after a third of its steps: ten seeds in minutes
 REST = ("inverted", "masks", "visible")
 TEXTS, GROUPS = 1024, 64  # fresh texts of a row, and how many means of them it keeps
 CLEAN_TEXTS, GRID_TEXTS = 64, 16  # for calibration: one state a text, and ten
@@ -32,7 +32,7 @@ BEGIN = 60  # training steps of a live slice
 
 def kinds(bottle: str) -> tuple[str, ...]:
     """List the token weights that have a meaning for a bottle."""
-    return MAIN + (REST if bottle == "diffusion" else REST[:1])
+    return MAIN + (REST if bottle == "short" else REST[:1])
 
 
 def states(bottle: str, seed: int) -> calibration.CalibrationSet:
@@ -108,7 +108,7 @@ def pruned(model: LLaDAModelLM, statistics: dict[str, dict], weight: str, sparsi
 
 LIVE = (
     {"bottle": "causal", "weight": "preserve", "sparsity": 0.7, "seed": 0},
-    {"bottle": "diffusion", "weight": "masks", "sparsity": 0.7, "seed": 1},
+    {"bottle": "short", "weight": "masks", "sparsity": 0.7, "seed": 1},
 )
 BOTTLE_TABLE = Table(
     "04_bottle_sinks",

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from dlmlab.attention import backcopy, sinks
-from dlmlab.attention.backcopy import CAUSAL, DIFFUSION, MASK, RECIPES, START, SYMBOLS, TRIGGERS, Forced
+from dlmlab.attention.backcopy import CAUSAL, DIFFUSION, MASK, RECIPES, SHORT, START, SYMBOLS, TRIGGERS, Forced
 from dlmlab.attention.trajectories import value_norms
 from dlmlab.network.model import LLaDAModelLM
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
@@ -77,7 +77,8 @@ def test_recipes_build_the_course_s_own_model_and_seeds_matter():
     a, b, c = (DIFFUSION.build(seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(a[k], b[k]) for k in a) and not all(torch.equal(a[k], c[k]) for k in a)
     for name, recipe in RECIPES.items():  # a variant is a bottle with one thing changed, an extra key is two
-        changed = [key for key, value in vars(recipe).items() if value != vars(DIFFUSION)[key]]
+        base = DIFFUSION if name == "diffusion" else SHORT
+        changed = [key for key, value in vars(recipe).items() if value != vars(base)[key]]
         assert name == "causal" or len(changed) <= 1 + (name == "extra key"), name
     with pytest.raises(ValueError, match="force='gold' is unknown; known: '', 'hidden masks'"):
         replace(DIFFUSION, force="gold").build(0)
@@ -148,3 +149,19 @@ def test_one_function_each_trains_a_bottle():
     for make, recipe in ((backcopy.causal, CAUSAL), (backcopy.diffusion, DIFFUSION)):
         made, wanted = make(5, steps=1).state_dict(), backcopy.train(replace(recipe, steps=1), seed=5).state_dict()
         assert all(torch.equal(made[k], wanted[k]) for k in made)
+
+
+def test_the_shipped_bottle_is_trained_and_parks_on_masks():
+    model = backcopy.shipped()
+    x0 = DIFFUSION.texts(64, generator=seeded(3))
+    xt = torch.where(backcopy.maskable(x0) & (torch.rand(x0.shape, generator=seeded(4)) < 0.15), MASK, x0)
+    with torch.no_grad():
+        nats = backcopy.loss(model, x0, generator=seeded())
+    assert float(nats) < 3.7  # log 64 is 4.2: it copies
+    to_masks = sinks.given(sinks.attention_maps(model, xt), (xt >= TRIGGERS) & (xt < SYMBOLS), xt == MASK)
+    assert float(to_masks[0].max()) > 0.5
+
+
+def test_words_of_a_text_are_one_a_token():
+    x = torch.tensor([START, 9, 0, 9, MASK, 17])
+    assert backcopy.words(x) == ["^", "9", "T0", "9", "▢", "17"]

@@ -3,24 +3,29 @@
 import pytest
 import torch
 
-from dlmlab.attention import sinks
+from dlmlab.attention import sinks, values
 from dlmlab.attention.interventions import (
     EmptyValues,
     MeanValues,
     OfKind,
+    OneOf,
     RandomKeys,
     SameKind,
     Strongest,
+    SwappedValues,
     WithoutKeys,
     divergence,
     empty_values,
     mean_values,
+    role,
+    swapped_values,
     without_keys,
 )
 from dlmlab.attention.trajectories import token_kinds
 from dlmlab.decode import autoregressive, sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
+from dlmlab.network import parts
 from dlmlab.task.tokenizer import build_tokenizer
 from tests.tiny import one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
@@ -347,3 +352,76 @@ def test_every_choice_can_be_decoded_with():
     for choose in choices(2):
         out = sampling.sample(WithoutKeys(model, choose), [prompt, prompt[3:]], gen_length=4)
         assert not (out.ids[:, -4:] == TOKENIZER.mask_token_id).any()
+
+
+# ------------------------------------------------------------------------------------------------ what others say
+
+
+def test_a_swapped_value_is_that_of_another_text_and_only_the_value():
+    model, ids = tiny(), tiny_ids(4, 9)
+    keys = torch.zeros(4, 9, dtype=torch.bool)
+    keys[torch.arange(4), torch.tensor([2, 5, 0, 7])] = True
+    same = ids.clone()
+    same[:] = ids[0]
+    with torch.no_grad():
+        alike = torch.zeros_like(keys)
+        alike[:, 3] = True  # four copies of a text say the same there
+        close(swapped_values(model, same, alike).logits, logits(model, same))
+        assert not torch.allclose(swapped_values(model, ids, keys).logits, logits(model, ids), atol=1e-2)
+        close(swapped_values(model, ids, torch.zeros_like(keys)).logits, logits(model, ids))
+        one = swapped_values(model, ids[:1], keys[:1]).logits  # alone in its batch it keeps its own
+    close(one, logits(model, ids[:1]))
+
+
+def test_swapped_values_of_the_first_layer_change_places():
+    model, ids, seen = tiny(n_layers=1), tiny_ids(2, 6), []
+    keys = torch.zeros(2, 6, dtype=torch.bool)
+    keys[0, 1] = keys[1, 4] = True
+    with torch.no_grad(), values.through(model, seen.append):
+        model(ids)
+    before = seen[0]
+    with torch.no_grad():
+        after = []
+        block = parts.blocks(model)[0]
+        hook = block.attn_out.register_forward_pre_hook(lambda module, args: after.append(args[0]))
+        swapped_values(model, ids, keys)
+        hook.remove()
+    swapped = before.clone()
+    swapped[0, 1], swapped[1, 4] = before[1, 4], before[0, 1]
+    with torch.no_grad():
+        maps = model(ids, output_attentions=True).attentions[0]  # (B, H, L, L)
+    v = swapped.unflatten(-1, (2, -1)).transpose(1, 2).repeat_interleave(2, 1)  # (B, H, L, width)
+    close(after[0], (maps @ v).transpose(1, 2).flatten(2))
+
+
+def test_one_of_draws_one_position_of_its_kinds_and_needs_no_second_forward():
+    drawn = OneOf(("question word",), TOKENIZER, seeded())
+    rows = IDS.repeat(300, 1)
+    keys = drawn(torch.zeros(rows.shape), rows, torch.ones_like(rows, dtype=torch.bool))
+    words = token_kinds(IDS, TOKENIZER)[0] == 2
+    assert keys.sum(1).tolist() == [1] * 300 and torch.equal(keys.any(0), words)
+    real = torch.zeros_like(IDS, dtype=torch.bool)
+    assert not OneOf(("mask",), TOKENIZER, seeded())(torch.zeros(IDS.shape), IDS, real).any()
+    calls = []
+
+    def counted(ids, mask=None, **options):
+        calls.append(options)
+        return model(ids, mask, **options)
+
+    model = tiny(vocab_size=len(TOKENIZER), max_sequence_length=L)
+    spy = type(
+        "Spy", (), {"config": model.config, "device": model.device, "__call__": lambda s, *a, **o: counted(*a, **o)}
+    )
+    with torch.no_grad():
+        WithoutKeys(spy(), drawn)(IDS)
+        assert len(calls) == 1
+        WithoutKeys(spy(), Strongest(1))(IDS)
+    assert len(calls) == 3
+    with pytest.raises(ValueError, match="'verb' is unknown"):
+        OneOf(("verb",), TOKENIZER, seeded())
+
+
+def test_a_role_needs_an_interval_on_one_side():
+    assert role((1, 2), (1, 2), (0, 0.01)) == "parked" and role((1, 2), (1, 2), (0.1, 2)) == "read"
+    assert role((0, 0.01), (0, 0.01), (0, 0.01)) == "spare" and role((1, 2), (1, 2), (-1, 1)) == "open"
+    assert SwappedValues.change is swapped_values

@@ -10,8 +10,7 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaModel
 
 from dlmlab.attention import sinks
 from dlmlab.network.checkpoint import load
-from dlmlab.objective.batches import TrainConfig
-from dlmlab.study.nb03_growth import sweep_texts
+from dlmlab.study.nb03_movement import texts
 from tests.tiny import SIZES, one_thread, tiny_ids, tiny_model  # noqa: F401 (a fixture)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -454,7 +453,28 @@ def test_each_head_may_have_its_own_sink_and_their_mean_none():
 
 def test_llada_mini_has_a_sink_a_head_that_the_mean_of_its_heads_hides():
     model, _ = load("llada-mini")
-    sums = sinks.received(model, sweep_texts(TrainConfig(name="texts")))
+    sums = sinks.received(model, texts())
     a_head = sinks.sinks_a_text(sinks.stands_out(sums))
     assert a_head.shape == (6, 6) and float(a_head.mean()) == pytest.approx(1.02, abs=0.02)
     assert float(sinks.stands_out(sums.mean(2)).sum()) == 0
+
+
+def test_fair_shares_of_a_causal_model_leave_nothing_of_the_triangle():
+    """Uniform causal attention is one fair share everywhere; a key with three times its share reads three."""
+    L = 16
+    uniform = torch.ones(L, L).tril() / torch.arange(1, L + 1)[:, None]
+    lift = sinks.lift(uniform[None, None, None], causal=True)
+    torch.testing.assert_close(lift, torch.ones(1, 1, 1, L // 2))
+    scores = torch.zeros(L, L)
+    scores[:, 5] = torch.linspace(0.1, 3, L)
+    maps = scores.masked_fill(~torch.ones(L, L).tril().bool(), -torch.inf).softmax(-1)
+    wanted = sum(float(maps[i, 5]) * (i + 1) for i in range(8, 16)) / 8
+    assert float(sinks.lift(maps[None, None, None], causal=True)[..., 5]) == pytest.approx(wanted, rel=1e-5)
+    assert float(maps[:, 15].sum() / uniform[:, 15].sum()) < 3  # the last key is not among the judged ones
+
+
+def test_fair_shares_of_a_full_map_are_its_column_sums():
+    maps = torch.rand(2, 3, 4, 9, 9, generator=torch.Generator().manual_seed(0)).softmax(-1)
+    torch.testing.assert_close(sinks.lift(maps, causal=False), maps.sum(-2))
+    with pytest.raises(ValueError, match="4 dimensions"):
+        sinks.lift(maps[0], causal=True)

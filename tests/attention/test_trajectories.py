@@ -215,3 +215,15 @@ def test_what_cannot_be_read_is_refused():
         trajectories.renoising(full, x0[0], (0.5,), draws=0, generator=seeded())
     with pytest.raises(ValueError, match=r"times must lie in \[0, 1\]"):
         trajectories.renoising(full, x0[0], (1.5,), draws=2, generator=seeded())
+
+
+def test_uncovering_visits_one_state_more_than_it_uncovers():
+    model, x0 = tiny_model(), tiny_ids(1, 10)[0] + 1
+    run = trajectories.uncovering(model, x0, [3, 7, 1])
+    mask = model.config.mask_token_id
+    hidden = [(row == mask).nonzero()[:, 0].tolist() for row in run.ids]
+    assert hidden == [[1, 3, 7], [1, 7], [1], []] and torch.equal(run.ids[-1], x0)
+    torch.testing.assert_close(run.sums[1], sinks.received(model, run.ids[1:2])[:, 0])
+    for wrong in ([3, 3], [10], [-1]):
+        with pytest.raises(ValueError, match="at most once"):
+            trajectories.uncovering(model, x0, wrong)

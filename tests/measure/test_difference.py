@@ -133,3 +133,8 @@ def test_words_of_several_differences_keep_their_order_and_lose_none():
     low, high, none = Difference(-1, -2, -0.5), Difference(1, 0.5, 2), Difference(0, -1, 1)
     found = words({"a": high, "b": none, "c": low, "d": high})
     assert found == "higher (a, d), no difference shown (b), lower (c)"
+
+
+def test_a_span_holds_the_interval_and_every_seed():
+    assert Difference(0.4, 0.1, 0.7).span == (0.1, 0.7)
+    assert Difference(0.4, 0.1, 0.7, seeds=(-0.3, 0.5, 0.9)).span == (-0.3, 0.9)

@@ -59,7 +59,7 @@ def test_every_weight_has_a_control_with_as_much_weight_at_other_places():
 
 def test_a_bottle_is_pruned_by_the_weights_it_is_given():
     """Of a bottle that was hardly trained: its texts are the recipe's, and another weight gives another loss."""
-    calib = nb04_bottles.states("diffusion", 0)
+    calib = nb04_bottles.states("short", 0)
     assert len(calib) == 10 * nb04_bottles.GRID_TEXTS and bool(calib.masked.any())
     assert not nb04_bottles.states("causal", 0).masked.any()
     model, statistics = nb04_bottles.young("causal", 0)

@@ -58,6 +58,7 @@ def centroid(m: Tensor, sinks: Tensor) -> Tensor:
 ''',
     hints=(
         "m * sinks is the mass where a sink is and 0 elsewhere. A weighted mean is two sums and a division.",
+        "Where no position is a sink, both sums are zero, and floating-point numbers have an answer to zero by zero.",
         "weight = m * sinks; multiply by torch.arange(L) and sum over -1, then divide by weight.sum(-1): 0 / 0 is NaN.",
     ),
     check=check_centroid,

@@ -74,6 +74,7 @@ def over_base_rate(mass: Tensor, kinds: Tensor, n: int) -> Tensor:
 ''',
     hints=(
         "Two shares for every kind: of the mass (its sum / sum of all) and of the positions (its count / all).",
+        "Flatten both: then a kind's mass is a sum over the positions that are of it, wherever their states begin.",
         "kinds.flatten().bincount(minlength=n) counts, index_add on zeros(n) adds up mass; 0 / 0 gives the NaN.",
     ),
     check=check_over_base_rate,

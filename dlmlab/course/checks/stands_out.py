@@ -60,6 +60,7 @@ def stands_out(sums: Tensor, eps: float = 3.0) -> Tensor:
     raise NotImplementedError
 ''',
     hints=(
+        "Each position is compared with a number of its own: what the others of its row get, on average.",
         "The mean of the others needs no loop: sum the row, subtract the position, divide by how many remain.",
         "total = sums.sum(-1, keepdim=True); the mean of the others is (total - sums) / (L - 1), at every position.",
     ),
