@@ -21,7 +21,7 @@ from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import likelihood, noise
 from dlmlab.study.nb03_bottles import SEEDS, trained
-from dlmlab.study.nb04_sinks import ENDS, MAIN, SPARSITIES, against_controls
+from dlmlab.study.nb04_sinks import MAIN, MOST, SPARSITIES, against_controls
 
 BOTTLES = ("causal", "short")  # the diffusion bottle after a third of its steps: ten seeds in minutes
 REST = ("inverted", "masks", "visible")
@@ -80,13 +80,13 @@ def young(bottle: str, seed: int) -> tuple[LLaDAModelLM, dict[str, dict]]:
 
 
 def settings() -> list[dict]:
-    """List every bottle under every weight: the main ones over all sparsities, the rest at two."""
+    """List every bottle under every weight: the main ones over all sparsities, the rest at the highest."""
     return [
         {"bottle": bottle, "weight": weight, "sparsity": sparsity, "seed": seed}
         for bottle in BOTTLES
         for seed in range(SEEDS)
         for weight in ("dense", *kinds(bottle))
-        for sparsity in ((0.0,) if weight == "dense" else SPARSITIES if weight in MAIN else ENDS)
+        for sparsity in ((0.0,) if weight == "dense" else SPARSITIES if weight in MAIN else (MOST,))
     ]
 
 

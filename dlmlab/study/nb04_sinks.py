@@ -23,7 +23,7 @@ from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, 
 MODELS = ("llada-mini", "llama-mini")
 MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
 REST = ("inverted", "heads", "heads shuffled", "masks", "visible")  # the last two: a twin has no masks
-SPARSITIES, ENDS = (0.3, 0.5, 0.6, 0.7), (0.5, 0.7)
+SPARSITIES, MOST = (0.5, 0.6, 0.7), 0.7  # below a half nothing is lost, and nothing can differ
 PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
 CONTROL = {"sink": "shuffled", "preserve": "preserve shuffled", "heads": "heads shuffled"}
 RELEASED = [name for name in methods.names() if name.startswith("sink-")]
@@ -86,14 +86,15 @@ def without_neurons(model: str, share: float, statistics: dict) -> LLaDAModelLM:
 
 
 def settings() -> list[dict]:
-    """List every row: the dense models, Wanda's grid, then the other methods at two sparsities each."""
+    """List every row: the dense models, Wanda's grid, then what could overturn it, where there is most to lose."""
     arms = [(model, "dense", "", "ones", 0.0) for model in MODELS]
     for model in MODELS:
         arms += [(model, "wanda", "one shot", weight, s) for weight in MAIN for s in SPARSITIES]
-    arms += [("llada-mini", "wanda", "sequential", weight, 0.6) for weight in MAIN]
     for model in MODELS:
-        arms += [(model, "wanda", "one shot", weight, s) for weight in kinds(model)[len(MAIN) :] for s in ENDS]
-        arms += [(model, method, "one shot", w, s) for method in ("neurons", "sparsegpt") for w in MAIN for s in ENDS]
+        arms += [(model, "neurons", "one shot", weight, s) for weight in MAIN for s in (0.5, MOST)]
+        arms += [(model, "wanda", "one shot", weight, MOST) for weight in kinds(model)[len(MAIN) :]]
+    arms += [("llada-mini", "wanda", "sequential", weight, 0.6) for weight in MAIN[1:]]
+    arms += [("llada-mini", "sparsegpt", "one shot", weight, MOST) for weight in MAIN[1:]]
     return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
 
 

@@ -25,7 +25,7 @@ from dlmlab.study.judging import SEEDS
 from dlmlab.study.nb03_wild import LENGTH, written
 from dlmlab.study.nb04_sinks import MAIN, against_controls
 
-SPARSITIES = (0.6, 0.5)
+SPARSITY = 0.6
 MEASURED, LOOKED_AT = 32, 64  # windows
 NAMES = {  # of a block: the course's, Llama's
     "attn_norm": "input_layernorm",
@@ -106,9 +106,10 @@ def window_nats(model: LLaDAModelLM, size: int | None = None) -> list[float]:
 
 
 def settings() -> list[dict]:
-    """List the dense model, then every weight at every sparsity, seed by seed."""
-    rows = [{"weight": kind, "sparsity": s, "seed": seed} for s in SPARSITIES for seed in SEEDS for kind in MAIN]
-    return [{"weight": "dense", "sparsity": 0.0, "seed": 0}, *rows]
+    """List the dense model, Wanda without weights for one draw of windows, then the weights, seed by seed."""
+    rows = [{"weight": kind, "sparsity": SPARSITY, "seed": seed} for seed in SEEDS for kind in MAIN[1:]]
+    alone = [{"weight": "dense", "sparsity": 0.0, "seed": 0}, {"weight": MAIN[0], "sparsity": SPARSITY, "seed": 0}]
+    return alone + rows
 
 
 def run(weight: str, sparsity: float, seed: int, size: int | None = None) -> dict:
