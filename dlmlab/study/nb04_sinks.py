@@ -22,16 +22,11 @@ from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, 
 
 MODELS = ("llada-mini", "llama-mini")
 MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
-REST = ("inverted", "heads", "heads shuffled", "masks", "visible")  # the last two: a twin has no masks
+REST = ("inverted", "heads", "heads shuffled", "masks", "visible")
 SPARSITIES, MOST = (0.5, 0.6, 0.7), 0.7  # below a half nothing is lost, and nothing can differ
 PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
 CONTROL = {"sink": "shuffled", "preserve": "preserve shuffled", "heads": "heads shuffled"}
 RELEASED = [name for name in methods.names() if name.startswith("sink-")]
-
-
-def kinds(model: str) -> tuple[str, ...]:
-    """List the token weights that have a meaning for a model."""
-    return MAIN + (REST if model == "llada-mini" else REST[:3])
 
 
 def states(model: str, seed: int) -> calibration.CalibrationSet:
@@ -72,7 +67,7 @@ def pruned(model: str, method: str, layers: str, weight: str, sparsity: float, s
         weights = token_weights(model, weight, seed)
         return pruning.prune(dense(model), Recipe(method, sparsity), calib=states(model, seed), weights=weights)
     gram = method == "sparsegpt"
-    group = MAIN if weight in MAIN else kinds(model)[len(MAIN) :]
+    group = MAIN if weight in MAIN else REST
     found = moments(model, (weight,) if alone else group, seed, gram)[weight]
     if method == "neurons":
         return without_neurons(model, sparsity, found)
@@ -90,11 +85,11 @@ def settings() -> list[dict]:
     arms = [(model, "dense", "", "ones", 0.0) for model in MODELS]
     for model in MODELS:
         arms += [(model, "wanda", "one shot", weight, s) for weight in MAIN for s in SPARSITIES]
-    for model in MODELS:
-        arms += [(model, "neurons", "one shot", weight, s) for weight in MAIN for s in (0.5, MOST)]
-        arms += [(model, "wanda", "one shot", weight, MOST) for weight in kinds(model)[len(MAIN) :]]
-    arms += [("llada-mini", "wanda", "sequential", weight, 0.6) for weight in MAIN[1:]]
-    arms += [("llada-mini", "sparsegpt", "one shot", weight, MOST) for weight in MAIN[1:]]
+    tried = MAIN[1:]  # pairs of a weight and its control
+    arms += [("llada-mini", "wanda", "sequential", weight, 0.6) for weight in tried]
+    arms += [("llada-mini", "neurons", "one shot", weight, s) for weight in tried for s in (0.5, MOST)]
+    arms += [("llada-mini", "wanda", "one shot", weight, MOST) for weight in REST]
+    arms += [("llada-mini", "sparsegpt", "one shot", weight, MOST) for weight in tried]
     return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
 
 
@@ -138,7 +133,7 @@ GRID = Table(
     run,
     live=[
         arm("llama-mini", "wanda", "one shot", "sink", 0.7, seed=0),
-        arm("llama-mini", "neurons", "one shot", "preserve", 0.5, seed=1),
+        arm("llada-mini", "neurons", "one shot", "preserve", 0.5, seed=1),
         arm("llada-mini", "wanda", "one shot", "preserve", 0.7, seed=0),
     ],
     size=10,
