@@ -1,9 +1,9 @@
 """Notebook 04: does it help to weigh calibration tokens by how much of a sink they are? A grid, with its controls.
 
-One row is one pruned model. Everything but the token weight is fixed inside a group (model, method, layers, sparsity,
-seed). The seed draws the calibration texts, the shuffles, and the masks under which the likelihood is taken, so an
-interval over seeds holds all three. `one shot` takes the statistics of the dense model, as the released sink-aware
-Wanda does; `sequential` lets each layer see the pruned ones before it, as the released Wanda does.
+One row is one pruned model. Everything but the token weight is fixed inside a group (model, method, sparsity, seed).
+The seed draws the calibration texts, the shuffles, and the masks under which the likelihood is taken, so an interval
+over seeds holds all three. All statistics are those of the dense model (one shot), as in the released sink-aware Wanda:
+one pass serves all sparsities.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, 
 
 MODELS = ("llada-mini", "llama-mini")
 MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
-REST = ("inverted", "heads", "heads shuffled", "masks", "visible")
+REST = ("heads", "heads shuffled")  # each head judged on its own
 SPARSITIES, MOST = (0.5, 0.6, 0.7), 0.7  # below a half nothing is lost, and nothing can differ
 PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
 CONTROL = {"sink": "shuffled", "preserve": "preserve shuffled", "heads": "heads shuffled"}
@@ -43,7 +43,7 @@ def phi(model: str, seed: int, each_head: bool = False) -> torch.Tensor:
 def token_weights(model: str, weight: str, seed: int) -> torch.Tensor:
     """Weigh the tokens of the calibration texts; `heads` is `sink` with each head judged on its own."""
     kind = {"heads": "sink", "heads shuffled": "shuffled"}.get(weight, weight)
-    found = None if kind in ("ones", "masks", "visible") else phi(model, seed, weight != kind)
+    found = None if kind == "ones" else phi(model, seed, weight != kind)
     generator = torch.Generator().manual_seed(1000 + seed)
     return calibration.token_weights(kind, states(model, seed), phi=found, generator=generator)
 
@@ -59,13 +59,10 @@ def moments(model: str, weights: tuple[str, ...], seed: int, gram: bool) -> dict
 # ------------------------------------------------------------------------------------------------ one pruned model
 
 
-def pruned(model: str, method: str, layers: str, weight: str, sparsity: float, seed: int, *, alone: bool = False):
+def pruned(model: str, method: str, weight: str, sparsity: float, seed: int, *, alone: bool = False):
     """Prune a model; `alone` collects the statistics of this weight only, not of its whole group in one pass."""
     if method == "dense":
         return dense(model)
-    if layers == "sequential":
-        weights = token_weights(model, weight, seed)
-        return pruning.prune(dense(model), Recipe(method, sparsity), calib=states(model, seed), weights=weights)
     gram = method == "sparsegpt"
     group = MAIN if weight in MAIN else REST
     found = moments(model, (weight,) if alone else group, seed, gram)[weight]
@@ -82,26 +79,25 @@ def without_neurons(model: str, share: float, statistics: dict) -> LLaDAModelLM:
 
 def settings() -> list[dict]:
     """List every row: the dense models, Wanda's grid, then what could overturn it, where there is most to lose."""
-    arms = [(model, "dense", "", "ones", 0.0) for model in MODELS]
+    arms = [(model, "dense", "ones", 0.0) for model in MODELS]
     for model in MODELS:
-        arms += [(model, "wanda", "one shot", weight, s) for weight in MAIN for s in SPARSITIES]
+        arms += [(model, "wanda", weight, s) for weight in MAIN for s in SPARSITIES]
     tried = MAIN[1:]  # pairs of a weight and its control
-    arms += [("llada-mini", "wanda", "sequential", weight, 0.6) for weight in tried]
-    arms += [("llada-mini", "neurons", "one shot", weight, s) for weight in tried for s in (0.5, MOST)]
-    arms += [("llada-mini", "wanda", "one shot", weight, MOST) for weight in REST]
-    arms += [("llada-mini", "sparsegpt", "one shot", weight, MOST) for weight in tried]
+    arms += [("llada-mini", "neurons", weight, s) for weight in tried for s in (0.5, MOST)]
+    arms += [("llada-mini", "sparsegpt", weight, MOST) for weight in tried]
+    arms += [("llada-mini", "wanda", weight, MOST) for weight in REST]
     return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
 
 
-def arm(model: str, method: str, layers: str, weight: str, sparsity: float, *, seed: int) -> dict:
+def arm(model: str, method: str, weight: str, sparsity: float, *, seed: int) -> dict:
     """Write the key of a row."""
-    names = ("model", "method", "layers", "weight", "sparsity", "seed")
-    return dict(zip(names, (model, method, layers, weight, sparsity, seed), strict=True))
+    names = ("model", "method", "weight", "sparsity", "seed")
+    return dict(zip(names, (model, method, weight, sparsity, seed), strict=True))
 
 
-def run(model: str, method: str, layers: str, weight: str, sparsity: float, seed: int, size: int | None = None) -> dict:
+def run(model: str, method: str, weight: str, sparsity: float, seed: int, size: int | None = None) -> dict:
     """Measure the likelihood of one pruned model, one draw of masks a problem, drawn with the seed."""
-    small = pruned(model, method, layers, weight, sparsity, seed, alone=size is not None)
+    small = pruned(model, method, weight, sparsity, seed, alone=size is not None)
     return {"nats": answer_bound(small, problems=PROBLEMS, draws=1, seed=seed, size=size)}
 
 
@@ -123,8 +119,8 @@ def against_controls(rows: Sequence[dict], name: str, **arm) -> dict[str, float 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: both models, Wanda, one shot."""
-    arm = {"method": "wanda", "layers": "one shot"}
-    return {k: v for name in MODELS for k, v in against_controls(rows, name, **arm, model=name).items()}
+    wanda = {"method": "wanda"}
+    return {k: v for name in MODELS for k, v in against_controls(rows, name, **wanda, model=name).items()}
 
 
 GRID = Table(
@@ -132,9 +128,9 @@ GRID = Table(
     settings,
     run,
     live=[
-        arm("llama-mini", "wanda", "one shot", "sink", 0.7, seed=0),
-        arm("llada-mini", "neurons", "one shot", "preserve", 0.5, seed=1),
-        arm("llada-mini", "wanda", "one shot", "preserve", 0.7, seed=0),
+        arm("llama-mini", "wanda", "sink", 0.7, seed=0),
+        arm("llada-mini", "neurons", "preserve", 0.5, seed=1),
+        arm("llada-mini", "wanda", "preserve", 0.7, seed=0),
     ],
     size=10,
     tolerance=TOLERANCE,
