@@ -252,3 +252,64 @@ def collect(model: LLaDAModelLM, calib: CalibrationSet, **options) -> dict[str, 
         for layer, found in walk(model, calib, sequential=False, **options)
         for name, statistics in found.items()
     }
+
+
+@torch.no_grad()
+def collect_each(
+    model: LLaDAModelLM, calib: CalibrationSet, weights: Sequence[Tensor], *, gram: bool = False, batch_size: int = 64
+) -> list[dict[str, Statistics]]:
+    """Collect the sums of squares under several token weights (N, L) in one pass over the dense model, one dictionary
+    a weight as from `collect`; with `gram` the second moments too.
+
+    A weight w changes the sums of the unweighted tokens by (w^2 - 1) x^2, so only tokens with w other than 1 cost
+    anything: sinks are few. The sums of norms and of absolute values are left at 0. Errors as in `walk`.
+    """
+    weights = [_checked_weights(model, calib, w) for w in weights]
+    sites = [
+        (f"blocks.{i}.", block, site) for i, block in enumerate(parts.blocks(model)) for site in parts.sites(block)
+    ]
+    if any(site.tokens is not None for _, _, site in sites):
+        raise ValueError("collect_each reads every token at every matrix: a model with experts needs collect")
+    found: list[dict[str, Statistics]] = [{} for _ in weights]
+    seen: dict[str, Tensor] = {}
+    hooks = []
+    for path, block, site in sites:
+        matrix = block.get_submodule(site.matrices[0])
+        for one in found:
+            empty = Statistics.empty(matrix.in_features, gram=gram, device=model.device)
+            one |= {path + name: empty for name in site.matrices}
+        hooks.append(
+            matrix.register_forward_pre_hook(
+                lambda module, inputs, name=path + site.matrices[0]: seen.__setitem__(name, inputs[0])
+            )
+        )
+    for batch in torch.arange(len(calib)).split(batch_size):
+        part = calib.rows(batch)
+        model(part.ids.to(model.device), part.real.to(model.device))
+        for name, x in seen.items():
+            _add_each([one[name] for one in found], x, part.real, [w[batch] for w in weights])
+    for hook in hooks:
+        hook.remove()
+    return [{name: statistics.check(name) for name, statistics in one.items()} for one in found]
+
+
+def _add_each(found: Sequence[Statistics], x: Tensor, real: Tensor, weights: Sequence[Tensor]) -> None:
+    """Add one batch x (B, L, C) under each of the weights (B, L)."""
+    real, gram = real.to(x.device), found[0].gram is not None
+    x = x[real].double()  # (n, C)
+    plain = _moments(x, torch.ones(len(x), device=x.device), gram)
+    for statistics, weight in zip(found, weights, strict=True):
+        w = weight.to(x.device)[real].double()  # (n,)
+        other = (w != 1).nonzero()[:, 0]
+        change = _moments(x[other], w[other].square() - 1, gram)
+        sums = (statistics.sum_sq, statistics.gram) if gram else (statistics.sum_sq,)
+        for total, unweighted, correction in zip(sums, plain, change, strict=True):
+            total += unweighted + correction
+        statistics.states += len(weight)
+        statistics.tokens += int((w != 0).sum())
+
+
+def _moments(x: Tensor, scale: Tensor, gram: bool) -> tuple[Tensor, ...]:
+    """Sum scale x^2 over the rows of x (n, C), (C,), and scale x x^T when asked, (C, C)."""
+    scaled = x * scale[:, None]
+    return ((x * scaled).sum(0), scaled.T @ x) if gram else ((x * scaled).sum(0),)

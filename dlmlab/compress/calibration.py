@@ -203,20 +203,24 @@ def sink_scores(
     std: float = 2.0,
     sharpness: float = 5.0,
     normalise: str = "none",
+    each_head: bool = False,
     batch_size: int = 64,
 ) -> Tensor:
     """Score how much of a sink each token of each state is, phi in [0, 1], (N, L); 0 on padding.
 
-    The attention mass is summed over layers and heads of this model; options as in `sinks.soft_sink_score`, of which
-    `normalise="none"` is the released code of arXiv 2602.17664.
+    The attention mass is summed over layers and heads of this model, as in arXiv 2602.17664; options as in
+    `sinks.soft_sink_score`, of which `normalise="none"` is its released code. `each_head`: every head is scored on its
+    own, and a token gets the mean of its scores: the share of the heads for which it is a sink.
     """
     phi = torch.zeros(calib.ids.shape)
     for first in range(0, len(calib), batch_size):
         part = slice(first, first + batch_size)
         ids, real = calib.ids[part].to(model.device), calib.real[part].to(model.device)
-        mass = sinks.attention_mass(sinks.received(model, ids, real)).cpu()  # (B, L)
+        sums = sinks.received(model, ids, real).cpu()  # (layers, B, H, L)
+        mass = sums.permute(1, 0, 2, 3).flatten(1, 2) if each_head else sinks.attention_mass(sums)[:, None]
         for row, m, n in zip(phi[part], mass, calib.real[part].sum(1).tolist(), strict=True):
-            row[:n] = sinks.soft_sink_score(m[:n], std=std, sharpness=sharpness, normalise=normalise)
+            scores = sinks.soft_sink_score(m[:, :n], std=std, sharpness=sharpness, normalise=normalise)
+            row[:n] = scores.mean(0)
     return phi
 
 
@@ -227,7 +231,7 @@ def mean_over_levels(phi: Tensor, calib: CalibrationSet) -> Tensor:
     return (total / calib.text.bincount(minlength=texts)[:, None])[calib.text]
 
 
-KINDS = ("ones", "sink", "preserve", "inverted", "shuffled", "masks", "visible")
+KINDS = ("ones", "sink", "preserve", "inverted", "shuffled", "preserve shuffled", "masks", "visible")
 
 
 def token_weights(
@@ -241,8 +245,9 @@ def token_weights(
     """Say how much each token counts, (N, L), 0 on padding.
 
     `ones` · `sink` 1 - phi · `preserve` 1 + lam phi (our reading of "AR sink preserve": no paper or code defines it) ·
-    `inverted` phi · `shuffled` the weights of `sink`, dealt out anew among the tokens of each state · `masks`,
-    `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and for a missing `phi` or generator.
+    `inverted` phi · `shuffled`, `preserve shuffled`: the weights of `sink` and of `preserve`, dealt out anew among the
+    tokens of each state · `masks`, `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and
+    for a missing `phi` or generator.
     """
     real = calib.real.float()
     if kind in ("ones", "masks", "visible"):
@@ -251,15 +256,21 @@ def token_weights(
         raise ValueError(f"token weight {kind!r} is unknown; known: {', '.join(KINDS)}")
     if phi is None:
         raise ValueError(f"token weight {kind!r} needs phi=sink_scores(...)")
-    if kind == "shuffled":
+    weights = {"sink": 1 - phi, "shuffled": 1 - phi, "inverted": phi}.get(kind, 1 + lam * phi)
+    if kind.endswith("shuffled"):
         if generator is None:
-            raise ValueError("token weight 'shuffled' needs generator=torch.Generator().manual_seed(...)")
-        return _shuffled(1 - phi, calib.real, generator) * real
-    return {"sink": 1 - phi, "preserve": 1 + lam * phi, "inverted": phi}[kind] * real
+            raise ValueError(f"token weight {kind!r} needs generator=torch.Generator().manual_seed(...)")
+        weights = shuffled(weights, calib.real, generator)
+    return weights * real
 
 
-def _shuffled(weights: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
-    out = weights.clone()
+def shuffled(weights: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
+    """Deal the weights of each state out anew among its real tokens, (N, L); 0 on padding.
+
+    The control of any token weight: as much is given and taken, but not where it should be. Every state has a draw of
+    its own. Shapes: weights (N, L), real (N, L) bool, texts on the left.
+    """
+    out = weights * real
     for row, n in zip(out, real.sum(1).tolist(), strict=True):
         row[:n] = row[:n][torch.randperm(n, generator=generator)]
     return out

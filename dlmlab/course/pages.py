@@ -1,7 +1,7 @@
 """Fill in what README and Markdown cells quote, so that a page and its data cannot drift apart.
 
     <!--ledger:ID:FORMAT-->93%<!--/-->          what a notebook measures live (`dlmlab.course.ledger`)
-    <!--stored:TABLE:NAME:FORMAT-->93%<!--/-->  a headline of a stored table (`Table.headlines`)
+    <!--stored:TABLE:NAME:FORMAT-->93%<!--/-->  a headline of a stored table (`Table.headlines`), a number or a word
     <!--table:NAME-->                           a fenced block: a section of the benchmark, or the leaderboard
     <!--/table-->
     <!--contents:NAME-->4.1 to 4.5<!--/-->      what the notebooks and the package hold (`dlmlab.course.contents`)
@@ -24,7 +24,7 @@ from dlmlab.study import TABLES, bench, speedrun, table
 NUMBER = re.compile(r"<!--(?P<source>ledger|stored):(?P<id>[^\n]*?):(?P<format>[^:\n]*?)-->(?P<value>[^\n]*?)<!--/-->")
 TEXT = re.compile(r"<!--contents:(?P<name>[\w:]+)-->[^\n]*?<!--/-->")
 BLOCK = re.compile(r"<!--table:(?P<name>\w+)-->\n.*?<!--/table-->", re.DOTALL)
-Headlines = dict[str, Callable[[], dict[str, float]]]
+Headlines = dict[str, Callable[[], dict[str, float | str]]]
 Blocks = dict[str, Callable[[], str]]
 
 
@@ -41,7 +41,7 @@ def render(
     stored = headlines() if stored is None else stored
     read = functools.cache(lambda name: stored[name]())
 
-    def value(source: str, id: str) -> float:
+    def value(source: str, id: str) -> float | str:
         if source == "ledger":
             return ledger.find(id, entries)["value"]
         name, _, line = id.partition(":")
@@ -77,7 +77,7 @@ def headlines() -> Headlines:
     return found | {"speedrun": lambda: speedrun.headlines(speedrun.read()), "evaluation": _evaluations}
 
 
-def _headlines(name: str) -> dict[str, float]:
+def _headlines(name: str) -> dict[str, float | str]:
     return table(name).headlines(table(name).rows())
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from dlmlab.decode.trace import Sample
+from dlmlab.measure.difference import Difference
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
@@ -156,6 +157,32 @@ def frontier(
         )
     ax.legend(fontsize=8, loc="lower right")
     ax.grid(alpha=0.3)
+    return fig
+
+
+def forest(groups: dict[str, Sequence[tuple[str, Difference]]], *, title: str, xlabel: str, near: float) -> Figure:
+    """Draw differences as a forest plot: a dot with its interval a row, a cross for each seed, groups with headings.
+
+    The axis is linear up to `near` on both sides of zero and logarithmic beyond, so that small and large differences
+    can be read in one picture. Filled dots: the word of the difference is "lower" or "higher"; open ones: not shown.
+    """
+    rows = [row for name, members in groups.items() for row in ((name, None), *members)]
+    fig = figure(7.6, 0.9 + 0.21 * len(rows))
+    ax = fig.add_subplot(xlabel=xlabel, title=title, ylim=(len(rows) - 0.4, -0.6))
+    for y, (_, d) in enumerate(rows):
+        if d is None:
+            continue
+        shown, color = d.word != "no difference shown", COLORS[0] if d.mean < 0 else COLORS[1]
+        ax.plot([d.low, d.high], [y, y], "-", color=color, lw=1.6)
+        ax.plot(d.mean, y, "o", color=color, mfc=color if shown else "white", ms=5)
+        ax.plot(d.seeds, [y] * len(d.seeds), "x", color="black", ms=3, alpha=0.6)
+    ax.axvline(0, color="black", lw=0.8)
+    ax.set_xscale("symlog", linthresh=near)
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
+    for label, (_, d) in zip(ax.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("bold" if d is None else "normal")
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x", alpha=0.3)
     return fig
 
 

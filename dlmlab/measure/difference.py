@@ -1,8 +1,10 @@
 """The difference of two measurements of the same problems, its interval, and the word for it.
 
 The rule for the word is written once, here: a difference is `lower` or `higher` only when its whole interval and every
-seed say so. The interval is over problems (a paired bootstrap); how much the draw of the calibration texts or of the
-noise matters is visible only from seed to seed.
+seed say so. The interval is a paired bootstrap over problems and, where a measurement was repeated with other texts or
+noise, over these seeds too: each resample draws problems and, independently, seeds (Owen 2007, arXiv 0711.3256, on
+bootstrapping crossed factors). Three seeds say little about their own spread (resampled, it comes out about a fifth too
+small), which is why every seed has to agree as well.
 """
 
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from dlmlab.measure.store import select
 
 @dataclass(frozen=True)
 class Difference:
-    """`mean` of a - b with its 95 % interval over problems, and the mean of each seed where there are several."""
+    """`mean` of a - b with its 95 % interval over problems and seeds, and the mean of each seed, if any."""
 
     mean: float
     low: float
@@ -79,17 +81,59 @@ def between(a: Sequence[float] | str, b: Sequence[float] | str) -> Difference:
 
 
 def of_rows(rows: Sequence[dict], a: dict, b: dict, *, column: str = "nats") -> Difference:
-    """Difference of the rows with key `a` and those with key `b`: seeds are averaged first, problems are paired.
+    """Difference of the rows with key `a` and those with key `b`; problems are paired, seed by seed.
 
-    Only seeds that both have are used. Raises `ValueError` when there are none, or no row has a key.
+    The interval is over problems and seeds (10,000 resamples of both, seed 0). Only seeds that both have are used.
+    Raises `ValueError` when there are none, or no row has a key, or a pair does not judge the same number of problems.
     """
     ours, theirs = ({row.get("seed"): _values(row[column]) for row in select(rows, **key)} for key in (a, b))
     common = sorted(ours.keys() & theirs.keys(), key=str)
     if not common:
         raise ValueError(f"{a} and {b} have no seed in common")
-    found = between(*([sum(v) / len(v) for v in zip(*(x[s] for s in common), strict=True)] for x in (ours, theirs)))
-    seeds = tuple(_mean(ours[seed]) - _mean(theirs[seed]) for seed in common)
-    return Difference(found.mean, found.low, found.high, seeds)
+    if len(common) == 1:
+        found = between(ours[common[0]], theirs[common[0]])
+        return Difference(found.mean, found.low, found.high, (found.mean,))
+    if len(sizes := {len(x[seed]) for x in (ours, theirs) for seed in common}) > 1:
+        raise ValueError(f"{a} and {b} judge {sorted(sizes)} problems: must be the same")
+    return _crossed(np.stack([ours[seed] - theirs[seed] for seed in common]))
+
+
+def words(found: dict[str, Difference]) -> str:
+    """Say of several differences, by name, which words they have: a verdict over sparsities, say.
+
+    >>> low, none = Difference(-0.4, -0.7, -0.1), Difference(0.0, -0.1, 0.1)
+    >>> words({"50 %": none, "60 %": low, "70 %": low})
+    'no difference shown (50 %), lower (60 %, 70 %)'
+    """
+    by_word: dict[str, list[str]] = {}
+    for name, difference in found.items():
+        by_word.setdefault(difference.word, []).append(name)
+    return ", ".join(f"{word} ({', '.join(names)})" for word, names in by_word.items())
+
+
+def headlines(name: str, found: dict[str, Difference]) -> dict[str, float | str]:
+    """Name the numbers of several differences, and their words, as pages quote them.
+
+    >>> headlines("a", {"60 %": Difference(-0.4, -0.7, -0.1)})
+    {'a 60 %': -0.4, 'a 60 %, low': -0.7, 'a 60 %, high': -0.1, 'a 60 %, word': 'lower', 'a, words': 'lower (60 %)'}
+    """
+    each = {}
+    for key, d in found.items():
+        parts = {"": d.mean, ", low": d.low, ", high": d.high, ", word": d.word}
+        each |= {f"{name} {key}{part}": value for part, value in parts.items()}
+    return each | {f"{name}, words": words(found)}
+
+
+def _crossed(differences: np.ndarray, resamples: int = 10_000) -> Difference:
+    """Bootstrap the mean of differences (seeds, problems), rows and columns drawn independently."""
+    seeds = tuple(_mean(row) for row in differences)
+    if (differences == differences[0, 0]).all():
+        return Difference(*[float(differences[0, 0])] * 3, seeds)
+    S, P = differences.shape
+    rng = np.random.default_rng(0)
+    rows, columns = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (S, P))
+    low, high = np.quantile(((rows @ differences) * columns).sum(1), (0.025, 0.975))
+    return Difference(float(differences.mean()), float(low), float(high), seeds)
 
 
 def _values(values: Sequence[float] | str) -> np.ndarray:

@@ -40,7 +40,7 @@ class Table:
     size: int | None = None
     tolerance: dict[str, Tolerance] = field(default_factory=dict)
     flips: float = FLIPS
-    headlines: Callable[[list[dict]], dict[str, float]] = lambda rows: {}
+    headlines: Callable[[list[dict]], dict[str, float | str]] = lambda rows: {}
     missing: Callable[[], str] = lambda: ""
 
     def rows(self) -> list[dict]:

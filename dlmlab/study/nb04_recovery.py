@@ -1,4 +1,7 @@
-"""Notebook 04: recovery by fine-tuning, beside the dense model with the same steps."""
+"""Notebook 04: recovery by fine-tuning at two learning rates, beside the dense model with the same steps.
+
+A rate that repairs much in few steps is one that does damage, too: only the dense control shows the second part.
+"""
 
 from dlmlab.compress import pruning, recovery
 from dlmlab.measure.table import Table
@@ -7,7 +10,7 @@ from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
 from dlmlab.study.nb04_structure import smaller
 
-RECOVERY_STEPS = 60
+RECOVERY_STEPS, RATES = 60, (1e-3, 1e-4)
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 
 
@@ -23,28 +26,37 @@ def recoverable(kind: str) -> LLaDAModelLM:
 RECOVERED = ("Wanda 70 %", "dense", "neurons 50 %")
 
 
-def begin(kind: str) -> list[float]:
+def begin(kind: str, lr: float) -> list[float]:
     """Take the first steps of a recovery only, and bound the likelihood of a few problems: what a live slice can."""
-    model = recovery.recover(recoverable(kind), recovery.recipe(RECOVERY_STEPS, rows=16), steps=FIRST_STEPS)
+    model = recovery.recover(recoverable(kind), recovery.recipe(RECOVERY_STEPS, rows=16, lr=lr), steps=FIRST_STEPS)
     return answer_bound(model, size=FIRST_PROBLEMS)
 
 
-def run(kind: str, steps: int, size: int | None = None) -> dict:
+def settings() -> list[dict]:
+    """List each model before any step, and after the same steps at each learning rate."""
+    tried = [(0, 0.0), *((RECOVERY_STEPS, lr) for lr in RATES)]
+    return [{"kind": kind, "steps": steps, "lr": lr} for kind in RECOVERED for steps, lr in tried]
+
+
+def run(kind: str, steps: int, lr: float, size: int | None = None) -> dict:
     """Fine-tune a pruned model or, as control, the dense one, for the same steps on the same batches."""
     if steps and size:
-        return {"begin": begin(kind)}
+        return {"begin": begin(kind, lr)}
     model = recoverable(kind)
     if steps:
-        model = recovery.recover(model, recovery.recipe(steps, rows=16), steps=steps)
+        model = recovery.recover(model, recovery.recipe(steps, rows=16, lr=lr), steps=steps)
     numbers = {"nats": answer_bound(model, size=size), "sparsity": round(pruning.sparsity_of(model), 4)}
-    return judge(model, size=size) | numbers | ({"begin": begin(kind)} if steps else {})
+    return judge(model, size=size) | numbers | ({"begin": begin(kind, lr)} if steps else {})
 
 
 TABLE = Table(
     "04_recovery",
-    lambda: [{"kind": kind, "steps": steps} for kind in RECOVERED for steps in (0, RECOVERY_STEPS)],
+    settings,
     run,
-    live=({"kind": "Wanda 70 %", "steps": 0}, {"kind": "Wanda 70 %", "steps": RECOVERY_STEPS}),
+    live=(
+        {"kind": "Wanda 70 %", "steps": 0, "lr": 0.0},
+        {"kind": "Wanda 70 %", "steps": RECOVERY_STEPS, "lr": RATES[0]},
+    ),
     size=6,
     tolerance=TOLERANCE,
 )

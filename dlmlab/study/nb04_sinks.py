@@ -1,79 +1,165 @@
-"""Notebook 04: what sink-awareness adds: every token weight on the same texts, and the criterion as released."""
+"""Notebook 04: does it help to weigh calibration tokens by how much of a sink they are? A grid, with its controls.
 
+One row is one pruned model. Everything but the token weight is fixed inside a group (model, method, sparsity, seed).
+The seed draws the calibration texts, the shuffles, and the masks under which the likelihood is taken, so an interval
+over seeds holds all three. All statistics are those of the dense model (one shot), as in the released sink-aware Wanda:
+one pass serves all sparsities.
+"""
+
+from collections.abc import Sequence
 from functools import cache
 
 import torch
 
-from dlmlab.compress import calibration, methods, pruning
+from dlmlab.compress import activations, calibration, methods, pruning, removal
 from dlmlab.compress.pruning import Recipe
+from dlmlab.measure import difference, store
+from dlmlab.measure.difference import Difference
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
+from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
+MODELS = ("llada-mini", "llama-mini")
+MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
+REST = ("heads", "heads shuffled")  # each head judged on its own
+SPARSITIES, MOST = (0.5, 0.6, 0.7), 0.7  # below a half nothing is lost, and nothing can differ
+PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
+CONTROL = {"sink": "shuffled", "preserve": "preserve shuffled", "heads": "heads shuffled"}
 RELEASED = [name for name in methods.names() if name.startswith("sink-")]
 
 
+def states(model: str, seed: int) -> calibration.CalibrationSet:
+    """Texts a model is calibrated on: ten noise levels of each, or clean ones for the twin, which never sees a mask."""
+    return texts("grid", seed, n=GRID_TEXTS) if model == "llada-mini" else texts("clean", seed, n=CLEAN_TEXTS)
+
+
 @cache
-def sink_scores(mode: str, seed: int) -> torch.Tensor:
-    """Score the tokens of a calibration set with the dense model and the released constants."""
-    return calibration.sink_scores(dense(), texts(mode, seed, n=GRID_TEXTS))
+def phi(model: str, seed: int, each_head: bool = False) -> torch.Tensor:
+    """Score the tokens of the calibration texts with the released constants."""
+    return calibration.sink_scores(dense(model), states(model, seed), each_head=each_head)
 
 
-def sink_weights(mode: str, kind: str, seed: int) -> torch.Tensor:
-    """Weigh the tokens of a calibration set as in the ablation."""
+def token_weights(model: str, weight: str, seed: int) -> torch.Tensor:
+    """Weigh the tokens of the calibration texts; `heads` is `sink` with each head judged on its own."""
+    kind = {"heads": "sink", "heads shuffled": "shuffled"}.get(weight, weight)
+    found = None if kind == "ones" else phi(model, seed, weight != kind)
     generator = torch.Generator().manual_seed(1000 + seed)
-    return calibration.token_weights(
-        kind, texts(mode, seed, n=GRID_TEXTS), phi=sink_scores(mode, seed), generator=generator
-    )
+    return calibration.token_weights(kind, states(model, seed), phi=found, generator=generator)
 
 
-ABLATION = (
-    *(("wanda", "grid", kind, True) for kind in ("ones", "sink", "shuffled", "inverted")),
-    *(("wanda", "grid", kind, True) for kind in ("masks", "visible", "preserve")),
-    *(("wanda", "clean", kind, True) for kind in ("ones", "sink", "shuffled", "inverted")),
-    *(("wanda", mode, kind, False) for mode in ("grid", "clean") for kind in ("ones", "sink")),
-    *(("sparsegpt", mode, kind, True) for mode in ("clean", "grid") for kind in ("ones", "sink", "shuffled")),
-)
+@cache
+def moments(model: str, weights: tuple[str, ...], seed: int, gram: bool) -> dict[str, dict]:
+    """Collect the statistics of the dense model under several token weights at once."""
+    each = [token_weights(model, weight, seed) for weight in weights]
+    found = activations.collect_each(dense(model), states(model, seed), each, gram=gram)
+    return dict(zip(weights, found, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------ one pruned model
+
+
+def pruned(model: str, method: str, weight: str, sparsity: float, seed: int, *, alone: bool = False):
+    """Prune a model; `alone` collects the statistics of this weight only, not of its whole group in one pass."""
+    if method == "dense":
+        return dense(model)
+    gram = method == "sparsegpt"
+    group = MAIN if weight in MAIN else REST
+    found = moments(model, (weight,) if alone else group, seed, gram)[weight]
+    if method == "neurons":
+        return without_neurons(model, sparsity, found)
+    return pruning.prune(dense(model), Recipe(method, sparsity, sequential=False), statistics=found)
+
+
+def without_neurons(model: str, share: float, statistics: dict) -> LLaDAModelLM:
+    """Remove the share of MLP neurons with the lowest Wanda sums in every layer, without a refit."""
+    chosen = removal.choose_units(dense(model), "neurons", share, "wanda", statistics=statistics)
+    return removal.remove_units(dense(model), "neurons", chosen)
 
 
 def settings() -> list[dict]:
-    """List every arm of the ablation, seed by seed."""
-    columns = ("method", "mode", "weight", "sequential")
-    return [dict(zip(columns, arm, strict=True)) | {"seed": seed} for seed in SEEDS for arm in ABLATION]
+    """List every row: the dense models, Wanda's grid, then what could overturn it, where there is most to lose."""
+    arms = [(model, "dense", "ones", 0.0) for model in MODELS]
+    for model in MODELS:
+        arms += [(model, "wanda", weight, s) for weight in MAIN for s in SPARSITIES]
+    tried = MAIN[1:]  # pairs of a weight and its control
+    arms += [("llada-mini", "neurons", weight, s) for weight in tried for s in (0.5, MOST)]
+    arms += [("llada-mini", "sparsegpt", weight, MOST) for weight in tried]
+    arms += [("llada-mini", "wanda", weight, MOST) for weight in REST]
+    return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
 
 
-def run(method: str, mode: str, weight: str, sequential: bool, seed: int, size: int | None = None) -> dict:
-    """Prune half of the weights with one weight for each token of the texts; likelihood only."""
-    calib = texts(mode, seed, n=GRID_TEXTS)
-    weights = None if weight == "ones" else sink_weights(mode, weight, seed)
-    model = pruning.prune(dense(), Recipe(method, 0.5, sequential=sequential), calib=calib, weights=weights)
-    return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS, size=size)}
+def arm(model: str, method: str, weight: str, sparsity: float, *, seed: int) -> dict:
+    """Write the key of a row."""
+    names = ("model", "method", "weight", "sparsity", "seed")
+    return dict(zip(names, (model, method, weight, sparsity, seed), strict=True))
 
 
-TABLE = Table(
+def run(model: str, method: str, weight: str, sparsity: float, seed: int, size: int | None = None) -> dict:
+    """Measure the likelihood of one pruned model, one draw of masks a problem, drawn with the seed."""
+    small = pruned(model, method, weight, sparsity, seed, alone=size is not None)
+    return {"nats": answer_bound(small, problems=PROBLEMS, draws=1, seed=seed, size=size)}
+
+
+def over_sparsities(rows: Sequence[dict], weight: str, against: str, **arm) -> dict[str, Difference]:
+    """Compare two token weights at every sparsity that both were measured at, all else (`arm`) equal: by "60 %"."""
+    at = [{row["sparsity"] for row in store.select(rows, weight=w, **arm)} for w in (weight, against)]
+    both = [(s, *({"weight": w, "sparsity": s} | arm for w in (weight, against))) for s in sorted(at[0] & at[1])]
+    return {f"{100 * s:.0f} %": difference.of_rows(rows, a, b) for s, a, b in both}
+
+
+def against_controls(rows: Sequence[dict], name: str, **arm) -> dict[str, float | str]:
+    """Name the headlines of a model's differences to the shuffled controls: "NAME sink 60 %" and so on."""
+    found = {}
+    for weight in ("sink", "preserve"):
+        gains = over_sparsities(rows, weight, CONTROL[weight], **arm)
+        found |= difference.headlines(f"{name} {weight}", gains)
+    return found
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote: both models, Wanda, one shot."""
+    wanda = {"method": "wanda"}
+    return {k: v for name in MODELS for k, v in against_controls(rows, name, **wanda, model=name).items()}
+
+
+GRID = Table(
     "04_sinks",
     settings,
     run,
-    live=(
-        {"method": "wanda", "mode": "clean", "weight": "sink", "sequential": True, "seed": 0},
-        {"method": "wanda", "mode": "clean", "weight": "shuffled", "sequential": True, "seed": 0},
-    ),
-    size=6,
+    live=[
+        arm("llama-mini", "wanda", "sink", 0.7, seed=0),
+        arm("llada-mini", "neurons", "preserve", 0.5, seed=1),
+        arm("llada-mini", "wanda", "preserve", 0.7, seed=0),
+    ],
+    size=10,
     tolerance=TOLERANCE,
+    headlines=headlines,
 )
 
 
+# ------------------------------------------------------------------------------------------------ as released
+
+BASELINES = {  # method and calibration texts
+    "wanda": ("wanda", "clean"),
+    "wanda, ten levels": ("wanda", "grid"),
+    "sparsegpt": ("sparsegpt", "clean"),
+    "sparsegpt, ten levels": ("sparsegpt", "grid"),
+}
+
+
 def run_released(name: str, seed: int, size: int | None = None) -> dict:
-    """Prune half of the weights by the criterion as released, as in the paper, or consistently; likelihood only."""
+    """Prune half of the weights by the criterion as released, as in the paper, consistently, or by a baseline."""
     model, tokenizer = load("llada-mini")
-    chosen = methods.Texts(tokenizer, calibration.calibration_problems(GRID_TEXTS, seed=seed), "clean", seed=seed)
-    pruned = methods.apply(model, name, 0.5, texts=chosen)
-    return {"nats": answer_bound(pruned, problems=PAIRED_PROBLEMS, size=size)}
+    method, mode = BASELINES.get(name, (name, "clean"))
+    chosen = methods.Texts(tokenizer, calibration.calibration_problems(GRID_TEXTS, seed=seed), mode, seed=seed)
+    small = methods.apply(model, method, 0.5, texts=chosen)
+    return {"nats": answer_bound(small, problems=PAIRED_PROBLEMS, size=size)}
 
 
 RELEASED_TABLE = Table(
     "04_released",
-    lambda: [{"name": name, "seed": seed} for seed in SEEDS for name in RELEASED],
+    lambda: [{"name": name, "seed": seed} for name in (*RELEASED, *BASELINES) for seed in SEEDS],
     run_released,
     live=[{"name": name, "seed": 0} for name in RELEASED[:2]],
     size=6,

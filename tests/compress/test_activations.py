@@ -43,6 +43,30 @@ def test_a_token_of_weight_0_is_as_if_it_were_not_there():
     assert found.tokens == int(calib.masked.sum())
 
 
+@pytest.mark.parametrize("gram", [False, True])
+def test_several_weights_in_one_pass_are_the_passes_of_each(gram):
+    small, calib = reader(), states("grid")
+    phi = torch.rand(calib.ids.shape, generator=seeded()).square() * calib.real
+    kinds = ("ones", "sink", "preserve", "inverted", "masks", "shuffled")
+    weights = [token_weights(kind, calib, phi=phi, generator=seeded()) for kind in kinds]
+    together = activations.collect_each(small, calib, weights, gram=gram, batch_size=7)
+    for w, one in zip(weights, together, strict=True):
+        alone = activations.collect(small, calib, weights=w, gram=gram)
+        assert one.keys() == alone.keys()
+        for name, found in one.items():
+            assert torch.allclose(found.sum_sq, alone[name].sum_sq, rtol=1e-5, atol=1e-8)
+            assert (found.states, found.tokens) == (alone[name].states, alone[name].tokens)
+            if gram:
+                least = 1e-4 * float(found.gram.abs().max())
+                assert torch.allclose(found.gram, alone[name].gram, rtol=1e-4, atol=least)
+
+
+def test_a_weight_that_leaves_nothing_is_refused_in_company_too():
+    calib = states("clean")
+    with pytest.raises(ValueError, match=r"blocks\.0\.q_proj: no token"):
+        activations.collect_each(reader(), calib, [token_weights(k, calib) for k in ("ones", "masks")])
+
+
 def test_matrices_of_one_input_share_their_statistics():
     found = activations.collect(reader(), states("clean"))
     assert found["blocks.0.q_proj"] is found["blocks.0.v_proj"] is not found["blocks.1.q_proj"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dlmlab.attention import sinks
 from dlmlab.compress import calibration, pruning
 from dlmlab.compress.calibration import calibration_set, token_weights
 from dlmlab.compress.pruning import Recipe
@@ -136,9 +137,9 @@ def test_a_random_mode_needs_a_generator_and_a_region_must_exist():
 def test_the_weights_are_what_their_names_say():
     calib = states("grid")
     phi = torch.rand(calib.ids.shape, generator=seeded()) * calib.real
-    sink, inverted, preserve, shuffled = (
+    sink, inverted, preserve, shuffled, own = (
         token_weights(k, calib, phi=phi, lam=2.0, generator=seeded())
-        for k in ("sink", "inverted", "preserve", "shuffled")
+        for k in ("sink", "inverted", "preserve", "shuffled", "preserve shuffled")
     )
     real = calib.real.float()
     assert (
@@ -146,15 +147,29 @@ def test_the_weights_are_what_their_names_say():
         and torch.equal(inverted, phi)
         and torch.equal(preserve, (1 + 2 * phi) * real)
     )
-    assert torch.allclose(shuffled.sort(1).values, sink.sort(1).values) and not torch.equal(shuffled, sink)
+    for dealt, weights in ((shuffled, sink), (own, preserve)):
+        assert torch.allclose(dealt.sort(1).values, weights.sort(1).values) and not torch.equal(dealt, weights)
     for kind in calibration.KINDS:
         weights = token_weights(kind, calib, phi=phi, generator=seeded())
         assert not (weights * ~calib.real).any()
     for kind, text in (("sink", "needs phi"), ("nothing", "is unknown")):
         with pytest.raises(ValueError, match=text):
             token_weights(kind, calib)
-    with pytest.raises(ValueError, match="generator="):
-        token_weights("shuffled", calib, phi=phi)
+    for kind in ("shuffled", "preserve shuffled"):
+        with pytest.raises(ValueError, match=f"'{kind}' needs generator="):
+            token_weights(kind, calib, phi=phi)
+
+
+def test_each_head_judges_on_its_own_and_its_scores_are_averaged():
+    """Of one layer and one head both ways to score are the same; of several, the mean of their single scores."""
+    calib, small = states("clean"), reader()
+    found = calibration.sink_scores(small, calib, each_head=True)
+    sums = sinks.received(small, calib.ids, calib.real)  # (layers, B, H, L)
+    n = int(calib.real[0].sum())
+    single = [sinks.soft_sink_score(row[:n], normalise="none") for layer in sums[:, 0] for row in layer]
+    assert torch.allclose(found[0, :n], torch.stack(single).mean(0), atol=1e-6)
+    assert not (found * ~calib.real).any()
+    assert not torch.allclose(found, calibration.sink_scores(small, calib), atol=1e-3)
 
 
 def test_sink_scores_do_not_see_padding_and_find_a_planted_sink():

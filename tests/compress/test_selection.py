@@ -66,3 +66,15 @@ def test_columns_that_m_does_not_divide_are_refused():
 def test_scores_without_an_order_are_refused():
     with pytest.raises(ValueError, match="1 of 2 scores are nan"):
         selection.select(torch.tensor([[1.0, math.nan]]), 0.5)
+
+
+def test_the_lowest_are_those_of_a_stable_sort_also_among_many_ties():
+    g = torch.Generator().manual_seed(0)
+    for shape in ((1, 1), (5, 7), (3, 40)):
+        for scores in (torch.randn(shape, generator=g), torch.randint(-2, 3, shape, generator=g).float()):
+            scores[0, 0], scores[-1, -1] = -torch.inf, torch.inf
+            for sparsity in (0.0, 0.3, 0.5, 0.99):
+                k = int(shape[1] * sparsity + 1e-9)
+                first = scores.argsort(dim=-1, stable=True)[:, :k]
+                wanted = torch.zeros(shape, dtype=torch.bool).scatter_(1, first, True)
+                assert torch.equal(selection.lowest(scores, sparsity), wanted)

@@ -6,6 +6,7 @@ import torch
 from dlmlab.course import plotting
 from dlmlab.decode.commit import Fixed
 from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.measure.difference import Difference
 from dlmlab.task.tokenizer import build_tokenizer
 from tests.mocks import OracleDenoiser
 
@@ -75,6 +76,19 @@ def test_a_frontier_draws_one_line_a_method_with_its_interval():
         assert [list(data) for data in line.get_data()] == [list(xs), list(ys)]
         for segment, x, low, high in zip(spans.get_segments(), xs, lows, highs, strict=True):
             assert segment.ravel().tolist() == pytest.approx([x, low, x, high])
+
+
+def test_a_forest_draws_every_difference_and_fills_only_those_that_have_a_word():
+    shown, not_shown = Difference(-2.0, -3.0, -1.0, (-2.5, -1.5)), Difference(0.1, -0.2, 0.4, (0.3, -0.1))
+    fig = plotting.forest({"one": [("50 %", shown)], "two": [("50 %", not_shown)]}, title="t", xlabel="x", near=0.1)
+    (ax,) = fig.axes
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["one", "50 %", "two", "50 %"]
+    dots = {float(line.get_xdata()[0]): line.get_markerfacecolor() for line in ax.lines if line.get_marker() == "o"}
+    assert dots == {-2.0: plotting.COLORS[0], 0.1: "white"}
+    ends = [tuple(map(float, line.get_xdata())) for line in ax.lines if line.get_linewidth() == 1.6]
+    assert ends == [(-3.0, -1.0), (-0.2, 0.4)]
+    crosses = [tuple(map(float, line.get_xdata())) for line in ax.lines if line.get_marker() == "x"]
+    assert crosses == [shown.seeds, not_shown.seeds]
 
 
 def test_the_cache_view_marks_what_a_forward_computed(run):

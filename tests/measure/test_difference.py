@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlmlab.measure.difference import Difference, between, of_rows
+from dlmlab.measure.difference import Difference, between, of_rows, words
 
 RNG = np.random.default_rng(0)
 EASY, HARD = RNG.normal(2.0, 0.1, 40), RNG.normal(3.0, 0.1, 40)
@@ -80,11 +80,11 @@ def test_rows_are_paired_over_problems_and_shown_for_each_seed():
         of_rows([table[0], table[3]], {"m": "a"}, {"m": "b"})
 
 
-def test_seeds_are_averaged_before_problems_are_drawn():
-    """Seeds that undo each other on every problem leave no interval at all."""
+def test_seeds_that_undo_each_other_leave_no_word():
+    """Averaged first they would leave no interval at all; another two draws of the seed would not undo each other."""
     wave = np.array([1.0, -1.0] * 10)
     found = of_rows(rows(a=[wave + 1, -wave + 1], b=[0 * wave, 0 * wave]), {"m": "a"}, {"m": "b"})
-    assert (found.mean, found.low, found.high) == (1.0, 1.0, 1.0) and found.word == "higher"
+    assert found.mean == 1.0 and found.low < 0.9 and found.high > 1.1
 
 
 def test_another_column_of_verdicts():
@@ -100,6 +100,39 @@ def test_a_change_of_unit_keeps_the_word_and_its_negative_turns_it_round():
     assert found.times(100) == Difference(10.0, 5.0, 20.0, (10.0, 20.0))
     assert found.times(-1) == Difference(-0.1, -0.2, -0.05, (-0.1, -0.2)) and found.times(-1).word == "lower"
     assert f"{found.times(100):+.1f}" == "+10.0 [+5.0, +20.0]"
+
+
+def test_seeds_that_scatter_widen_the_interval():
+    """The same mean over problems and seeds; in one table the seeds agree, in the other they do not."""
+    base = RNG.normal(0, 1, 64)
+    shift = RNG.normal(0, 0.05, 64)
+    calm, wild = ([base + shift + 0.5 + s * g for s in (-1, 0, 1)] for g in (0.0, 0.45))
+    a, b = (of_rows(rows(a=v, b=[base] * 3), {"m": "a"}, {"m": "b"}) for v in (calm, wild))
+    assert a.mean == pytest.approx(b.mean) and a.high - a.low < 0.05
+    assert b.low < 0.15 and b.high > 0.85  # two of three draws of seeds are one-sided; problems alone say +-0.01
+    assert b.word == "higher" and b.seeds == pytest.approx((a.mean - 0.45, a.mean, a.mean + 0.45))
+
+
+def test_a_crossed_interval_covers_the_truth():
+    """Effects of problems and of seeds, ten seeds, a hundred tables: nominally 95 of the intervals hold the 1."""
+    hits = 0
+    for _ in range(100):
+        effect = 1 + RNG.normal(0, 1, 32) + RNG.normal(0, 0.3, (10, 1)) + RNG.normal(0, 0.5, (10, 32))
+        zero = [np.zeros(32)] * 10
+        found = of_rows(rows(a=list(effect), b=zero), {"m": "a"}, {"m": "b"})
+        hits += found.low < 1 < found.high
+    assert 85 <= hits <= 100
+
+
+def test_pairs_of_other_problems_are_refused():
+    with pytest.raises(ValueError, match=r"judge \[2, 3\] problems"):
+        of_rows(rows(a=[[1.0, 2.0]] * 2, b=[[1.0, 2.0, 3.0]] * 2), {"m": "a"}, {"m": "b"})
+
+
+def test_words_of_several_differences_keep_their_order_and_lose_none():
+    low, high, none = Difference(-1, -2, -0.5), Difference(1, 0.5, 2), Difference(0, -1, 1)
+    found = words({"a": high, "b": none, "c": low, "d": high})
+    assert found == "higher (a, d), no difference shown (b), lower (c)"
 
 
 def test_a_span_holds_the_interval_and_every_seed():

@@ -40,6 +40,15 @@ def makes_inf_a_large_number(x, weight):
     return (_clean(x, weight) * weight[..., None]).square().nan_to_num(posinf=1e9).sum(1)
 
 
+def nan_to_num_keeps_inf(x, weight):
+    product = x.double() * weight[..., None]
+    return product.nan_to_num(0.0, float("inf"), float("-inf")).square().sum(1)
+
+
+def rounds_the_weight(x, weight):
+    return (_clean(x, weight) * (2 * weight).round()[..., None] / 2).square().sum(1)
+
+
 def ignores_the_weight(x, weight):
     return _clean(x, torch.ones_like(weight)).square().sum(1)
 
@@ -70,6 +79,8 @@ MUTANTS = {
     lets_inf_through: "weight 0",
     drops_whatever_is_not_finite: "must give inf",
     makes_inf_a_large_number: "must give inf",
+    nan_to_num_keeps_inf: "must give nan",
+    rounds_the_weight: "on random x",
     ignores_the_weight: "summed over tokens",
     squares_in_float32: "float64",
     writes_into_x: "in place",

@@ -1,4 +1,4 @@
-"""Answers to exercise 4.4."""
+"""Answers to exercise 4.5."""
 
 import torch
 
@@ -61,7 +61,16 @@ def one_value(sparsity, importance, *, width=0.1):
     return [sparsity]
 
 
+def always_a_tenth(sparsity, importance, *, width=0.1):
+    return layer_plan(sparsity, importance, min(width, 0.1) if len(importance) > 4 else width)
+
+
+def layer_plan(sparsity, importance, width):
+    return _settle(sparsity + width * (1 - 2 * _scaled(importance)), sparsity)
+
+
 MUTANTS = {
+    always_a_tenth: "linear in them",
     important_is_sparser: "sign",
     half_the_width: "half of the span",
     forgets_the_mean: "mean",

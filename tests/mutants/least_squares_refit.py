@@ -60,7 +60,13 @@ def float64_result(W, removed, gram, *, damp=0.01):
     return _solve(W.double(), removed, G, W.double() @ G)
 
 
+def wide_only(W, removed, gram, *, damp=0.01):
+    out = _solve(W, removed, _damped(gram, damp), W.double() @ _damped(gram, damp))
+    return out if len(W) < W.shape[1] else W.masked_fill(removed, 0.0)
+
+
 MUTANTS = {
+    wide_only: "a random mask",
     only_masks: "did not change",
     target_of_the_pruned: "did not change",
     ridge_towards_zero: "pulls towards the old",

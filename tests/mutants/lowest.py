@@ -51,7 +51,18 @@ def returns_the_weights_left(scores, sparsity):
     return (~_mark(scores, _k(scores, sparsity))).float()
 
 
+def assumes_square(scores, sparsity):
+    rows = len(scores) if len(scores) > 2 else scores.shape[1]
+    return _mark(scores, int(rows * sparsity + 1e-9))
+
+
+def first_row_for_all(scores, sparsity):
+    return _mark(scores[:1], _k(scores, sparsity)).repeat(len(scores), 1)
+
+
 MUTANTS = {
+    assumes_square: "on random scores",
+    first_row_for_all: "half of each row",
     removes_the_highest: "not the highest",
     over_the_matrix: "per row",
     marks_what_stays: "not the highest",

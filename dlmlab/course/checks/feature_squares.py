@@ -1,10 +1,10 @@
-"""Exercise 4.2. Small whole numbers, and one that float32 cannot square."""
+"""Exercise 4.2. Small whole numbers, random ones of many shapes, and what is not finite."""
 
 from collections.abc import Callable
 
 import torch
 
-from dlmlab.course.checks.expect import NOTHING, close, expect_tensor, require, show, untouched
+from dlmlab.course.checks.expect import NOTHING, close, expect_tensor, require, seeded, show, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -22,7 +22,7 @@ def check_feature_squares(fn: Callable) -> None:
             out.shape != (x.shape[2],), "one row a state is wanted, (B, C): do not sum over the states of the batch"
         )
         require(
-            out.shape != x.shape[:2],
+            out.shape != x.shape[:2] or x.shape[1] == x.shape[2],
             "sum over tokens, not over features: the statistic belongs to a column of the weights",
         )
         expect_tensor(out, (len(x), x.shape[2]), torch.float64)
@@ -47,6 +47,17 @@ def check_feature_squares(fn: Callable) -> None:
         close(weighted, [[37, 8, 4], [1, 1, 0.25]]),
         f"expected (weight x)^2 summed over tokens; got {show(weighted.flatten())}",
     )
+    g = seeded(42)
+    for B, L, C in ((1, 1, 1), (0, 3, 2), (2, 0, 3), (3, 5, 2), (5, 17, 9)):
+        some, each = torch.randn(B, L, C, generator=g), 2 * torch.rand(B, L, generator=g)
+        wanted = torch.zeros(B, C, dtype=torch.float64)
+        for b in range(B):
+            for token, w in zip(some[b].tolist(), each[b].tolist(), strict=True):
+                wanted[b] += torch.tensor([(w * v) ** 2 for v in token], dtype=torch.float64)
+        require(
+            close(run(some, each), wanted, tol=1e-5),
+            f"on random x of shape ({B}, {L}, {C}) with weights between 0 and 2 the sums are others",
+        )
     x[1, 1] = float("inf")
     found = run(x, weight)
     require(
@@ -57,6 +68,11 @@ def check_feature_squares(fn: Callable) -> None:
     require(
         run(x, weight)[0, 2].isinf(),
         "a token that counts and holds inf must give inf: only weight 0 may be left out, not whatever is not finite",
+    )
+    x[0, 0, 2] = float("nan")
+    require(
+        bool(fn(x, weight)[0, 2].isnan()),
+        "a token that counts and holds nan must give nan: turned into a number, a broken model looks like a sound one",
     )
     large = run(torch.full((1, 2, 1), 4097.0), torch.ones(1, 2))
     require(
@@ -84,7 +100,8 @@ def feature_squares(x: Tensor, weight: Tensor) -> Tensor:
     raise NotImplementedError
 ''',
     hints=(
-        "Square in float64, and replace what has weight 0 before anything is multiplied.",
+        "inf * 0 is nan, and no repair afterwards knows where it came from. When must a token of weight 0 leave?",
+        "Before anything is multiplied: fill its features with 0 wherever the weight is 0. Then square, in float64.",
         "x.double().square().masked_fill((weight == 0)[..., None], 0.0), times weight squared, summed over dim 1.",
     ),
     check=check_feature_squares,

@@ -1,15 +1,15 @@
-"""Exercise 4.4. Schedules whose values can be worked out by hand."""
+"""Exercise 4.5. Schedules whose values can be worked out by hand."""
 
 from collections.abc import Callable
 
 import torch
 
-from dlmlab.course.checks.expect import NOTHING, close, require
+from dlmlab.course.checks.expect import NOTHING, close, require, seeded
 from dlmlab.course.exercises import Exercise
 
 
 def check_layer_sparsities(fn: Callable) -> None:
-    """Judge an answer to 4.4."""
+    """Judge an answer to 4.5."""
 
     def run(sparsity: float, importance: list[float], width: float) -> list[float]:
         out = fn(sparsity, importance, width=width)
@@ -34,10 +34,20 @@ def check_layer_sparsities(fn: Callable) -> None:
     plan = run(0.9, [0, 1, 2], 0.1)
     require(max(plan) <= 0.95 + 1e-6 and min(plan) >= 0, f"no layer may lose more than 0.95 or less than 0; got {plan}")
     require(close(sum(plan) / 3, 0.9), f"after cutting at 0.95 the mean must be repaired again; got {plan}")
+    g = seeded(44)
+    for layers, sparsity, width in ((1, 0.37, 0.1), (5, 0.43, 0.07), (12, 0.61, 0.2)):
+        importance = torch.randn(layers, generator=g).tolist()
+        low, span = min(importance), max(importance) - min(importance)
+        wanted = [sparsity + width * (1 - 2 * ((v - low) / span if span else 0.5)) for v in importance]
+        shift = sparsity - sum(wanted) / layers  # nothing comes near 0 or 0.95 here
+        require(
+            close(run(sparsity, importance, width), [v + shift for v in wanted], tol=1e-5),
+            f"{layers} random importances at s = {sparsity}, width {width} give another plan: it is linear in them",
+        )
 
 
 EXERCISE = Exercise(
-    id="4.4",
+    id="4.5",
     title="Share sparsity among layers",
     minutes=15,
     difficulty=3,
@@ -55,6 +65,7 @@ def layer_sparsities(sparsity: float, importance: list[float], *, width: float =
     raise NotImplementedError
 ''',
     hints=(
+        "Cutting changes the mean, and shifting pushes values over the edge again. What does one do with such a pair?",
         "Repeat two steps, some dozens of times: add what the mean lacks, clamp to [0, 0.95].",
         "s = (s + sparsity - s.mean()).clamp(0, 0.95) in a loop; every round leaves less to shift.",
     ),

@@ -7,17 +7,18 @@ import torch
 from dlmlab.course.checks.expect import expect_tensor, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
+SMALL = [[1, 0, 0, 1, 0, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]]  # removed: 3, 2 and none
 
-def _case(damp: float):
-    """W (3, 6), a mask with 3, 2 and 0 removed weights, inputs X (40, 6), and the best weights for the mask."""
-    g = seeded(3)
-    X = torch.randn(40, 6, generator=g) @ torch.randn(6, 6, generator=g)
-    W = torch.randn(3, 6, generator=g)
-    removed = torch.tensor([[1, 0, 0, 1, 0, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]], dtype=torch.bool)
+
+def _case(damp: float, removed: torch.Tensor):
+    """W (R, C) and inputs X of a mask (R, C), and the best weights for it."""
+    (R, C), g = removed.shape, seeded(3)
+    X = torch.randn(5 * C + 10, C, generator=g) @ torch.randn(C, C, generator=g)
+    W = torch.randn(R, C, generator=g)
     ridge = (damp * float((X * X).sum(0).mean())) ** 0.5
-    inputs = torch.cat([X, ridge * torch.eye(6)]).double()  # the ridge as six more texts
-    best = torch.zeros(3, 6, dtype=torch.float64)
-    for r in range(3):
+    inputs = torch.cat([X, ridge * torch.eye(C)]).double()  # the ridge as C more texts
+    best = torch.zeros(R, C, dtype=torch.float64)
+    for r in range(R):
         K = ~removed[r]
         best[r, K] = torch.linalg.lstsq(inputs[:, K], inputs @ W[r].double()).solution
     return W, removed, X.T @ X, best
@@ -26,7 +27,7 @@ def _case(damp: float):
 def check_least_squares_refit(fn: Callable) -> None:
     """Judge an answer to 4.3."""
     for damp in (0.0, 0.5):
-        W, removed, gram, best = _case(damp)
+        W, removed, gram, best = _case(damp, torch.tensor(SMALL, dtype=torch.bool))
         with untouched(W=W, removed=removed, gram=gram):
             out = fn(W, removed, gram, damp=damp)
         expect_tensor(out, (3, 6), torch.float32)
@@ -44,6 +45,15 @@ def check_least_squares_refit(fn: Callable) -> None:
             close or damp, "not the least-squares solution: solve G_KK w_K = (G w)_K for the kept columns K of each row"
         )
         require(close, "with damp = 0.5 the solution is another: the ridge is damp times the mean of the diagonal of G")
+    for shape in ((1, 1), (4, 9), (12, 5)):
+        removed = torch.rand(shape, generator=seeded(sum(shape))) < 0.4
+        W, removed, gram, best = _case(0.02, removed)
+        out = fn(W, removed, gram, damp=0.02)
+        expect_tensor(out, shape, torch.float32)
+        require(
+            torch.allclose(out.double(), best, rtol=1e-2, atol=1e-2),
+            f"a random mask of shape {shape} has another solution; do all rows keep their own columns, also none?",
+        )
 
 
 EXERCISE = Exercise(
@@ -65,7 +75,8 @@ def least_squares_refit(W: Tensor, removed: Tensor, gram: Tensor, *, damp: float
     raise NotImplementedError
 ''',
     hints=(
-        "Add the ridge to the diagonal of G once; then both sides of the equation use the same matrix.",
+        "Which columns does a row keep? Write the equation for that row alone, with those rows and columns of G.",
+        "With the ridge added to the diagonal of G once, both sides of the equation use the same matrix, in float64.",
         "Loop over rows: K = ~removed[r]; out[r, K] = torch.linalg.solve(G[K][:, K], (G @ W[r].double())[K]).",
     ),
     check=check_least_squares_refit,

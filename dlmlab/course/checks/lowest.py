@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.course.checks.expect import expect_tensor, require, untouched
+from dlmlab.course.checks.expect import expect_tensor, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -37,6 +37,15 @@ def check_lowest(fn: Callable) -> None:
     removed = run([[3.0, 1, 2, 5, 4]], 0.5)
     require(removed == [[0, 1, 1, 0, 0]], f"int(5 * 0.5) = 2 go: round down; got {removed}")
     require(run([[1.0, 2, 3]], 0.0) == [[0, 0, 0]], "at sparsity 0 nothing goes")
+    g = seeded(41)
+    for R, C, sparsity in ((1, 1, 0.9), (7, 1, 0.5), (3, 32, 0.25), (16, 33, 0.61)):
+        scores = torch.randn(R, C, generator=g)
+        order = [sorted(range(C), key=row.__getitem__)[: int(C * sparsity)] for row in scores.tolist()]
+        wanted = [[int(c in gone) for c in range(C)] for gone in order]
+        require(
+            run(scores.tolist(), sparsity) == wanted,
+            f"on random scores of shape ({R}, {C}) other weights go than the int({C} * {sparsity}) lowest of each row",
+        )
     many = torch.zeros(1, 10)
     for sparsity, n in ((0.3, 3), (0.7, 7)):
         require(
@@ -66,7 +75,8 @@ def lowest(scores: Tensor, sparsity: float) -> Tensor:
     raise NotImplementedError
 ''',
     hints=(
-        "Sort each row and mark the first k places. A threshold would fail when scores tie.",
+        "A threshold cannot know how many of equal scores to take. What does?",
+        "Sorting: the first k places of a stable order of each row. Those are indices; a mask has True at them.",
         "scores.argsort(dim=-1, stable=True)[:, :k], then scatter_ True into a mask; k = int(C * sparsity + 1e-9).",
     ),
     check=check_lowest,
