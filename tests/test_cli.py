@@ -458,6 +458,7 @@ def test_a_model_with_experts_is_pruned_and_quantized(routed, tmp_path, capsys):
 
 WITH_EXPERTS = """
 family = "llada2_moe"
+threads = 1
 attention = "block:8"
 experts = 4
 expert_groups = 2
