@@ -49,10 +49,10 @@ def token_weights(model: str, weight: str, seed: int) -> torch.Tensor:
 
 
 @cache
-def moments(model: str, weights: tuple[str, ...], seed: int, gram: bool) -> dict[str, dict]:
+def moments(model: str, weights: tuple[str, ...], seed: int) -> dict[str, dict]:
     """Collect the statistics of the dense model under several token weights at once."""
     each = [token_weights(model, weight, seed) for weight in weights]
-    found = activations.collect_each(dense(model), states(model, seed), each, gram=gram)
+    found = activations.collect_each(dense(model), states(model, seed), each)
     return dict(zip(weights, found, strict=True))
 
 
@@ -63,9 +63,8 @@ def pruned(model: str, method: str, weight: str, sparsity: float, seed: int, *, 
     """Prune a model; `alone` collects the statistics of this weight only, not of its whole group in one pass."""
     if method == "dense":
         return dense(model)
-    gram = method == "sparsegpt"
     group = MAIN if weight in MAIN else REST
-    found = moments(model, (weight,) if alone else group, seed, gram)[weight]
+    found = moments(model, (weight,) if alone else group, seed)[weight]
     if method == "neurons":
         return without_neurons(model, sparsity, found)
     return pruning.prune(dense(model), Recipe(method, sparsity, sequential=False), statistics=found)
@@ -84,7 +83,6 @@ def settings() -> list[dict]:
         arms += [(model, "wanda", weight, s) for weight in MAIN for s in SPARSITIES]
     tried = MAIN[1:]  # pairs of a weight and its control
     arms += [("llada-mini", "neurons", weight, s) for weight in tried for s in (0.5, MOST)]
-    arms += [("llada-mini", "sparsegpt", weight, MOST) for weight in tried]
     arms += [("llada-mini", "wanda", weight, MOST) for weight in REST]
     return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
 
