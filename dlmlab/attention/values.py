@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from dlmlab.network import parts
 from dlmlab.network.config import LLaDAConfig
 
-ELSEWHERE = (".v_proj", ".self.value")  # how Llama's and BERT's layers in Transformers call the projection
-
 
 @contextmanager
 def through(model: nn.Module, change: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
@@ -34,7 +32,8 @@ def projections(model: nn.Module) -> list[nn.Module]:
     """
     if isinstance(getattr(model, "config", None), LLaDAConfig):
         return [parts.value(block) for block in parts.blocks(model)]
-    found = [module for name, module in model.named_modules() if name.endswith(ELSEWHERE)]
+    found = [module for name, module in model.named_modules() if name.endswith(parts.VALUES_ELSEWHERE)]
     if not found:
-        raise ValueError(f"{type(model).__name__} has no module whose name ends in {' or '.join(ELSEWHERE)}")
+        names = " or ".join(parts.VALUES_ELSEWHERE)
+        raise ValueError(f"{type(model).__name__} has no module whose name ends in {names}")
     return found

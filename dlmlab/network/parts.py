@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 READERS = (("q_proj", "k_proj", "v_proj"), ("attn_out",), ("ff_proj", "up_proj"), ("ff_out",))
 VALUE = "v_proj"  # makes what a token hands to those that look at it
+VALUES_ELSEWHERE = (".v_proj", ".self.value")  # the same in the layers of Llama and BERT of Transformers
 # What makes each input, linear in a scale of its channels: a norm, the values (attention mixes tokens, never channels),
 # or up, since h = silu(gate) * up is linear in it.
 MAKERS = {"q_proj": "attn_norm", "attn_out": VALUE, "ff_proj": "ff_norm", "ff_out": "up_proj"}
