@@ -74,7 +74,8 @@ def named() -> list[dict]:
 
 def settings() -> list[dict]:
     """List the rows of `03_marks`: every change under the masks of three seeds, with its controls."""
-    drawn = [{"model": model, "how": how, "what": what} for model in MODELS for what in CONTROLS for how in HOW]
+    three = [how for how in HOW if how != "swap"]
+    drawn = [{"model": model, "how": how, "what": what} for model in MODELS for what in CONTROLS for how in three]
     return [key | {"seed": seed} for key in named() + drawn for seed in SEEDS]
 
 
@@ -93,7 +94,7 @@ NATS = Table(
         f"{model} {how} {what}": cost(rows, model, how, what).mean
         for model in MODELS
         for how in HOW
-        for what in (*MARKS, *CONTROLS)
+        for what in (*MARKS, *(CONTROLS if how != "swap" else ()))
     },
     live=(
         FEW | {"how": "nothing", "what": ""},
@@ -106,7 +107,7 @@ NATS = Table(
 
 ANSWERS = Table(
     "03_answers",
-    lambda: [key for key in named() if key["model"] == "llada-mini" and key["how"] != "swap"],
+    lambda: [key for key in named() if key["model"] == "llada-mini" and key["how"] in ("nothing", "hide", "mean")],
     answers,
     live=[{"model": "llada-mini", "how": "mean", "what": "answer mark"}],
     size=64,  # a mean is over a whole batch

@@ -26,7 +26,7 @@ from dlmlab.task import tasks
 from dlmlab.task.layout import encode_prompt, encode_rows, encode_texts
 from dlmlab.task.tokenizer import build_tokenizer
 
-MOVED, LEVEL, DRAWS, SEEDS, SHUFFLES = 32, 0.5, 10, (0, 1, 2), 10
+MOVED, LEVEL, DRAWS, SEEDS, SHUFFLES = 24, 0.5, 10, (0, 1, 2), 10
 TEXTS, LENGTH = 64, 64
 
 
@@ -147,6 +147,8 @@ def headlines(rows: list[dict]) -> dict[str, float]:
         "heads": float(len(found)),
         "above the floor": float(sum(w[0] == "higher" for w in found.values())),
         "below shuffled": float(sum(w[1] == "lower" for w in found.values())),
+        "at masks": float(sum(usual_kind(rows, "denoised", head) == "mask" for head in found)),
+        "of the twin": float((by_head(rows, "written", "has").mean(0) >= 0.5).sum()),
     }
 
 

@@ -6,7 +6,8 @@ Rows of `03_wild.json`, lists over layers of lists over heads where they are abo
   values (`value first`, over the mean of the others).
 * SmolLM2, a change: `nats` of the tokens that queries from `LATE` on predict, one mean a window. `hide late`: those
   queries do not see the key; `hide all`: no query but its own does; `empty`, `mean`: what it says is nothing, or the
-  same in all windows. Of `first` and, as a control, of `other`: a position before `LATE`, drawn for each window.
+  same in all windows (`mean deep`: from layer `DEEP` on). Of `first` and, on prose, of a control, `other`: a position
+  before `LATE`, drawn for each window.
 * MiniLM, `masked P`: P % of the tokens between the marks are masked; `to cls`, `to sep`, and `to other`, the mean of
   the other positions.
 """
@@ -24,11 +25,12 @@ from dlmlab.measure.table import Table
 from dlmlab.paths import DATA, checkout
 
 LENGTH, MAP_LENGTH, LATE = 32, 64, 16
+DEEP = 3  # the first layer in which the first token is a sink
 WINDOWS = {"prose": 128, "licence": 32}
 MAPS, ENCODED, SEEDS = 32, 64, (0, 1, 2)
 MASKED = (0, 30, 60, 90)
 BATCH = 16
-CHANGES = ("hide late first", "hide all first", "empty first", "mean first")
+CHANGES = ("hide late first", "hide all first", "empty first", "mean first", "mean deep first")
 CONTROLS = ("hide late other", "empty other", "mean other")
 
 
@@ -101,8 +103,9 @@ def changed(model, ids: Tensor, change: str, *, seed: int) -> Tensor:
         return nats(model, ids, mask=wild.hidden(ids, keys))
     if how == ["empty"]:
         return nats(model, ids, keys=keys, says=[torch.tensor(0.0)] * model.config.num_hidden_layers)
-    if how == ["mean"]:
-        return nats(model, ids, keys=keys, says=means(model, ids, at))
+    if how[0] == "mean":
+        early = DEEP if how[1:] == ["deep"] else 0
+        return nats(model, ids, keys=keys, says=[None] * early + means(model, ids, at)[early:])
     raise ValueError(f"change={change!r} is unknown; known: {', '.join(CHANGES + CONTROLS)}")
 
 
@@ -122,14 +125,16 @@ def means(model, ids: Tensor, at: Tensor) -> list[Tensor]:
 def nats(model, ids: Tensor, *, mask: Tensor | None = None, keys: Tensor | None = None, says: Sequence = ()) -> Tensor:
     """Average the loss of late tokens, (B,), a few windows at a time.
 
-    `says`: of each layer what takes the place of the values of `keys` (B, L) bool, (width,) or a number.
+    `says`: of each layer what takes the place of the values of `keys` (B, L) bool: (width,), a number, or None for
+    what they are.
     """
     found = []
     for some in torch.arange(len(ids)).split(BATCH):
         layers, few = iter(says), None if mask is None else mask[some]
 
         def change(v: Tensor, some=some, layers=layers) -> Tensor | None:
-            return torch.where(keys[some][..., None], next(layers), v) if says else None
+            new = next(layers, None)
+            return None if new is None else torch.where(keys[some][..., None], new, v)
 
         found.append(wild.late_nats(model, ids[some], late=LATE, mask=few, change=change))
     return torch.cat(found)
@@ -142,7 +147,7 @@ def settings() -> list[dict]:
     """List the rows: where attention goes, then every change with its controls, then the encoder."""
     rows = [("smollm2", name, "attention", 0) for name in WINDOWS]
     rows += [("smollm2", name, change, 0) for name in WINDOWS for change in ("nothing", *CHANGES)]
-    rows += [("smollm2", name, change, seed) for name in WINDOWS for change in CONTROLS for seed in SEEDS]
+    rows += [("smollm2", "prose", change, seed) for change in CONTROLS for seed in SEEDS]
     rows += [("minilm", "prose", "masked 0", 0)]
     rows += [("minilm", "prose", f"masked {share}", seed) for share in MASKED[1:] for seed in SEEDS]
     return [dict(zip(("model", "text", "change", "seed"), row, strict=True)) for row in rows]
