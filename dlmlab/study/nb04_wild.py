@@ -29,7 +29,6 @@ from dlmlab.study.nb04_sinks import MAIN, against_controls
 SPARSITY = 0.6
 MEASURED, LOOKED_AT = 32, 2048  # windows, tokens
 LENGTHS = (LENGTH, 4 * LENGTH)  # of calibration windows: one first token in 32, and in 128
-LONG_SEEDS = ()
 NAMES = {  # of a block: the course's, Llama's
     "attn_norm": "input_layernorm",
     "ff_norm": "post_attention_layernorm",
@@ -114,7 +113,7 @@ def settings() -> list[dict]:
     names = ("weight", "sparsity", "length", "seed")
     rows = [("dense", 0.0, LENGTH, 0), (MAIN[0], SPARSITY, LENGTH, 0)]
     rows += [(kind, SPARSITY, LENGTH, seed) for seed in SEEDS for kind in MAIN[1:]]
-    rows += [(kind, SPARSITY, LENGTHS[1], seed) for seed in LONG_SEEDS for kind in ("sink", "shuffled")]
+    rows += [(kind, SPARSITY, LENGTHS[1], seed) for seed in SEEDS for kind in ("sink", "shuffled")]
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
