@@ -24,13 +24,15 @@ RESULT = re.compile(
     rf"""(?<![\w.])(?:\d+(?:[.,]\d+)?\s?%|\d+\.\d+(?!\d|\.\d)
     |{NUMBER}\ (?:points?|percent|nats?)\b
     |{NUMBER}\ (?:of|out\ of)\ (?:the\ |every\ )?{NUMBER}\b|{NUMBER}\ in\ (?:three|four|five|ten|twenty|a\ hundred)\b
-    |{NUMBER}(?:\s?×(?!\s?\d)|\ times\ (?:as(?!\ (?:large|long)\b)|more|less|fewer|the)\b|-fold\b)|(?<!\d)(?<!\d\s)×\s?\d+(?!\w)
+    |{NUMBER}(?:\s?×(?!\s?\d)|\ times\ (?:as(?!\ (?:large|long)\b)|more|less|fewer|the)\b|-fold\b)
+    |(?<!\d)(?<!\d\s)×\s?\d+(?!\w)
     |(?:a|one|two|three)\ (?:third|quarter|fifth|tenth)s?\b(?!\ (?:mixes|control|way|kind|question))
     |half\ as\ (?:many|much|fast|good)\b|twice\ (?:as|the)\b|(?:halves|doubles)\b(?!\ of))""",
     re.IGNORECASE | re.VERBOSE,
 )
 SETTING = re.compile(
-    r"\bdifficulty\W+\d of \d|\btwo of (?:every|each) four\b|\b(?:one|two) of (?:the )?three\b|\b(?:exactly|under|at least|at most) \**0 nats",
+    r"\bdifficulty\W+\d of \d|\btwo of (?:every|each) four\b|\b(?:one|two) of (?:the )?three\b"
+    r"|\b(?:exactly|under|at least|at most) \**0 nats",
     re.IGNORECASE,
 )
 # Dotted numbers that count something instead of measuring it.
