@@ -31,8 +31,11 @@ def free_memory(device: str | int = "cpu") -> int:
 def _left_in_group(group: Path) -> int | None:
     """Read what a container may still use, file pages that can be dropped not counted; None without a limit."""
     try:
-        limit, used = (group / "memory.max").read_text().strip(), int((group / "memory.current").read_text())
-        pages = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        limit, used = (
+            (group / "memory.max").read_text(encoding="utf-8").strip(),
+            int((group / "memory.current").read_text(encoding="utf-8")),
+        )
+        pages = dict(line.split() for line in (group / "memory.stat").read_text(encoding="utf-8").splitlines())
         return int(limit) - used + int(pages.get("inactive_file", 0))
     except (OSError, ValueError):  # no such file, or "max"
         return None

@@ -109,7 +109,7 @@ def test_an_unknown_guest_is_refused_by_name():
 def test_a_package_is_found_without_being_imported(tmp_path, monkeypatch):
     package = tmp_path / "some_guest"
     package.mkdir()
-    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    (package / "__init__.py").write_text("raise RuntimeError('imported')", encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     importlib.invalidate_caches()
     guest = wild.Guest("some_guest", "file.gguf", "some-guest", causal=True)

@@ -103,7 +103,7 @@ def run(folder: Path, *arguments: str) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # nbgrader calls alembic by name
     env = os.environ | {"JUPYTER_CONFIG_DIR": str(folder / "config"), "PATH": path}
     done = subprocess.run(
-        [sys.executable, "-m", "nbgrader", *arguments], cwd=folder, env=env, capture_output=True, text=True
+        [sys.executable, "-m", "nbgrader", *arguments], cwd=folder, env=env, capture_output=True, encoding="utf-8"
     )
     assert done.returncode == 0, done.stderr[-3000:]
 

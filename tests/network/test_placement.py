@@ -44,11 +44,11 @@ def test_free_memory_is_what_is_there():
 
 
 def test_a_limit_of_the_container_counts(tmp_path):
-    (tmp_path / "memory.max").write_text("1000\n")
-    (tmp_path / "memory.current").write_text("700\n")
-    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    (tmp_path / "memory.max").write_text("1000\n", encoding="utf-8")
+    (tmp_path / "memory.current").write_text("700\n", encoding="utf-8")
+    (tmp_path / "memory.stat").write_text("anon 500\ninactive_file 150\n", encoding="utf-8")
     assert placement._left_in_group(tmp_path) == 450
-    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.max").write_text("max\n", encoding="utf-8")
     assert placement._left_in_group(tmp_path) is None
 
 
