@@ -124,9 +124,10 @@ def wrong(exercise: exercises.Exercise) -> str:
 
 
 def short(made: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Keep what is graded and the first code cell, which imports and loads."""
+    """Keep what is graded, what stands before it in its cell, and the first code cell, which imports and loads."""
     first = next(cell for cell in made.cells if cell.cell_type == "code")
-    graded = [c for c in made.cells if c.metadata.get("nbgrader", {}).get("points") or "answer-" in str(c.metadata)]
+    marked = [(c, c.metadata.get("nbgrader", {})) for c in made.cells]
+    graded = [c for c, m in marked if m.get("points") or m.get("solution") or c.id.endswith("-before")]
     made.cells = [first, *(cell for cell in graded if cell is not first)]
     return made
 
