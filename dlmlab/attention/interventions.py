@@ -17,8 +17,7 @@ Decisions
 * Other values change what later layers read, and so where these attend; in each layer attention is what its input
   says.
 * A mean is over the batch: of one row it is what it was. Batches hold different texts.
-* Two controls: as many random keys, and as many keys of the same kinds. A start mark is the only one of its kind, so
-  there the second control takes any other position.
+* The control is `OneOf`: as many positions that nobody suspects, drawn anew for each row and forward.
 
 Source: Rulli et al., arXiv 2510.15731, section 5 (they choose from the map of the step before, which saves a forward,
 and only hide).
@@ -129,20 +128,6 @@ class SwappedValues(WithoutKeys):
     change = staticmethod(swapped_values)
 
 
-@torch.inference_mode()
-def divergence(
-    model: LLaDAModelLM, states: Tensor, real: Tensor, at: Tensor, choose: Choice, *, without=WithoutKeys
-) -> Tensor:
-    """KL divergence of the predictions without the chosen keys from those with them, in nats, one a position of `at`.
-
-    `without`: `WithoutKeys`, `EmptyValues` or `MeanValues`. Shapes: states (S, L) ids, real (S, L) bool, at (S, L) bool
-    -> (number of True in `at`,).
-    """
-    dense = model(states, real).logits[at].log_softmax(-1)  # (M, V)
-    blind = without(model, choose)(states, real).logits[at].log_softmax(-1)
-    return (dense.exp() * (dense - blind)).sum(-1)
-
-
 Interval = tuple[float, float]
 
 
@@ -196,19 +181,6 @@ class Strongest:
 
 
 @dataclass(frozen=True)
-class RandomKeys:
-    """k positions of each row, uniformly. One real position must stay: `ValueError` otherwise."""
-
-    k: int
-    generator: torch.Generator
-
-    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
-        _check_k(self.k, _shortest(real) - 1)
-        draw = torch.rand(mass.shape, generator=self.generator, device=mass.device).masked_fill(~real, -1.0)
-        return _mark(draw.topk(self.k, 1).indices, mass.shape[1])
-
-
-@dataclass(frozen=True)
 class OfKind:
     """Every position of one of `trajectories.KINDS`."""
 
@@ -240,34 +212,3 @@ class OneOf:
         pool = real & torch.isin(token_kinds(ids, self.tokenizer), wanted)
         draw = torch.rand(ids.shape, generator=self.generator).masked_fill(~pool, -1.0)
         return pool & _mark(draw.argmax(1, keepdim=True), ids.shape[1])
-
-
-@dataclass(frozen=True)
-class SameKind:
-    """For each of the k strongest another position of its kind, uniformly; any other position where there is none.
-
-    Never one of the k strongest, so there must be k others: `ValueError` otherwise.
-    """
-
-    k: int
-    tokenizer: PreTrainedTokenizerBase
-    generator: torch.Generator
-
-    def __call__(self, mass: Tensor, ids: Tensor, real: Tensor) -> Tensor:
-        _check_k(self.k, _shortest(real) // 2)
-        strongest, kinds = Strongest(self.k)(mass, ids, real), token_kinds(ids, self.tokenizer)
-        free, alone = real & ~strongest, []
-        for b, at in strongest.nonzero().tolist():
-            same = free[b] & (kinds[b] == kinds[b, at])
-            if bool(same.any()):
-                self._take(free[b], same)
-            else:
-                alone.append(b)
-        for b in alone:  # last, so that they take nothing another kind needs
-            self._take(free[b], free[b])
-        return real & ~strongest & ~free
-
-    def _take(self, free: Tensor, pool: Tensor) -> None:
-        """Draw one position of `pool` and mark it as no longer free; both (L,) bool."""
-        at = pool.nonzero()[:, 0]
-        free[at[int(torch.randint(len(at), (), generator=self.generator))]] = False

@@ -64,11 +64,6 @@ def _expect(x: Tensor, dims: str) -> None:
         raise ValueError(f"shape {tuple(x.shape)} has {x.ndim} dimensions, must be ({', '.join(dims.split())})")
 
 
-def _check_k(k: int, L: int) -> None:
-    if not 1 <= k <= L:
-        raise ValueError(f"k={k} of {L} positions: must lie in 1..{L}")
-
-
 # ------------------------------------------------------------------------------------------------ what is a sink
 
 
@@ -195,25 +190,6 @@ def _towards(maps: Tensor, keys: Tensor) -> Tensor:
     return (maps * (keys[:, None, None] if keys.ndim == 2 else keys[:, None])).sum(-1)
 
 
-# ------------------------------------------------------------------------------------------------ concentration
-
-
-def top_share(sums: Tensor, k: int = 1) -> Tensor:
-    """Share of all attention that the k strongest receivers get, (..., L) -> (...).
-
-    Raises `ValueError` for k outside 1..L.
-    """
-    _check_k(k, sums.shape[-1])
-    return sums.topk(k, -1).values.sum(-1) / sums.sum(-1)
-
-
-def entropy(sums: Tensor) -> Tensor:
-    """Entropy in nats of the received attention as a distribution over positions, (..., L) -> (...); log L when
-    uniform."""
-    p = sums / sums.sum(-1, keepdim=True)
-    return torch.special.entr(p).sum(-1)
-
-
 # ------------------------------------------------------------------------------------------------ over time
 
 
@@ -225,61 +201,6 @@ def centroid(m: Tensor, sinks: Tensor) -> Tensor:
     weight = m * sinks
     position = torch.arange(m.shape[-1], device=m.device, dtype=m.dtype)
     return (weight * position).sum(-1) / weight.sum(-1)
-
-
-def centroid_variance(m: Tensor, sinks: Tensor) -> tuple[float, float]:
-    """Variance over states of the centroid divided by L squared, and the share of states that have a sink.
-
-    Two sinks that never move but trade weight give a large value too: read it beside `overlap`. NaN without a sink.
-    Shapes: m (S, L), sinks (S, L) bool.
-    """
-    _expect(m, "S L")
-    c = centroid(m, sinks)
-    c = c[~c.isnan()]
-    variance = float(c.var(correction=0)) / m.shape[-1] ** 2 if len(c) else float("nan")
-    return variance, len(c) / len(m)
-
-
-def permutation_null(m: Tensor, *, draws: int, generator: torch.Generator, std: float = 2.0) -> Tensor:
-    """Shuffle the positions of every state on its own and take `centroid_variance` of `above_spread`, (draws,).
-
-    What the statistic reads when sinks are as strong and as many as in m (S, L) but sit anywhere.
-    """
-    values = []
-    for _ in range(draws):
-        order = torch.rand(m.shape, generator=generator).argsort(-1)
-        shuffled = m.gather(-1, order)
-        values.append(centroid_variance(shuffled, above_spread(shuffled, std))[0])
-    return torch.tensor(values)
-
-
-def overlap(m: Tensor, k: int = 1) -> Tensor:
-    """Jaccard overlap of the top-k receivers of every two states, (S, L) -> (S, S); 1 = the same set.
-
-    Raises `ValueError` for k outside 1..L.
-    """
-    _expect(m, "S L")
-    _check_k(k, m.shape[1])
-    top = torch.zeros_like(m).scatter(-1, m.topk(k, -1).indices, 1.0)
-    both = top @ top.T
-    return both / (2 * k - both)
-
-
-def argmax_survival(m: Tensor) -> float:
-    """Mean number of states in a row for which the strongest receiver stays the same position, 1..S."""
-    _expect(m, "S L")
-    top = m.argmax(-1)
-    return len(top) / (1 + int((top[1:] != top[:-1]).sum()))
-
-
-def one_minus_argmax_frequency(m: Tensor) -> float:
-    """The "sink variance" of popular summaries: 1 - frequency of the most frequent argmax. No paper defines it.
-
-    It knows neither mass nor distance: two fixed sinks that take turns read 0.5, a map without any sink reads high,
-    and a sink that moves one position a state reads as one that jumps about.
-    """
-    _expect(m, "S L")
-    return 1 - float(m.argmax(-1).bincount().max()) / len(m)
 
 
 # ------------------------------------------------------------------------------------------------ against a null

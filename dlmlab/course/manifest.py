@@ -28,6 +28,11 @@ HOW = {
     "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
     "speedrun/": "written by hand",
 }
+KINDS = {
+    "full": "masked diffusion (full attention)",
+    "block": "block diffusion (attention to its own block and those before it)",
+    "causal": "autoregressive (causal attention)",
+}
 LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json"}  # change by run: no checksum
 
 
@@ -65,7 +70,7 @@ def model_card(name: str) -> str:
     test = store.load(folder / "evaluation.json", None)
     share = Proportion(test["hits"], test["n"])
     steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
-    kind = "masked diffusion (full attention)" if config.attention == "full" else "autoregressive (causal attention)"
+    kind = KINDS[config.attention.partition(":")[0]]
     notes = folder / "NOTES.md"
     precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
     return f"""# {name}

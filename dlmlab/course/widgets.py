@@ -14,8 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.attention.trajectories import Trajectory
-from dlmlab.course.plotting import attention_view, cache_view, denoising_view, png, weights_view, words
+from dlmlab.course.plotting import cache_view, denoising_view, png, weights_view
 from dlmlab.decode import sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.trace import Sample
@@ -81,14 +80,3 @@ def pruning_player(
     """Slide through sparsities 0, 10, 20, ... %: the mask of a matrix and the answer. `prune(sparsity) -> model`."""
     pruned = cache(prune)
     return Player(lambda i: pruning_view(pruned(i / 10), tokenizer, prompt, i / 10), steps, "sparsity / 10 %")
-
-
-def attention_player(run: Trajectory, tokenizer: PreTrainedTokenizerBase) -> Player:
-    """Step through a trajectory: slider, the attention every position receives, text."""
-
-    def view(state: int):
-        seen = run.visible[state]
-        title = f"before forward {state + 1} of {len(run.ids)}"
-        return attention_view(run.mass[state, seen], words(tokenizer, run.ids[state, seen]), title=title)
-
-    return Player(view, len(run.ids) - 1, "forward")

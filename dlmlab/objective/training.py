@@ -58,14 +58,15 @@ def build_model(config: TrainConfig) -> LLaDAModelLM:
                 n_layers=config.n_layers,
                 mlp_hidden_size=config.mlp_hidden_size,
                 max_sequence_length=config.max_sequence_length,
-                vocab_size=len(tokenizer),
                 attention=config.attention,
-                mask_token_id=tokenizer.mask_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-                bos_token_id=tokenizer.bos_token_id,
+                **_vocabulary(tokenizer),
             )
         )
+
+
+def _vocabulary(tokenizer) -> dict[str, int]:
+    names = ("mask_token_id", "eos_token_id", "pad_token_id", "bos_token_id")
+    return {"vocab_size": len(tokenizer)} | {name: getattr(tokenizer, name) for name in names}
 
 
 def _config_with_experts(config: TrainConfig, tokenizer) -> LLaDA2Config:
@@ -83,12 +84,8 @@ def _config_with_experts(config: TrainConfig, tokenizer) -> LLaDA2Config:
         topk_group=config.groups_per_token,
         first_k_dense_replace=config.dense_layers,
         max_position_embeddings=config.max_sequence_length,
-        vocab_size=len(tokenizer),
         attention=config.attention,
-        mask_token_id=tokenizer.mask_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
+        **_vocabulary(tokenizer),
     )
 
 

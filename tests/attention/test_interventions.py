@@ -9,12 +9,9 @@ from dlmlab.attention.interventions import (
     MeanValues,
     OfKind,
     OneOf,
-    RandomKeys,
-    SameKind,
     Strongest,
     SwappedValues,
     WithoutKeys,
-    divergence,
     empty_values,
     mean_values,
     role,
@@ -51,10 +48,6 @@ def logits(model, ids, mask=None, **options):
 
 def close(a, b) -> None:
     torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
-
-
-def choices(k: int) -> list:
-    return [Strongest(k), RandomKeys(k, seeded()), SameKind(k, TOKENIZER, seeded())]
 
 
 every_attention = pytest.mark.parametrize("attention", ["full", "causal"])
@@ -108,19 +101,6 @@ def test_a_cache_is_refused():
     blind = WithoutKeys(tiny("causal"), Strongest(1))
     with pytest.raises(ValueError, match="cache=False"):
         autoregressive.sample(blind, [[1, 2, 3]], gen_length=2)
-
-
-@every_attention
-def test_divergence_is_the_kl_from_seeing_to_blind(attention):
-    model, ids = tiny(attention), tiny_ids(3, 9)
-    real, at = torch.arange(9) >= torch.tensor([[0], [0], [3]]), torch.zeros(3, 9, dtype=torch.bool)
-    at[0, 2], at[0, 7], at[2, 5] = True, True, True
-    kl = divergence(model, ids, real, at, Strongest(1))
-    seeing = torch.distributions.Categorical(logits=logits(model, ids, real)[at])
-    blind = torch.distributions.Categorical(logits=logits(WithoutKeys(model, Strongest(1)), ids, real)[at])
-    close(kl, torch.distributions.kl_divergence(seeing, blind))
-    assert kl.shape == (3,) and bool((kl > 0).all())
-    close(divergence(model, ids, real, at, Strongest(0)), torch.zeros(3))
 
 
 # ------------------------------------------------------------------------------------------------ values
@@ -222,16 +202,14 @@ def test_without_the_value_of_a_parking_place_nothing_breaks_and_without_its_key
 # ------------------------------------------------------------------------------------------------ the choices
 
 
-def test_each_choice_takes_k_real_positions_and_never_padding():
+def test_the_strongest_are_k_real_positions_and_never_padding():
     ids = torch.cat([IDS, IDS.roll(3, 1)])
     real = torch.stack([torch.arange(L) >= 5, torch.arange(L) >= 0])
     mass = torch.rand(2, L, generator=seeded()) + 10 * ~real  # padding looks strong
     for k in (0, 1, 3, (L - 5) // 2):
-        for choose in choices(k):
-            for _ in range(5):
-                hidden = choose(mass, ids, real)
-                assert hidden.dtype == torch.bool and hidden.sum(1).tolist() == [k, k]
-                assert not (hidden & ~real).any()
+        hidden = Strongest(k)(mass, ids, real)
+        assert hidden.dtype == torch.bool and hidden.sum(1).tolist() == [k, k]
+        assert not (hidden & ~real).any()
 
 
 def test_the_strongest_are_the_largest():
@@ -250,56 +228,13 @@ def test_of_kind_takes_every_real_position_of_a_kind():
         OfKind("verb", TOKENIZER)
 
 
-def test_random_keys_are_uniform_and_belong_to_their_generator():
-    real = torch.arange(8)[None] >= 2
-    mass, ids = torch.rand(1, 8), torch.zeros(1, 8, dtype=torch.long)
-    choose, count = RandomKeys(2, seeded()), torch.zeros(8)
-    for _ in range(600):
-        count += choose(mass, ids, real)[0]
-    assert count[:2].sum() == 0 and bool(((count[2:] - 200).abs() < 60).all())  # sd about 12
-    a, b, c = (RandomKeys(3, seeded(s))(mass, ids, real) for s in (1, 1, 2))
-    assert torch.equal(a, b) and not torch.equal(a, c)
-
-
-def test_same_kind_replaces_each_of_the_strongest_by_one_of_its_kind():
-    kinds, real = token_kinds(IDS, TOKENIZER)[0], torch.ones(1, L, dtype=torch.bool)
-    words = TOKENIZER.convert_ids_to_tokens(IDS[0].tolist())
-    strong = [words.index("ann"), words.index("5"), words.index("+")]
-    mass = torch.zeros(1, L)
-    mass[0, strong] = 1.0
-    drawn = []
-    for seed in range(20):
-        hidden = SameKind(3, TOKENIZER, seeded(seed))(mass, IDS, real)[0]
-        assert not hidden[strong].any()
-        assert sorted(kinds[hidden].tolist()) == sorted(kinds[strong].tolist())
-        drawn.append(tuple(hidden.nonzero()[:, 0].tolist()))
-    assert len(set(drawn)) > 3
-    again = SameKind(3, TOKENIZER, seeded(19))(mass, IDS, real)[0]
-    assert drawn[-1] == tuple(again.nonzero()[:, 0].tolist())
-
-
-def test_the_only_one_of_its_kind_takes_nothing_that_another_kind_needs():
-    words = TOKENIZER.convert_ids_to_tokens(IDS[0].tolist())
-    start, twelve, five, dot = 0, words.index("12"), words.index("5"), words.index(".")
-    mass, real = torch.zeros(1, L), torch.zeros(1, L, dtype=torch.bool)
-    mass[0, [start, twelve]] = 1.0
-    real[0, [start, twelve, five, dot]] = True
-    for seed in range(10):
-        hidden = SameKind(2, TOKENIZER, seeded(seed))(mass, IDS, real)[0]
-        assert hidden.nonzero()[:, 0].tolist() == sorted([five, dot])
-
-
-@pytest.mark.parametrize(
-    "choose, most", [(Strongest, 5), (RandomKeys, 5), (SameKind, 3)], ids=["strongest", "random", "same kind"]
-)
-def test_k_must_leave_something_in_the_shortest_row(choose, most):
+def test_k_must_leave_something_in_the_shortest_row():
     real = torch.stack([torch.arange(L) >= L - 6, torch.arange(L) >= 0])
     ids, mass = IDS.expand(2, -1), torch.rand(2, L, generator=seeded())
-    more = {Strongest: (), RandomKeys: (seeded(),), SameKind: (TOKENIZER, seeded())}[choose]
-    assert choose(most, *more)(mass, ids, real).sum(1).tolist() == [most, most]
-    for k in (-1, most + 1):
-        with pytest.raises(ValueError, match=rf"k={k} must lie in 0\.\.{most}"):
-            choose(k, *more)(mass, ids, real)
+    assert Strongest(5)(mass, ids, real).sum(1).tolist() == [5, 5]
+    for k in (-1, 6):
+        with pytest.raises(ValueError, match=rf"k={k} must lie in 0\.\.5"):
+            Strongest(k)(mass, ids, real)
 
 
 # ------------------------------------------------------------------------------------------------ the decoders
@@ -346,12 +281,11 @@ def test_the_autoregressive_loop_decodes_with_the_blind_model():
     assert out.ids[0].tolist() == text
 
 
-def test_every_choice_can_be_decoded_with():
+def test_a_model_without_its_strongest_keys_can_be_decoded_with():
     model = tiny(vocab_size=len(TOKENIZER), mask_token_id=TOKENIZER.mask_token_id)
     prompt = IDS[0, :-1].tolist()
-    for choose in choices(2):
-        out = sampling.sample(WithoutKeys(model, choose), [prompt, prompt[3:]], gen_length=4)
-        assert not (out.ids[:, -4:] == TOKENIZER.mask_token_id).any()
+    out = sampling.sample(WithoutKeys(model, Strongest(2)), [prompt, prompt[3:]], gen_length=4)
+    assert not (out.ids[:, -4:] == TOKENIZER.mask_token_id).any()
 
 
 # ------------------------------------------------------------------------------------------------ what others say

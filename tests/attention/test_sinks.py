@@ -238,23 +238,6 @@ def test_only_the_standardised_score_knows_no_scale():
     assert bool(((step < 0.01) | (step > 0.99)).float().mean() > 0.95)  # unnormalised mass makes a step of it
 
 
-# ------------------------------------------------------------------------------------------------ concentration
-
-
-def test_top_share_counts_the_strongest():
-    sums = torch.tensor([[1.0, 5.0, 2.0, 2.0], [1.0, 1.0, 1.0, 1.0]])
-    assert sinks.top_share(sums).tolist() == [0.5, 0.25]
-    assert sinks.top_share(sums, 2).tolist() == pytest.approx([0.7, 0.5])
-    assert sinks.top_share(sums, 4).tolist() == [1.0, 1.0]
-
-
-def test_entropy_is_that_of_scipy_from_zero_to_log_length():
-    sums = concentrations()
-    assert sinks.entropy(sums).tolist() == pytest.approx(stats.entropy(sums.numpy(), axis=1).tolist())
-    assert float(sinks.entropy(torch.ones(L))) == pytest.approx(math.log(L))
-    assert float(sinks.entropy(torch.eye(L)[3])) == 0
-
-
 # ------------------------------------------------------------------------------------------------ planted sinks
 
 
@@ -277,51 +260,18 @@ def test_every_instrument_finds_a_fixed_sink():
     assert torch.equal(read["rate"], alone.float())  # of every head
     score = sinks.soft_sink_score(m)
     assert torch.equal(score > 0.5, alone)
-    assert bool((sinks.top_share(m) > 0.5).all())
-    assert bool((sinks.entropy(m) < 0.6 * math.log(L)).all())
     assert sinks.centroid(m, alone).tolist() == [5.0] * S
-    assert sinks.centroid_variance(m, sinks.stands_out(m)) == (0.0, 1.0)
-    assert torch.equal(sinks.overlap(m), torch.ones(S, S))
-    assert sinks.argmax_survival(m) == S and sinks.one_minus_argmax_frequency(m) == 0
 
 
 def test_a_sink_that_moves_on_command_is_read_exactly():
     path = [2, 2, 2, 9, 9, 14, 20, 20, 3, 7, 7, 7]
     m = planted([[p] for p in path]).mean(1)
     assert m.argmax(-1).tolist() == path
-    wanted = float(torch.tensor(path, dtype=torch.float64).var(correction=0)) / L**2
     for criterion in (sinks.above_spread, sinks.stands_out):
-        variance, coverage = sinks.centroid_variance(m, criterion(m))
-        assert variance == pytest.approx(wanted, rel=1e-5) and coverage == 1.0
-    same = torch.tensor([[float(p == q) for q in path] for p in path])
-    assert torch.equal(sinks.overlap(m), same)
-    assert sinks.argmax_survival(m) == 2  # six runs in twelve states
-    assert sinks.one_minus_argmax_frequency(m) == 1 - 3 / 12
-
-
-def test_states_without_a_sink_are_left_out_of_the_centroid_and_counted():
-    m = planted([[4], [], [10], []]).mean(1)
-    out = sinks.stands_out(m)
-    c = sinks.centroid(m, out)
+        assert sinks.centroid(m, criterion(m)).tolist() == pytest.approx(path, rel=1e-5)
+    without = planted([[4], [], [10], []]).mean(1)  # states without a sink have no centroid
+    c = sinks.centroid(without, sinks.stands_out(without))
     assert c[[0, 2]].tolist() == [4.0, 10.0] and c[[1, 3]].isnan().all()
-    variance, coverage = sinks.centroid_variance(m, out)
-    assert variance == pytest.approx(9 / L**2) and coverage == 0.5
-    variance, coverage = sinks.centroid_variance(m, torch.zeros_like(out))
-    assert math.isnan(variance) and coverage == 0.0
-
-
-def test_two_fixed_sinks_that_trade_weight_look_as_if_they_moved():
-    """The trap of the centroid: it travels, though no sink does."""
-    strong, weak = 8.0, 6.0
-    m = torch.full((S, L), 0.1)
-    m[0::2, 0], m[0::2, 20], m[1::2, 0], m[1::2, 20] = strong, weak, weak, strong
-    both = sinks.stands_out(m)
-    assert both.nonzero()[:, 1].tolist() == [0, 20] * S
-    variance, _ = sinks.centroid_variance(m, both)
-    step = 20 * (strong - weak) / (strong + weak)  # the centroid jumps by this much between states
-    assert variance == pytest.approx((step / 2) ** 2 / L**2, rel=1e-5)
-    assert torch.equal(sinks.overlap(m, 2), torch.ones(S, S))  # this one is not deceived
-    assert sinks.argmax_survival(m) == 1 and sinks.one_minus_argmax_frequency(m) == 0.5  # these are
 
 
 def test_without_a_sink_the_absolute_criteria_stay_silent_and_the_spread_still_flags_some():
@@ -330,30 +280,16 @@ def test_without_a_sink_the_absolute_criteria_stay_silent_and_the_spread_still_f
     assert 0.005 < float(read["above_spread"].float().mean()) < 0.08
 
 
-def test_one_minus_the_argmax_frequency_says_most_about_texts_without_a_sink():
-    nothing, still = planted([[]] * 40).mean(1), planted([[5]] * 40).mean(1)
-    crawling = planted([[p] for p in range(8) for _ in range(5)]).mean(1)  # one position every five states
-    jumping = planted([[p] for p in (0, 23, 5, 16, 11, 2, 19, 8) for _ in range(5)]).mean(1)
-    reads = [sinks.one_minus_argmax_frequency(m) for m in (nothing, still, crawling, jumping)]
-    assert reads[0] > 0.6 and reads[1:] == [0, 0.875, 0.875]  # it cannot tell crawling from jumping
-    variances = [sinks.centroid_variance(m, sinks.stands_out(m))[0] for m in (crawling, jumping)]
-    assert variances[1] > 5 * variances[0]
-
-
 def test_permuting_the_other_positions_changes_no_statistic_of_a_sink():
     m = planted([[5]] * S).mean(1)
     others = [i for i in range(L) if i != 5]
     order = torch.arange(L)
     order[others] = torch.tensor(others)[torch.randperm(L - 1, generator=seeded(3))]
     for statistic in (
-        sinks.top_share,
-        sinks.entropy,
-        sinks.overlap,
         lambda m: sinks.stands_out(m)[:, 5],
         lambda m: sinks.above_spread(m)[:, 5],
         lambda m: sinks.soft_sink_score(m)[:, 5],
         lambda m: sinks.centroid(m, sinks.stands_out(m)),
-        lambda m: torch.tensor(sinks.argmax_survival(m)),
     ):
         torch.testing.assert_close(statistic(m[:, order]), statistic(m))
 
@@ -371,32 +307,6 @@ def test_planted_sums_are_column_sums_and_stronger_plants_draw_more():
 
 
 # ------------------------------------------------------------------------------------------------ nulls
-
-
-def test_the_permutation_null_places_fixed_sinks_below_and_uniform_jumps_amid():
-    fixed, drawn = planted([[5]] * S).mean(1), torch.randint(L, (S,), generator=seeded(4)).tolist()
-    roaming = planted([[p] for p in drawn]).mean(1)
-    null = sinks.permutation_null(fixed, draws=100, generator=seeded())
-    assert null.shape == (100,) and float(null.min()) > 0
-    assert float(null.mean()) == pytest.approx((L**2 - 1) / 12 / L**2 * (S - 1) / S, rel=0.1)  # S uniform places
-    value = sinks.centroid_variance(roaming, sinks.above_spread(roaming))[0]
-    assert 0.02 < float((null < value).double().mean()) < 0.98
-    assert torch.equal(null, sinks.permutation_null(fixed, draws=100, generator=seeded()))
-    assert not torch.equal(null, sinks.permutation_null(fixed, draws=100, generator=seeded(1)))
-
-
-def test_overlap_is_the_jaccard_index_of_the_top_sets():
-    m = torch.rand(6, L, generator=seeded(5))
-    for k in (1, 3, L):
-        tops = [set(row.topk(k).indices.tolist()) for row in m]
-        by_hand = [[len(a & b) / len(a | b) for b in tops] for a in tops]
-        torch.testing.assert_close(sinks.overlap(m, k), torch.tensor(by_hand))
-
-
-def test_argmax_survival_is_the_mean_length_of_a_run():
-    m = torch.eye(4)[[0, 0, 0, 2, 2, 0, 1, 1]]  # runs of 3, 2, 1, 2
-    assert sinks.argmax_survival(m) == 2.0
-    assert sinks.argmax_survival(m[:1]) == 1.0
 
 
 def test_over_base_rate_compares_shares():
@@ -419,13 +329,8 @@ def test_over_base_rate_compares_shares():
     "call, words",
     [
         (lambda m: sinks.soft_sink_score(m, normalise="softmax"), "'softmax' is unknown; known: none, per_head"),
-        (lambda m: sinks.top_share(m, 0), r"k=0 of 24 positions: must lie in 1\.\.24"),
-        (lambda m: sinks.overlap(m, 25), r"k=25 of 24 positions: must lie in 1\.\.24"),
         (lambda m: sinks.attention_mass(m), r"shape \(12, 24\) has 2 dimensions, must be \(N, B, H, L\)"),
         (lambda m: sinks.sink_rate(m), r"must be \(N, B, H, L\)"),
-        (lambda m: sinks.centroid_variance(m[0], m[0] > 0), r"must be \(S, L\)"),
-        (lambda m: sinks.argmax_survival(m[None]), r"shape \(1, 12, 24\) has 3 dimensions, must be \(S, L\)"),
-        (lambda m: sinks.one_minus_argmax_frequency(m[None]), r"must be \(S, L\)"),
         (lambda m: sinks.over_base_rate(m, torch.zeros(S, L - 1), 1), r"\(12, 24\), kinds \(12, 23\)"),
         (lambda m: sinks.over_base_rate(m, torch.full((S, L), 3), 3), r"kinds 3\.\.3 must lie in 0\.\.2"),
     ],

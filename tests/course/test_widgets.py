@@ -3,7 +3,6 @@
 import torch
 from matplotlib.figure import Figure
 
-from dlmlab.attention.trajectories import Trajectory
 from dlmlab.compress.pruning import Recipe, prune
 from dlmlab.course import widgets
 from tests.course.test_plotting import TOKENIZER, run  # noqa: F401 (a fixture)
@@ -51,16 +50,3 @@ def test_the_pruning_player_shows_mask_and_answer_of_every_sparsity():
     assert player.text.value.startswith("<pre>0%:") and made == [0.0, 0.5]  # each model is made once
     fig, _ = widgets.pruning_view(pruned(0.5), TOKENIZER, [1, 5, 2], 0.5)
     assert "50% removed" in fig.axes[0].get_title()
-
-
-def test_the_attention_player_shows_only_what_exists_in_a_state():
-    words = TOKENIZER("8 * 2 = 16", add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([words, words])
-    visible = torch.ones_like(ids, dtype=torch.bool)
-    visible[0, 3:] = False
-    sums = torch.ones(2, 1, 2, len(words))
-    sums[..., 1] = 3
-    player = widgets.attention_player(Trajectory(ids, sums, visible), TOKENIZER)
-    assert "* at 1 (3.0)" in player.text.value and "16" not in player.text.value
-    player.slider.value = 1
-    assert "before forward 2 of 2" in player.text.value and "16" in player.text.value
