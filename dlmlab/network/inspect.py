@@ -140,9 +140,7 @@ def nbytes(total: int, shapes: Counter[tuple[int, int]], size: int, spec: QSpec 
     """Count the bytes of `total` numbers of `size` bytes, the matrices of the blocks in few bits if there is a spec."""
     found = size * total
     for shape, count in shapes.items() if spec else ():
-        layout = packed.layout(shape, spec).values()
-        few = sum(torch.Size(s).numel() * kind.itemsize for s, kind in layout)
-        found += count * (few - size * shape[0] * shape[1])
+        found += count * (packed.matrix_bytes(shape, spec) - size * shape[0] * shape[1])
     return found
 
 

@@ -154,6 +154,16 @@ def layout(shape: tuple[int, ...], spec: QSpec) -> dict[str, tuple[tuple[int, ..
     return found if spec.symmetric else found | {"zero": ((-(-m * spec.bits // 8),), torch.uint8)}
 
 
+def matrix_bytes(shape: tuple[int, int], spec: QSpec) -> int:
+    """Count the bytes of a packed matrix (R, C): its codes, one after the other, a scale for each group, and, if the
+    grid is asymmetric, a zero point for each scale, packed like the codes. Raises `ValueError` as `layout`.
+
+    >>> matrix_bytes((2, 128), QSpec(4, group=64))  # 128 of codes, 4 scales of 2 bytes, 4 zero points of half a byte
+    138
+    """
+    return sum(torch.Size(size).numel() * kind.itemsize for size, kind in layout(shape, spec).values())
+
+
 # ------------------------------------------------------------------------------------------------ layers
 
 
