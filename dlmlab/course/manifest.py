@@ -21,6 +21,7 @@ HOW = {
     "mini-gsm/": "python -m dlmlab data",
     "sweep/": "written by hand",
     "wild/": "written by hand",
+    "published/": "written by hand",
     "bottles/": 'python -c "from dlmlab.study import nb03_bottles; nb03_bottles.ship()"',
     "ledger.json": "python -m dlmlab refresh",
     "timing.json": "python -m dlmlab refresh",

@@ -71,6 +71,12 @@ def test_a_published_model_is_accounted_for_from_its_headers(name, files, tmp_pa
     )  # about a billion: with the head, the last norm, one row of the embedding
 
 
+@pytest.mark.parametrize("name, wanted", [("llada-8b", "LLaDA-8B"), ("llada2.1-mini", "LLaDA2-mini")])
+def test_the_configs_that_the_course_carries_describe_the_published_models(name, wanted):
+    report = inspect.describe(name, checkpoint.read_config(checkpoint.find(f"published/{name}")))
+    assert (report.tensors, report.parameters) == TOTALS[wanted]
+
+
 def test_memory_is_that_of_the_model_as_it_would_be_held():
     """Against real packed models, not against the formula again."""
     from dlmlab.compress.registry import compress

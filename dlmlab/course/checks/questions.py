@@ -25,6 +25,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="7.1",
+        title="What one token meets",
+        minutes=2,
+        difficulty=1,
+        objective="Tell the memory of a mixture of experts from its arithmetic.",
+        question="percent of LLaDA2.1-mini's parameters that are read for one token",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="8.5",
         title="What a cache saves beside a rule",
         minutes=5,
