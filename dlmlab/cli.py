@@ -406,6 +406,12 @@ def refresh(args) -> None:
     run([Path(p) for p in args.notebooks] or None)
 
 
+def pages(args) -> None:
+    from dlmlab.course.pages import write
+
+    write()
+
+
 def release(args) -> None:
     from dlmlab.course.release import write
 
@@ -525,8 +531,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--recipe", metavar="NAME", choices=Known("speedrun", "recipes"), help="%(choices)s")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of the run (default 0)")
     sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
-    sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of README")
+    sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of the pages")
     sub.add_argument("notebooks", nargs="*")
+    command(pages, "fill the numbers and tables that README and teaching/ quote; executes nothing")
     command(manifest, "write data/MANIFEST.json and the model cards")
     command(data, "write the held-out splits of mini-GSM again")
     return parser
