@@ -99,10 +99,12 @@ def refuse(args, options: Sequence[str], why: str) -> None:
         raise ValueError(f"{', '.join(given)}: {why}")
 
 
-def doctor(args) -> None:
+def doctor(args) -> int:
     from dlmlab.course.doctor import report
 
-    print(report())
+    found = report()
+    print(found)
+    return found.code
 
 
 def train(args) -> int:
@@ -463,7 +465,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    command(doctor, "describe this machine and project the time of each notebook")
+    command(doctor, "say what is wrong with this machine, what mends it, and how long each notebook takes here")
     sub = command(train, "train a model; run it again to go on after an interruption")
     sub.add_argument(
         "--config", required=True, type=place, help="a TOML file, for example data/llada-mini/training.toml"

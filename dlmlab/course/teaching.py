@@ -3,6 +3,8 @@
     <!--teaching:stuck:01-->      a guide's table of mistakes: belief, what the check answers, hint, sentence to say
     <!--teaching:points:01-->     its exercises with minutes and points
     <!--teaching:misconceptions-->  all of them, and where each is checked, hinted at, taught and examined
+    <!--teaching:guides-->        the notebooks with their minutes and guides
+    <!--teaching:doctor-->        the exit statuses of `python -m dlmlab doctor`
     <!--/teaching-->
 
 Decisions
@@ -20,8 +22,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import nbformat
+
 from dlmlab import paths
-from dlmlab.course import predictions
+from dlmlab.course import doctor, predictions
 from dlmlab.course.exercises import registry
 
 PLAN = re.compile(r"^\| *(\d+) *\| *(\d+) *\| *(.+?) *\| *(.+?) *\|$", re.MULTILINE)
@@ -99,7 +103,7 @@ def blocks() -> dict[str, Callable[[], str]]:
     """Name the blocks there are, each as a function that writes it."""
     asked = (*registry().values(), *predictions.registry().values())
     numbers = sorted({e.notebook for e in asked})
-    found = {"misconceptions": lambda: _every()}
+    found = {"misconceptions": _every, "guides": _guides, "doctor": _doctor}
     for n in numbers:
         found |= {f"stuck:{n}": lambda n=n: _stuck(n), f"points:{n}": lambda n=n: _points(n)}
     return found
@@ -141,3 +145,26 @@ def _every() -> str:
         for m in misconceptions()
     ]
     return _table("what they believe | check | hint | guide | exam", rows)
+
+
+def minutes(notebook: Path) -> tuple[int, int]:
+    """Read the minutes that a notebook states, to read and for its exercises."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    stated = re.search(r"(\d+) to read, (\d+) for the exercises?", cells[1].source)
+    if stated is None:
+        raise ValueError(f"{notebook.name} states no minutes in its second cell")
+    return int(stated[1]), int(stated[2])
+
+
+def _guides() -> str:
+    rows = []
+    for path in paths.notebooks(paths.checkout()):
+        title = nbformat.read(path, as_version=4).cells[0].source.partition("\n")[0].removeprefix("# ")
+        asked = [e.id for e in (*registry().values(), *predictions.registry().values()) if e.notebook == path.name[:2]]
+        rows.append((f"[{title}](guides/{path.stem}.md)", *minutes(path), len(asked)))
+    return _table("guide | minutes to read | for exercises | exercises", rows)
+
+
+def _doctor() -> str:
+    rows = [(code, look.__name__.removeprefix("look_at_"), look.__doc__) for code, look in doctor.LOOKS.items()]
+    return _table("exit status | name | what it answers with no", rows)
