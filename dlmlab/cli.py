@@ -408,6 +408,21 @@ def refresh(args) -> None:
     run([Path(p) for p in args.notebooks] or None)
 
 
+def load(args) -> None:
+    from dlmlab.course import kernels as together
+    from dlmlab.course import pages
+    from dlmlab.paths import checkout, notebooks, to_write
+
+    to_write(together.LOAD)
+    chosen = [path for path in notebooks(checkout()) if path.name.startswith(args.notebook)]
+    if len(chosen) != 1:
+        raise ValueError(f"--notebook {args.notebook}: {len(chosen)} notebooks begin so, one is needed")
+    found = together.measure(chosen[0], args.kernels)
+    together.keep(found)
+    pages.write()
+    print(together.table([found]))
+
+
 def pages(args) -> None:
     from dlmlab.course.pages import write
 
@@ -535,6 +550,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
     sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of the pages")
     sub.add_argument("notebooks", nargs="*")
+    sub = command(load, "run a notebook in several kernels at once: memory and time, stored in data/load.json")
+    sub.add_argument("--kernels", required=True, type=number(int, 1, 1000), help="how many at once")
+    sub.add_argument("--notebook", required=True, type=some, metavar="NN", help="the one that begins so")
     command(pages, "fill the numbers and tables that README and teaching/ quote; executes nothing")
     command(manifest, "write data/MANIFEST.json and the model cards")
     command(data, "write the held-out splits of mini-GSM again")

@@ -2,7 +2,7 @@
 
     <!--ledger:ID:FORMAT-->93%<!--/-->          what a notebook measures live (`dlmlab.course.ledger`)
     <!--stored:TABLE:NAME:FORMAT-->93%<!--/-->  a headline of a stored table (`Table.headlines`), a number or a word
-    <!--table:NAME-->                           a fenced block: a section of the benchmark, or the leaderboard
+    <!--table:NAME-->                           a fenced block: a section of the benchmark, the leaderboard, the load
     <!--/table-->
     <!--contents:NAME-->4.1 to 4.5<!--/-->      what the notebooks and the package hold (`dlmlab.course.contents`)
     <!--teaching:NAME-->                        a table about exercises and mistakes (`dlmlab.course.teaching`)
@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlmlab import paths
-from dlmlab.course import contents, ledger, teaching
+from dlmlab.course import contents, kernels, ledger, teaching
 from dlmlab.measure import store
 from dlmlab.network.checkpoint import shipped
 from dlmlab.study import TABLES, bench, speedrun, table
@@ -97,7 +97,7 @@ def _evaluations() -> dict[str, float]:
 
 
 def every_block() -> Blocks:
-    """Name the tables there are: every section of the benchmark, and the leaderboard."""
+    """Name the tables there are: every section of the benchmark, the leaderboard, the load of several kernels."""
     sections = bench.read()
 
     def section(name: str) -> str:
@@ -105,7 +105,7 @@ def every_block() -> Blocks:
         return bench.table(name, sections[name]) if name in sections else missing
 
     found = {name: functools.partial(section, name) for name in bench.SECTIONS}
-    return found | {"speedrun": lambda: speedrun.table(speedrun.read())}
+    return found | {"speedrun": lambda: speedrun.table(speedrun.read()), "load": lambda: kernels.table(kernels.read())}
 
 
 def files(root: Path) -> list[Path]:
