@@ -32,7 +32,9 @@ PYTHON = (3, 11)
 GB = 2**30
 KERNEL_GB = 1.0  # of memory for one kernel with any notebook
 INSTALL = "in a checkout: rm -rf .venv && make lab; else: python -m pip install -c constraints.txt ."
-TRY_TORCH = "import torch; x = torch.ones(64, 64); assert float((x @ x).sum()) == 64**3; print(torch.version.cuda or '')"
+TRY_TORCH = (
+    "import torch; x = torch.ones(64, 64); assert float((x @ x).sum()) == 64**3; print(torch.version.cuda or '')"
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,9 @@ def usable_cores() -> int:
     """Count the cores this process may use: affinity and the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    return min(cores, max(1, round(int(quota) / int(period)))) if quota.isdigit() and period.strip().isdigit() else cores
+    return (
+        min(cores, max(1, round(int(quota) / int(period)))) if quota.isdigit() and period.strip().isdigit() else cores
+    )
 
 
 def _read(path: str) -> str:

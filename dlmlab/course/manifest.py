@@ -29,7 +29,14 @@ HOW = {
     "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
     "speedrun/": "written by hand",
 }
-LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "load.json", "speedrun.json"}  # change by run: no checksum
+LIVE = {
+    "MANIFEST.json",
+    "ledger.json",
+    "timing.json",
+    "bench.json",
+    "load.json",
+    "speedrun.json",
+}  # change by run: no checksum
 
 
 def how(name: str) -> str:

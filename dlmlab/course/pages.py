@@ -115,6 +115,7 @@ def files(root: Path) -> list[Path]:
 
 def write(root: Path | None = None, *, entries: dict | None = None) -> None:
     """Fill in every page of a checkout in place. Raises `ValueError` outside one."""
+    stored = {name: functools.cache(read) for name, read in headlines().items()}  # a table is read once for all pages
     for page in files(root or paths.checkout()):
-        text = render(paths.to_write(page).read_text(encoding="utf-8"), entries=entries)
+        text = render(paths.to_write(page).read_text(encoding="utf-8"), entries=entries, stored=stored)
         store.replace(page, text)

@@ -138,7 +138,7 @@ def _every() -> str:
         (
             m.believes,
             f"{m.exercise}, “… {m.says} …”",
-            f"`hint(\"{m.exercise}\", {m.hint})`",
+            f'`hint("{m.exercise}", {m.hint})`',
             f"[{m.notebook}](guides/{guides[m.notebook]}.md#where-people-get-stuck)",
             f"[{m.exam}](exam.md#{m.exam.lower()})",
         )
