@@ -111,9 +111,9 @@ def usable_cores() -> int:
     """Count the cores this process may use: affinity and the quota of its container."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _read("/sys/fs/cgroup/cpu.max").partition(" ")
-    return (
-        min(cores, max(1, round(int(quota) / int(period)))) if quota.isdigit() and period.strip().isdigit() else cores
-    )
+    if not (quota.isdigit() and period.strip().isdigit()):
+        return cores
+    return min(cores, max(1, round(int(quota) / int(period))))
 
 
 def _read(path: str) -> str:

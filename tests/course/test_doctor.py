@@ -32,9 +32,8 @@ def test_a_python_that_is_too_old(monkeypatch):
 
 
 def test_the_oldest_python_is_the_one_of_the_package():
-    assert f'requires-python = ">={doctor.PYTHON[0]}.{doctor.PYTHON[1]}"' in (ROOT / "pyproject.toml").read_text(
-        "utf-8"
-    )
+    oldest = ".".join(map(str, doctor.PYTHON))
+    assert f'requires-python = ">={oldest}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_packages_that_are_missing_or_out_of_range(monkeypatch):

@@ -2,7 +2,6 @@
 misconception a check that names it, a hint, a sentence and an exam item."""
 
 import re
-from pathlib import Path
 
 import pytest
 
