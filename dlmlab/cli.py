@@ -429,6 +429,13 @@ def pages(args) -> None:
     write()
 
 
+def site(args) -> None:
+    from dlmlab.course.site import write
+
+    written = write(args.out, args.repository)
+    print(f"{len(written)} pages in {args.out}, for jupyter-book")
+
+
 def release(args) -> None:
     from dlmlab.course.release import write
 
@@ -554,6 +561,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--kernels", required=True, type=number(int, 1, 1000), help="how many at once")
     sub.add_argument("--notebook", required=True, type=some, metavar="NN", help="the one that begins so")
     command(pages, "fill the numbers and tables that README and teaching/ quote; executes nothing")
+    sub = command(site, "write what `make site` builds its pages from")
+    sub.add_argument("--out", required=True, type=place, help="folder of the sources")
+    sub.add_argument("--repository", metavar="URL", help="https://github.com/OWNER/NAME, for links to Colab and Binder")
     command(manifest, "write data/MANIFEST.json and the model cards")
     command(data, "write the held-out splits of mini-GSM again")
     return parser
