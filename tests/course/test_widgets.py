@@ -1,12 +1,21 @@
-"""Widgets bind a slider to a view and know nothing themselves."""
+"""Widgets bind a slider to a view and know nothing themselves; notebooks drive each and show one of its states."""
 
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import nbformat.v4 as v4
+import pytest
 import torch
 from matplotlib.figure import Figure
 
+from dlmlab import paths
 from dlmlab.attention.trajectories import Trajectory
 from dlmlab.compress.pruning import Recipe, prune
 from dlmlab.course import widgets
 from tests.course.test_plotting import TOKENIZER, run  # noqa: F401 (a fixture)
+from tests.notebooks.cells import parsed, read
 from tests.tiny import tiny_model
 
 
@@ -64,3 +73,50 @@ def test_the_attention_player_shows_only_what_exists_in_a_state():
     assert "* at 1 (3.0)" in player.text.value and "16" not in player.text.value
     player.slider.value = 1
     assert "before forward 2 of 2" in player.text.value and "16" in player.text.value
+
+
+# ------------------------------------------------------------------------------------------------ in the notebooks
+
+NOTEBOOKS = paths.notebooks(Path(__file__).resolve().parents[2])
+PLAYERS = [name for name, value in vars(widgets).items() if name.endswith("_player") and inspect.isfunction(value)]
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_a_player_is_bound_to_a_view_that_is_tested_without_it(name):
+    views = set(re.findall(r"\b(\w+_view)\(", inspect.getsource(getattr(widgets, name))))
+    files = (Path(__file__).with_name(f"test_{module}.py") for module in ("plotting", "widgets"))
+    tests = [file.read_text(encoding="utf-8") for file in files]
+    assert views, f"{name} draws by itself: its picture cannot be tested without a widget"
+    assert all(any(f"{view}(" in test for test in tests) for view in views)
+
+
+def widget_problems(nb) -> list[str]:
+    """List the widgets of a notebook that no cell moves by `.value`, or of which no state is shown as picture and text."""
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    problems = []
+    for cell, after in zip(code, [*code[1:], v4.new_code_cell("")], strict=True):
+        for node in ast.walk(parsed(cell)):
+            made = ast.unparse(node.value) if isinstance(node, ast.Assign) else ""
+            if re.match(r"dl\.widgets\.(\w*Player|\w+_player)\(", made):
+                name = ast.unparse(node.targets[0])
+                problems += [] if re.search(rf"\b{name}\.\w+\.value = ", after.source) else [f"nothing moves {name}"]
+                twin = "dl.plotting.show(" in after.source and "print(" in after.source
+                problems += [] if twin else [f"no picture and text of {name} for those who have no kernel"]
+    return problems
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_widget_is_driven_and_has_a_static_twin(path):
+    assert widget_problems(read(path)) == []
+
+
+def test_a_widget_without_a_twin_is_found():
+    first = v4.new_code_cell("player = dl.widgets.denoising_player(out, tokenizer)\nplayer")
+    twin = "player.slider.value = 2\nfig, text = view(2)\ndl.plotting.show(fig, alt='Bars.')\nprint(text)"
+    assert widget_problems(v4.new_notebook(cells=[first, v4.new_code_cell(twin)])) == []
+    assert widget_problems(v4.new_notebook(cells=[first])) == [
+        "nothing moves player",
+        "no picture and text of player for those who have no kernel",
+    ]
+    silent = v4.new_code_cell(twin.replace("print(text)", "text"))
+    assert len(widget_problems(v4.new_notebook(cells=[first, silent]))) == 1
