@@ -98,9 +98,9 @@ def widget_problems(nb) -> list[str]:
         for node in ast.walk(parsed(cell)):
             made = ast.unparse(node.value) if isinstance(node, ast.Assign) else ""
             if re.match(r"dl\.widgets\.(\w*Player|\w+_player)\(", made):
-                name = ast.unparse(node.targets[0])
-                problems += [] if re.search(rf"\b{name}\.\w+\.value = ", after.source) else [f"nothing moves {name}"]
-                twin = "dl.plotting.show(" in after.source and "print(" in after.source
+                name, below = ast.unparse(node.targets[0]), f"{cell.source}\n{after.source}"
+                problems += [] if re.search(rf"\b{name}\.\w+\.value = ", below) else [f"nothing moves {name}"]
+                twin = "dl.plotting.show(" in below and "print(" in below
                 problems += [] if twin else [f"no picture and text of {name} for those who have no kernel"]
     return problems
 
