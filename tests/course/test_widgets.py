@@ -91,7 +91,7 @@ def test_a_player_is_bound_to_a_view_that_is_tested_without_it(name):
 
 
 def widget_problems(nb) -> list[str]:
-    """List the widgets of a notebook that no cell moves by `.value`, or of which no state is shown as picture and text."""
+    """List the widgets of a notebook that no cell moves by `.value`, or that show no state as picture and text."""
     code = [cell for cell in nb.cells if cell.cell_type == "code"]
     problems = []
     for cell, after in zip(code, [*code[1:], v4.new_code_cell("")], strict=True):
