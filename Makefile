@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-all test-cpus train refresh lint clean
+.PHONY: help lab test test-all test-cpus train refresh site lint clean
 
 help: ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,18 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@
 
+# Pages are built in an environment of their own; a browser is driven from the first one.
+SITE      := .venv-site
+BOOK      := $(SITE)/.installed
+BROWSER   := $(VENV)/.browser
+$(BOOK): requirements-site.txt
+	rm -rf $(SITE) && $(PYTHON) -m venv $(SITE)
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-site.txt
+	@touch $@
+$(BROWSER): $(STAMP)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[browser]'
+	@touch $@
+
 lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
@@ -37,7 +49,7 @@ lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
 test: $(STAMP) ## Unit tests, notebook gates, then strict nbval over every notebook (configured in pyproject.toml).
 	$(PY) -m pytest $(ARGS)
 
-test-all: $(STAMP) ## All of it: also nbgrader on three submissions (minutes more). CI runs this.
+test-all: $(STAMP) $(BOOK) $(BROWSER) ## All of it: also nbgrader, the pages, JupyterLab in Chromium. CI runs this.
 	DLMLAB_TEST_ALL=1 $(PY) -m pytest $(ARGS)
 
 test-cpus: $(STAMP) ## The same as older processors and one thread would: ARGS="--only sse".
@@ -50,10 +62,14 @@ train: $(STAMP) ## Retrain both shipped checkpoints (about two hours on two idle
 refresh: $(STAMP) ## Re-execute the notebooks in place, rebuild data/ledger.json, fill the numbers of README.md.
 	$(PY) -m dlmlab refresh $(ARGS)
 
+site: $(STAMP) $(BOOK) ## The course as pages: build/site/_build/html. ARGS="--repository https://github.com/OWNER/NAME".
+	$(PY) -m dlmlab site --out build/site $(ARGS)
+	$(SITE)/bin/jupyter-book build -q build/site
+
 lint: $(STAMP) ## Check style and formatting of code and notebooks.
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 
-clean: ## Remove caches and build files; .venv stays.
+clean: ## Remove caches and build files; the environments stay.
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .coverage
-	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +
+	find . \( -path ./$(VENV) -o -path ./$(SITE) \) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -exec rm -rf {} +

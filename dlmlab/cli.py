@@ -99,10 +99,12 @@ def refuse(args, options: Sequence[str], why: str) -> None:
         raise ValueError(f"{', '.join(given)}: {why}")
 
 
-def doctor(args) -> None:
+def doctor(args) -> int:
     from dlmlab.course.doctor import report
 
-    print(report())
+    found = report()
+    print(found)
+    return found.code
 
 
 def train(args) -> int:
@@ -406,6 +408,34 @@ def refresh(args) -> None:
     run([Path(p) for p in args.notebooks] or None)
 
 
+def load(args) -> None:
+    from dlmlab.course import kernels as together
+    from dlmlab.course import pages
+    from dlmlab.paths import checkout, notebooks, to_write
+
+    to_write(together.LOAD)
+    chosen = [path for path in notebooks(checkout()) if path.name.startswith(args.notebook)]
+    if len(chosen) != 1:
+        raise ValueError(f"--notebook {args.notebook}: {len(chosen)} notebooks begin so, one is needed")
+    found = together.measure(chosen[0], args.kernels)
+    together.keep(found)
+    pages.write()
+    print(together.table([found]))
+
+
+def pages(args) -> None:
+    from dlmlab.course.pages import write
+
+    write()
+
+
+def site(args) -> None:
+    from dlmlab.course.site import write
+
+    written = write(args.out, args.repository)
+    print(f"{len(written)} pages in {args.out}, for jupyter-book")
+
+
 def release(args) -> None:
     from dlmlab.course.release import write
 
@@ -457,7 +487,7 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(function=function)
         return sub
 
-    command(doctor, "describe this machine and project the time of each notebook")
+    command(doctor, "say what is wrong with this machine, what mends it, and how long each notebook takes here")
     sub = command(train, "train a model; run it again to go on after an interruption")
     sub.add_argument(
         "--config", required=True, type=place, help="a TOML file, for example data/llada-mini/training.toml"
@@ -525,8 +555,15 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--recipe", metavar="NAME", choices=Known("speedrun", "recipes"), help="%(choices)s")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of the run (default 0)")
     sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
-    sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of README")
+    sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of the pages")
     sub.add_argument("notebooks", nargs="*")
+    sub = command(load, "run a notebook in several kernels at once: memory and time, stored in data/load.json")
+    sub.add_argument("--kernels", required=True, type=number(int, 1, 1000), help="how many at once")
+    sub.add_argument("--notebook", required=True, type=some, metavar="NN", help="the one that begins so")
+    command(pages, "fill the numbers and tables that README and teaching/ quote; executes nothing")
+    sub = command(site, "write what `make site` builds its pages from")
+    sub.add_argument("--out", required=True, type=place, help="folder of the sources")
+    sub.add_argument("--repository", metavar="URL", help="https://github.com/OWNER/NAME, for links to Colab and Binder")
     command(manifest, "write data/MANIFEST.json and the model cards")
     command(data, "write the held-out splits of mini-GSM again")
     return parser

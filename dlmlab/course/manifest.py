@@ -26,6 +26,7 @@ HOW = {
     "ledger.json": "python -m dlmlab refresh",
     "timing.json": "python -m dlmlab refresh",
     "bench.json": "python -m dlmlab bench",
+    "load.json": "python -m dlmlab load --kernels N --notebook NN",
     "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
     "speedrun/": "written by hand",
 }
@@ -34,7 +35,14 @@ KINDS = {
     "block": "block diffusion (attention to its own block and those before it)",
     "causal": "autoregressive (causal attention)",
 }
-LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json"}  # change by run: no checksum
+LIVE = {
+    "MANIFEST.json",
+    "ledger.json",
+    "timing.json",
+    "bench.json",
+    "load.json",
+    "speedrun.json",
+}  # change by run: no checksum
 
 
 def how(name: str) -> str:

@@ -1,12 +1,14 @@
-"""Fill in what README and Markdown cells quote, so that a page and its data cannot drift apart.
+"""Fill in what README, `teaching/` and Markdown cells quote, so that a page and its data cannot drift apart.
 
     <!--ledger:ID:FORMAT-->93%<!--/-->          what a notebook measures live (`dlmlab.course.ledger`)
     <!--stored:TABLE:NAME:FORMAT-->93%<!--/-->  a headline of a stored table (`Table.headlines`), a number or a word
-    <!--table:NAME-->                           a fenced block: a section of the benchmark, or the leaderboard
+    <!--table:NAME-->                           a fenced block: a section of the benchmark, the leaderboard, the load
     <!--/table-->
     <!--contents:NAME-->4.1 to 4.5<!--/-->      what the notebooks and the package hold (`dlmlab.course.contents`)
+    <!--teaching:NAME-->                        a table about exercises and mistakes (`dlmlab.course.teaching`)
+    <!--/teaching-->
 
-The comments do not show on the page. `python -m dlmlab refresh` fills them in; a test compares.
+The comments do not show on the page. `python -m dlmlab pages` and `refresh` fill them in; a test compares.
 """
 
 import difflib
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dlmlab import paths
-from dlmlab.course import contents, ledger
+from dlmlab.course import contents, kernels, ledger, teaching
 from dlmlab.measure import store
 from dlmlab.network.checkpoint import shipped
 from dlmlab.study import TABLES, bench, speedrun, table
@@ -24,6 +26,7 @@ from dlmlab.study import TABLES, bench, speedrun, table
 NUMBER = re.compile(r"<!--(?P<source>ledger|stored):(?P<id>[^\n]*?):(?P<format>[^:\n]*?)-->(?P<value>[^\n]*?)<!--/-->")
 TEXT = re.compile(r"<!--contents:(?P<name>[\w:]+)-->[^\n]*?<!--/-->")
 BLOCK = re.compile(r"<!--table:(?P<name>\w+)-->\n.*?<!--/table-->", re.DOTALL)
+LESSON = re.compile(r"<!--teaching:(?P<name>[\w:]+)-->\n.*?<!--/teaching-->", re.DOTALL)
 Headlines = dict[str, Callable[[], dict[str, float | str]]]
 Blocks = dict[str, Callable[[], str]]
 
@@ -68,7 +71,13 @@ def render(
             raise ValueError(f"contents {span['name']!r} are unknown; known: {', '.join(known)}")
         return f"<!--contents:{span['name']}-->{known[span['name']]}<!--/-->"
 
-    return TEXT.sub(text, BLOCK.sub(block, NUMBER.sub(number, markdown)))
+    def lesson(span: re.Match) -> str:
+        known = teaching.blocks()
+        if span["name"] not in known:
+            raise ValueError(f"teaching {span['name']!r} is unknown; known: {', '.join(known)}")
+        return f"<!--teaching:{span['name']}-->\n{known[span['name']]()}\n<!--/teaching-->"
+
+    return LESSON.sub(lesson, TEXT.sub(text, BLOCK.sub(block, NUMBER.sub(number, markdown))))
 
 
 def headlines() -> Headlines:
@@ -88,7 +97,7 @@ def _evaluations() -> dict[str, float]:
 
 
 def every_block() -> Blocks:
-    """Name the tables there are: every section of the benchmark, and the leaderboard."""
+    """Name the tables there are: every section of the benchmark, the leaderboard, the load of several kernels."""
     sections = bench.read()
 
     def section(name: str) -> str:
@@ -96,10 +105,17 @@ def every_block() -> Blocks:
         return bench.table(name, sections[name]) if name in sections else missing
 
     found = {name: functools.partial(section, name) for name in bench.SECTIONS}
-    return found | {"speedrun": lambda: speedrun.table(speedrun.read())}
+    return found | {"speedrun": lambda: speedrun.table(speedrun.read()), "load": lambda: kernels.table(kernels.read())}
 
 
-def write(readme: Path | None = None) -> None:
-    """Fill in README in place. Raises `ValueError` outside a checkout."""
-    readme = paths.to_write(readme or paths.checkout() / "README.md")
-    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
+def files(root: Path) -> list[Path]:
+    """List the pages of a checkout that quote: README and what `teaching/` holds."""
+    return [path for path in (root / "README.md", *sorted((root / "teaching").rglob("*.md"))) if path.exists()]
+
+
+def write(root: Path | None = None, *, entries: dict | None = None) -> None:
+    """Fill in every page of a checkout in place. Raises `ValueError` outside one."""
+    stored = {name: functools.cache(read) for name, read in headlines().items()}  # a table is read once for all pages
+    for page in files(root or paths.checkout()):
+        text = render(paths.to_write(page).read_text(encoding="utf-8"), entries=entries, stored=stored)
+        store.replace(page, text)

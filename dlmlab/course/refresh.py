@@ -1,4 +1,4 @@
-"""Re-execute the notebooks in place, rebuild the ledger, fill the numbers of README (`python -m dlmlab refresh`).
+"""Re-execute the notebooks in place, rebuild the ledger, fill the numbers of the pages (`python -m dlmlab refresh`).
 
 Decisions
 * Each notebook runs in a fresh kernel and is written back only when every cell has run, in one step.
@@ -31,10 +31,10 @@ LANGUAGE_INFO = {"name": "python", "file_extension": ".py", "mimetype": "text/x-
 
 
 def refresh(notebooks: list[Path] | None = None, *, root: Path | None = None) -> dict[str, dict]:
-    """Execute the notebooks (default: all), rewrite ledger and README, and return the new ledger.
+    """Execute the notebooks (default: all), rewrite ledger, README and `teaching/`, and return the new ledger.
 
     An entry survives only if a notebook recorded it now, or belongs to a notebook that exists and was not asked for.
-    Raises: `nbclient.exceptions.CellExecutionError` when a cell fails (that notebook, the ledger and README stay as
+    Raises: `nbclient.exceptions.CellExecutionError` when a cell fails (that notebook, the ledger and the pages stay as
     they were); `ledger.LedgerError` when two notebooks record one id; `ValueError` outside a checkout (`root`).
     """
     root = paths.checkout() if root is None else root
@@ -54,9 +54,7 @@ def refresh(notebooks: list[Path] | None = None, *, root: Path | None = None) ->
     doctor.write_timing(seconds, root / "data" / "timing.json")
     for notebook in every:
         _render_notebook(notebook, entries)
-    readme = root / "README.md"
-    if readme.exists():
-        store.replace(readme, pages.render(readme.read_text(encoding="utf-8"), entries=entries))
+    pages.write(root, entries=entries)
     return entries
 
 

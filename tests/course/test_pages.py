@@ -1,5 +1,6 @@
 """What README and the notebooks quote is what the ledger, the stored tables and the benchmark hold."""
 
+import functools
 import re
 
 import pytest
@@ -9,6 +10,7 @@ from dlmlab.course import pages
 from tests.notebooks.cells import labelled, read
 
 README = paths.checkout() / "README.md"
+READ_ONCE = {name: functools.cache(read) for name, read in pages.headlines().items()}  # for all pages
 ENTRIES = {"01.accuracy": {"value": 0.90}, "01.ratio": {"value": 2.5}}
 STORED = {"01_x": lambda: {"rule, Fixed(steps=5)": 0.625, "nfe": 5.0}}
 BLOCKS = {"a": lambda: "one\ntwo\n", "b": lambda: "three"}
@@ -40,6 +42,7 @@ def test_a_block_is_filled_and_the_rest_stays():
     + [("<!--stored:01_y:nfe:.2f-->1<!--/-->", "stored table '01_y' is unknown; known: 01_x")]
     + [("<!--stored:01_x:nfee:.2f-->1<!--/-->", "01_x has no headline 'nfee'; it has 'nfe'")]
     + [("<!--contents:modules:99-->x<!--/-->", "contents 'modules:99' are unknown; known: modules:00")]
+    + [("<!--teaching:stuck:99-->\n<!--/teaching-->", "teaching 'stuck:99' is unknown; known: misconceptions")]
     + [("<!--table:c-->\n<!--/table-->", "table 'c' is unknown; known: a, b")],
 )
 def test_what_is_not_there_is_refused(span, complaint):
@@ -51,24 +54,29 @@ def test_what_is_not_there_is_refused(span, complaint):
 
 
 def quoting_texts() -> dict[str, str]:
-    """Collect README and the Markdown of each notebook by name."""
+    """Collect README, the pages of `teaching/` and the Markdown of each notebook by name."""
     every = paths.notebooks(paths.checkout())
     texts = {path.name: "\n\n".join(cell.source for _, cell in labelled(read(path), "markdown")) for path in every}
-    return texts | {"README.md": README.read_text(encoding="utf-8")}
+    written = pages.files(paths.checkout())
+    return texts | {str(p.relative_to(paths.checkout())): p.read_text(encoding="utf-8") for p in written}
 
 
 @pytest.mark.parametrize("name, text", quoting_texts().items())
 def test_quoted_numbers_are_the_measured_ones(name, text):
-    assert pages.render(text) == text, f"{name} quotes other numbers than were measured: `make refresh`"
+    assert pages.render(text, stored=READ_ONCE) == text, (
+        f"{name} quotes other numbers than were measured: `make refresh`"
+    )
     quoted = text.count("<!--ledger:") + text.count("<!--stored:")
     assert quoted == len(pages.NUMBER.findall(text)), f"{name} has a malformed span"
 
 
-def test_every_notebook_has_its_row_in_readme_with_its_modules_and_exercises():
+def test_every_notebook_has_its_row_in_readme_with_modules_exercises_and_a_signature_number():
     text = README.read_text(encoding="utf-8")
     for path in paths.notebooks(paths.checkout()):
         (row,) = [line for line in text.splitlines() if line.startswith("|") and f"](notebooks/{path.name})" in line]
         assert all(f"<!--contents:{kind}:{path.name[:2]}-->" in row for kind in ("modules", "exercises"))
+        *_, signature = row.rstrip(" |").split(" | ")
+        assert pages.NUMBER.search(signature), f"no number of a table or the ledger closes the row of {path.name}"
 
 
 def test_readme_shows_the_tables_that_were_measured():
@@ -83,12 +91,21 @@ def test_a_section_that_was_not_measured_on_this_machine_says_so(monkeypatch):
     assert "twin: not measured on this machine yet (python -m dlmlab bench --only twin)" in page and "old" not in page
 
 
-def test_writing_changes_the_page_in_place(tmp_path, monkeypatch):
-    page = tmp_path / "README.md"
-    page.write_text("<!--table:speedrun-->\n<!--/table-->\n", encoding="utf-8")
+def test_writing_changes_every_page_in_place_and_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "teaching" / "guides").mkdir(parents=True)
+    written = [tmp_path / "README.md", tmp_path / "teaching" / "guides" / "01_x.md"]
+    for page in (*written, tmp_path / "NOTES.md"):
+        page.write_text("<!--table:speedrun-->\n<!--/table-->\n", encoding="utf-8")
     monkeypatch.setattr(pages.speedrun, "read", list)
-    pages.write(page)
-    assert "the leaderboard is empty" in page.read_text(encoding="utf-8")
+    pages.write(tmp_path)
+    assert all("the leaderboard is empty" in page.read_text(encoding="utf-8") for page in written)
+    assert "empty" not in (tmp_path / "NOTES.md").read_text(encoding="utf-8")
+
+
+def test_a_lesson_is_filled_and_the_rest_stays():
+    page = render("before\n<!--teaching:points:00-->\nold\n<!--/teaching-->\nafter")
+    assert page.startswith("before\n<!--teaching:points:00-->\n| exercise | title |") and page.endswith("-->\nafter")
+    assert "Cut an answer at its end mark" in page and "old" not in page and page == render(page)
 
 
 def results_section(readme: str) -> str:

@@ -100,3 +100,13 @@ def test_the_cache_view_marks_what_a_forward_computed(run):
     assert drawn.shape == (3, 13) and (drawn[2, :3] == 0).all() and (drawn == 2).sum() == 6
     with pytest.raises(ValueError, match="step=0 is outside 1..5"):
         plotting.cache_view(run, computed, TOKENIZER, step=0)
+
+
+def test_the_attention_view_names_the_strongest_receivers_and_marks_them():
+    mass, words = torch.tensor([0.5, 3.0, 1.0, 2.0]), ["^", "8", "*", "2"]
+    fig, text = plotting.attention_view(mass, words, title="layer 0", top=2)
+    assert text.splitlines() == ["layer 0", "strongest receivers: 8 at 1 (3.0), 2 at 3 (2.0)", "^ 8 * 2"]
+    bars = fig.axes[0].patches
+    assert [bar.get_height() for bar in bars] == mass.tolist()
+    assert [i for i, bar in enumerate(bars) if bar.get_hatch()] == [1, 3]
+    assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == words

@@ -1,11 +1,20 @@
-"""Widgets bind a slider to a view and know nothing themselves."""
+"""Widgets bind a slider to a view and know nothing themselves; notebooks drive each and show one of its states."""
 
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import nbformat.v4 as v4
+import pytest
 import torch
 from matplotlib.figure import Figure
 
+from dlmlab import paths
 from dlmlab.compress.pruning import Recipe, prune
 from dlmlab.course import widgets
 from tests.course.test_plotting import TOKENIZER, run  # noqa: F401 (a fixture)
+from tests.notebooks.cells import parsed, read
 from tests.tiny import tiny_model
 
 
@@ -50,3 +59,50 @@ def test_the_pruning_player_shows_mask_and_answer_of_every_sparsity():
     assert player.text.value.startswith("<pre>0%:") and made == [0.0, 0.5]  # each model is made once
     fig, _ = widgets.pruning_view(pruned(0.5), TOKENIZER, [1, 5, 2], 0.5)
     assert "50% removed" in fig.axes[0].get_title()
+
+
+# ------------------------------------------------------------------------------------------------ in the notebooks
+
+NOTEBOOKS = paths.notebooks(Path(__file__).resolve().parents[2])
+PLAYERS = [name for name, value in vars(widgets).items() if name.endswith("_player") and inspect.isfunction(value)]
+
+
+@pytest.mark.parametrize("name", PLAYERS)
+def test_a_player_is_bound_to_a_view_that_is_tested_without_it(name):
+    views = set(re.findall(r"\b(\w+_view)\(", inspect.getsource(getattr(widgets, name))))
+    files = (Path(__file__).with_name(f"test_{module}.py") for module in ("plotting", "widgets"))
+    tests = [file.read_text(encoding="utf-8") for file in files]
+    assert views, f"{name} draws by itself: its picture cannot be tested without a widget"
+    assert all(any(f"{view}(" in test for test in tests) for view in views)
+
+
+def widget_problems(nb) -> list[str]:
+    """List the widgets of a notebook that no cell moves by `.value`, or that show no state as picture and text."""
+    code = [cell for cell in nb.cells if cell.cell_type == "code"]
+    problems = []
+    for cell, after in zip(code, [*code[1:], v4.new_code_cell("")], strict=True):
+        for node in ast.walk(parsed(cell)):
+            made = ast.unparse(node.value) if isinstance(node, ast.Assign) else ""
+            if re.match(r"dl\.widgets\.(\w*Player|\w+_player)\(", made):
+                name, below = ast.unparse(node.targets[0]), f"{cell.source}\n{after.source}"
+                problems += [] if re.search(rf"\b{name}\.\w+\.value = ", below) else [f"nothing moves {name}"]
+                twin = "dl.plotting.show(" in below and "print(" in below
+                problems += [] if twin else [f"no picture and text of {name} for those who have no kernel"]
+    return problems
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_widget_is_driven_and_has_a_static_twin(path):
+    assert widget_problems(read(path)) == []
+
+
+def test_a_widget_without_a_twin_is_found():
+    first = v4.new_code_cell("player = dl.widgets.denoising_player(out, tokenizer)\nplayer")
+    twin = "player.slider.value = 2\nfig, text = view(2)\ndl.plotting.show(fig, alt='Bars.')\nprint(text)"
+    assert widget_problems(v4.new_notebook(cells=[first, v4.new_code_cell(twin)])) == []
+    assert widget_problems(v4.new_notebook(cells=[first])) == [
+        "nothing moves player",
+        "no picture and text of player for those who have no kernel",
+    ]
+    silent = v4.new_code_cell(twin.replace("print(text)", "text"))
+    assert len(widget_problems(v4.new_notebook(cells=[first, silent]))) == 1
