@@ -45,6 +45,7 @@ ERRORS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c
   .flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)"""
 OUTPUT = """i => window.jupyterapp.shell.currentWidget.content.widgets[i].model.outputs.toJSON()
   .map(o => [].concat(o.text ?? o.data?.['text/plain'] ?? '').join('')).join('')"""
+MOVED = """([img, src, box, said]) => img.getAttribute('src') !== src && box.innerText !== said"""
 RUN = """async i => { const w = window.jupyterapp.shell.currentWidget; w.content.activeCellIndex = i;
   await window.jupyterapp.commands.execute('notebook:run-cell'); }"""
 
@@ -160,9 +161,7 @@ def test_every_slider_moves_its_picture_and_its_text(lab):
             before = picture.get_attribute("src"), text.inner_text()
             sliders.nth(i).focus()
             page.keyboard.press("ArrowRight")
-            page.wait_for_function(
-                "([old, img]) => img.getAttribute('src') !== old", arg=[before[0], picture.element_handle()]
-            )
-            assert text.inner_text() != before[1] and "forward" in text.inner_text()
+            page.wait_for_function(MOVED, arg=[picture.element_handle(), before[0], text.element_handle(), before[1]])
+            assert "forward" in text.inner_text()
             shoot(page, f"01_slider_{i}_after")
         assert failures == []

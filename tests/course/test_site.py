@@ -3,17 +3,21 @@
 import re
 import subprocess
 from html.parser import HTMLParser
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
 import nbformat.v4 as v4
 import pytest
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from dlmlab import cli, paths
 from dlmlab.course import site
 from tests import browser
 from tests.notebooks.cells import read
+from tests.test_environment import oldest_python, refusing
 
 ROOT = paths.checkout()
 NOTEBOOKS = paths.notebooks(ROOT)
@@ -225,3 +229,6 @@ def test_what_the_pages_are_built_with_is_pinned():
     pins = [line for line in lines if not line.startswith("#")]
     assert all(re.fullmatch(r"[\w.\-]+==\S+", pin) for pin in pins)
     assert {"jupyter-book", "latex2mathml", "sphinx-book-theme"} <= {pin.partition("==")[0] for pin in pins}
+    installed = [str(path) for path in ROOT.glob(".venv-site/lib/python*/site-packages")]
+    pinned = {canonicalize_name(name): Version(version) for name, _, version in (pin.partition("==") for pin in pins)}
+    assert refusing(pinned, oldest_python(), distributions(path=installed)) == []
