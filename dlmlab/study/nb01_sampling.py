@@ -85,9 +85,7 @@ def slow_settings() -> list[Setting]:
 
 
 def _keys(settings: Sequence[Setting]) -> list[dict]:
-    return [
-        {"method": s.method, "sampler": repr(s.sampler.commit), "seed": seed} for s in settings for seed in s.seeds
-    ]
+    return [{"method": s.method, "sampler": repr(s.sampler.commit), "seed": seed} for s in settings for seed in s.seeds]
 
 
 def run(method: str, sampler: str, seed: int, size: int | None = None) -> dict:
