@@ -26,7 +26,7 @@ PLUS, MINUS, EQUAL, BLANK, START = range(N, N + 5)
 STEPS, BATCH, RATE = 800, 64, 4e-3
 LOOKS = (0, 50, 200, 400, 800)  # steps after which the bound is enumerated
 PROBED = (50, 400)  # steps after which the noise of the gradient is measured
-SAMPLES, BATCHES, SEEDS = 200, 64, (0, 1, 2)
+SAMPLES, BATCHES, SEEDS = 200, 32, (0, 1, 2)
 VARIANTS = ("1/t weight", "no weight", "1/t weight, no start mark")
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
