@@ -39,9 +39,6 @@ SCHEDULES: dict[str, Callable[[Fixed], Sampler]] = {
     "probability": lambda commit: Sampler("probability", commit),
     "left to right": lambda commit: Sampler("left_to_right", commit),
     "end marks last": lambda commit: Sampler("probability", commit, eos_last=True),
-    "blocks of 8": lambda commit: Sampler("probability", commit, block_length=8),
-    "margin": lambda commit: Sampler("margin", commit),
-    "entropy": lambda commit: Sampler("neg_entropy", commit),
     "random order": lambda commit: Sampler("random", commit),
 }
 BUDGETS = [  # the cheap and the quoted ones first
@@ -49,9 +46,6 @@ BUDGETS = [  # the cheap and the quoted ones first
     ("probability", (5, 10, 3)),
     ("end marks last", (5,)),
     ("random order", (5,)),
-    ("margin", (5,)),
-    ("entropy", (5,)),
-    ("blocks of 8", (10,)),
 ]
 
 
@@ -71,13 +65,9 @@ def sampling_settings() -> list[Setting]:
     found += [Setting("entropy bound", Sampler(commit=EntropyBound(gamma))) for gamma in (0.02, 0.1, 1.0)]
     found += [Setting("threshold, blocks of 8", Sampler(commit=Threshold(0.9), block_length=8))]
     found += [Setting(TWIN, Sampler(), model="llama-mini")]
-    found += [_schedule(method, Fixed(steps)) for method, budgets in BUDGETS[:4] for steps in budgets]
+    found += [_schedule(method, Fixed(steps)) for method, budgets in BUDGETS for steps in budgets]
     found += [Setting("guidance 1.0", Sampler(commit=Threshold(0.9), guidance=1.0))]
-    found += [
-        Setting(f"temperature {t}", Sampler("left_to_right", Fixed(5), temperature=t), seeds=SEEDS) for t in (0.5, 1.0)
-    ]
-    found += [Setting("guidance 1.0", Sampler(commit=Fixed(5), guidance=1.0))]
-    return found + [_schedule(method, Fixed(steps)) for method, budgets in BUDGETS[4:] for steps in budgets]
+    return [*found, Setting("temperature 1.0", Sampler("left_to_right", Fixed(5), temperature=1.0), seeds=SEEDS)]
 
 
 def slow_settings() -> list[Setting]:
@@ -209,7 +199,6 @@ COMPARED = {
         key("left to right", Fixed(5)),
         key("end marks last", Fixed(5)),
     ),
-    "blocks of 8 against left to right, 10 forwards": (key("blocks of 8", Fixed(10)), key("left to right", Fixed(10))),
     "threshold against one per forward": (key("threshold", Threshold(0.9)), ONE_BY_ONE),
     "threshold against left to right, 3 forwards": (key("threshold", Threshold(0.9)), key("left to right", Fixed(3))),
     "threshold against left to right, 5 forwards": (key("threshold", Threshold(0.9)), key("left to right", Fixed(5))),
@@ -217,7 +206,6 @@ COMPARED = {
         key("threshold", Threshold(0.9)),
         key("left to right", Fixed(10)),
     ),
-    "threshold against blocks of 8, 10 forwards": (key("threshold", Threshold(0.9)), key("blocks of 8", Fixed(10))),
     "twin against one per forward": (key(TWIN, Fixed()), ONE_BY_ONE),
     "twin against threshold": (key(TWIN, Fixed()), key("threshold", Threshold(0.9))),
     "factor against threshold": (key("factor", Factor(1.0)), key("threshold", Threshold(0.9))),
@@ -226,14 +214,11 @@ COMPARED = {
         key("threshold, blocks of 8", Threshold(0.9)),
         key("threshold", Threshold(0.9)),
     ),
-    "temperature 0.5 against 0": (key("temperature 0.5", Fixed(5)), key("left to right", Fixed(5))),
     "temperature 1.0 against 0": (key("temperature 1.0", Fixed(5)), key("left to right", Fixed(5))),
     "guidance 1.0 against none, threshold": (
         key("guidance 1.0", Threshold(0.9)),
         key("threshold", Threshold(0.9)),
     ),
-    "guidance 1.0 against none, equal steps": (key("guidance 1.0", Fixed(5)), key("probability", Fixed(5))),
-    "guidance 1.0 against none, equal forwards": (key("guidance 1.0", Fixed(5)), key("probability", Fixed(10))),
 }
 
 

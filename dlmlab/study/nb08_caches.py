@@ -55,9 +55,8 @@ def methods() -> list[Method]:
         if name in ("dual cache", "delayed cache", "FOCUS")
     ]
     found += [Method("twin with cache", "", None)]
-    found += [_blind("fixed schedule", n) for n in (5, 8, 20, 40)]
-    found += [_blind("left to right", n, score="left_to_right") for n in (3, 5, 8, 20)]
-    found += [_blind(f"blocks of {BLOCK}", n, block_length=BLOCK) for n in (5, 8)]
+    found += [_blind("fixed schedule", n) for n in (5, 20, 40)]
+    found += [_blind("left to right", n, score="left_to_right") for n in (5, 10)]
     for commit, label in ((Threshold(0.9), "threshold"), (Fixed(20), "20 forwards")):
         found += [
             Method(f"{label}, {name}", f"blocks of {BLOCK}", Sampler(commit=commit, block_length=BLOCK, cache=cache))
