@@ -72,7 +72,8 @@ def sampling_settings() -> list[Setting]:
 
 def slow_settings() -> list[Setting]:
     """List the samplers that are compared at one token per forward."""
-    return [_schedule(method, ONE) for method in ("probability", "left to right", "random order")]
+    surest, left, chance = (SCHEDULES[name](ONE) for name in ("probability", "left to right", "random order"))
+    return [Setting("probability", surest), Setting("left to right", left), Setting("random order", chance)]
 
 
 def _keys(settings: Sequence[Setting]) -> list[dict]:

@@ -21,7 +21,7 @@ from dlmlab.objective.noise import EPS, masked_losses
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_rows
 
-PROBLEMS, SEEDS, PARTS, LEAST = 12, (0, 1, 2), ("question", "answer"), 4
+PROBLEMS, SEEDS, PARTS, LEAST = 8, (0, 1, 2), ("question", "answer"), 4
 
 
 def variances(mean: Sequence[float], square: Sequence[float]) -> tuple[float, float]:
