@@ -49,13 +49,9 @@ BUDGETS = [  # the cheap and the quoted ones first
 ]
 
 
-def _chance(sampler: Sampler) -> Sequence[int]:
-    return SEEDS if sampler.score == "random" or sampler.temperature > 0 else (0,)
-
-
 def _schedule(method: str, commit: Fixed) -> Setting:
     sampler = SCHEDULES[method](commit)
-    return Setting(method, sampler, seeds=_chance(sampler))
+    return Setting(method, sampler, seeds=SEEDS if sampler.score == "random" else (0,))
 
 
 def sampling_settings() -> list[Setting]:
@@ -67,7 +63,7 @@ def sampling_settings() -> list[Setting]:
     found += [Setting(TWIN, Sampler(), model="llama-mini")]
     found += [_schedule(method, Fixed(steps)) for method, budgets in BUDGETS for steps in budgets]
     found += [Setting("guidance 1.0", Sampler(commit=Threshold(0.9), guidance=1.0))]
-    return [*found, Setting("temperature 1.0", Sampler("left_to_right", Fixed(5), temperature=1.0), seeds=SEEDS)]
+    return [*found, Setting("temperature 1.0", Sampler("left_to_right", Fixed(5), temperature=1.0))]
 
 
 def slow_settings() -> list[Setting]:
