@@ -9,7 +9,9 @@ import io
 import textwrap
 from collections.abc import Sequence
 
-from matplotlib.colors import ListedColormap
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -22,6 +24,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = "osD^vPX"
 LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), "-")
 MASK_SIGN, END_SIGN = "▢", "·"
+LEAST_DOUBT, DOUBT = 1e-6, "YlOrRd"  # a pale cell is a sure one: the token in it stays readable
 
 
 def figure(width: float = 6.4, height: float = 3.4) -> Figure:
@@ -92,38 +95,84 @@ def table(rows: Sequence[dict]) -> str:
 
 
 def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0) -> tuple[Figure, str]:
-    """Show one state of a run: each answer position as a bar of the confidence with which it was committed, and the
-    text.
+    """Show a run up to one state: answer positions across, forwards downwards, white where a mask still stands.
 
+    The colour is the doubt with which a token was committed, 1 - confidence, on a logarithmic scale (all confidences
+    are near 1, and differ by orders of magnitude in what is missing). A token is written where it was committed.
     `step` 0 is the start; raises `ValueError` outside the run.
     """
     states = out.trace.states(row)
     if not 0 <= step < len(states):
         raise ValueError(f"step={step} is outside 0..{len(states) - 1}")
-    P, answer = out.prompt_length, words(tokenizer, states[step][out.prompt_length :])
-    mine = [s for s in out.trace.steps if row in s.rows][:step]
-    height, age = [0.0] * len(answer), [None] * len(answer)
-    for i, s in enumerate(mine):
-        for (r, column), confidence in zip(s.at.tolist(), s.confidence.tolist(), strict=True):
-            if r == row and column >= P:
-                height[column - P], age[column - P] = confidence, i
-    fig = figure(max(6.4, 0.3 * len(answer)), 2.4)
+    P, S, answer = out.prompt_length, len(states) - 1, words(tokenizer, states[step][out.prompt_length :])
+    fig = figure(max(6.4, 0.27 * len(answer)), 1.5 + 0.17 * S)
     ax = fig.add_subplot(
-        ylim=(0, 1.05), ylabel="confidence when\ncommitted", title=f"after forward {step} of {len(states) - 1}"
+        xlabel="answer position", ylabel="forward", title=f"after forward {step} of {S}", ylim=(S + 0.5, 0.5)
     )
-    new = [a is not None and a == step - 1 for a in age]
-    ax.bar(
-        range(len(answer)),
-        height,
-        color=[COLORS[1] if n else COLORS[0] for n in new],
-        hatch=["//" if n else "" for n in new],
-        edgecolor="white",
-    )
+    doubt = torch.full((S, len(answer)), torch.nan)
+    for i, s in enumerate([s for s in out.trace.steps if row in s.rows][:step]):
+        for (r, column), token, confidence in zip(s.at.tolist(), s.tokens.tolist(), s.confidence.tolist(), strict=True):
+            if r == row and column >= P:
+                doubt[i:step, column - P] = max(1 - confidence, LEAST_DOUBT)
+                style = {
+                    "ha": "center",
+                    "va": "center",
+                    "fontsize": 6,
+                    "color": "black" if confidence > 0.9 else "white",
+                }
+                ax.text(column - P, i + 1, words(tokenizer, [token])[0], **style)
+    extent = (-0.5, len(answer) - 0.5, S + 0.5, 0.5)
+    image = ax.imshow(doubt.numpy(), aspect="auto", cmap=DOUBT, norm=LogNorm(LEAST_DOUBT, 1), extent=extent)
+    fig.colorbar(image, ax=ax, label="doubt, 1 - confidence")
     ax.set_xticks(range(len(answer)), answer, rotation=90, fontsize=8)
+    ax.set_yticks([n for n in range(1, S + 1) if S < 15 or n % 5 == 0])
     prompt = " ".join(words(tokenizer, states[step][:P]))
-    return fig, f"after forward {step} of {len(states) - 1}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(
+    return fig, f"after forward {step} of {S}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(
         " ".join(answer), 110
     )
+
+
+def network_view() -> Figure:
+    """Draw what goes into one output of a causal and of a masked diffusion model, and which token it names."""
+    fig = figure(7.6, 2.9)
+    kinds = [
+        ("autoregressive", "8 * 2 = 16 ;".split(), 3, range(4), "16", "reads up to itself, names the next token"),
+        ("masked diffusion", ["8", "*", MASK_SIGN, "=", "16", ";"], 2, range(6), "2", "reads all, names its own token"),
+    ]
+    for ax, (name, tokens, at, read, guess, what) in zip(fig.subplots(1, 2), kinds, strict=True):
+        for i, token in enumerate(tokens):
+            box = {"boxstyle": "round", "fc": "white", "ec": COLORS[0] if i in read else "0.8"}
+            ax.text(i, 0, token, ha="center", va="center", bbox=box, color="black" if i in read else "0.6")
+            if i in read:
+                ax.plot([i, at], [0.2, 1.28], color=COLORS[0], lw=1)
+        ax.text(at, 1.5, guess, ha="center", va="center", bbox={"boxstyle": "round", "fc": COLORS[4], "ec": "black"})
+        ax.text(
+            len(tokens) - 0.5, 0.75, "layers of\nattention\nand MLP", ha="right", va="center", fontsize=8, alpha=0.7
+        )
+        ax.set(xlim=(-0.6, len(tokens) - 0.4), ylim=(-0.4, 1.9), title=name)
+        ax.set_xlabel(what)
+        ax.set_xticks([])
+        ax.set_yticks([0, 1.5], ["in", "out"])
+    return fig
+
+
+def alike(
+    rows: Sequence[dict], *, group: str = "method", x: str = "nfe", y: str = "exact_match", within: float = 0.012
+) -> list[dict]:
+    """Join groups that would be drawn on top of each other: rows of a group whose every point lies on a point of an
+    earlier group (`within` in y, a fiftieth of x) are left out, and that group is named after both."""
+    names: dict[str, list[dict]] = {}
+    for row in rows:
+        names.setdefault(row[group], []).append(row)
+
+    def on(point: dict, other: dict) -> bool:
+        return abs(point[y] - other[y]) <= within and abs(point[x] - other[x]) <= 0.02 * other[x]
+
+    hosts: dict[str, list[str]] = {}
+    for name, mine in names.items():
+        host = next((h for h in hosts if all(any(on(p, o) for o in names[h]) for p in mine)), None)
+        hosts.setdefault(host or name, []).append(name)
+    return [row | {group: ", ".join(joined)} for host, joined in hosts.items() for row in names[host]]
 
 
 def frontier(
@@ -134,11 +183,13 @@ def frontier(
     x: str = "nfe",
     y: str = "exact_match",
     xlabel: str = "forwards of the network per problem (NFE)",
+    ticks: Sequence[float] = (),
+    least: float = -0.02,
 ) -> Figure:
     """Draw quality against cost, one line a group, with 95 % intervals. Each row holds `group`, `x`, `y`, `low`,
-    `high`."""
+    `high`. With `ticks` the cost is on a logarithmic axis; `least` is where quality begins."""
     fig = figure(7.2, 4.2)
-    ax = fig.add_subplot(xlabel=xlabel, ylabel="exact match (test)", title=title, ylim=(-0.02, 1.02))
+    ax = fig.add_subplot(xlabel=xlabel, ylabel="exact match (test)", title=title, ylim=(least, 1.02))
     names = list(dict.fromkeys(row[group] for row in rows))
     for i, name in enumerate(names):
         mine = sorted((row for row in rows if row[group] == name), key=lambda row: row[x])
@@ -153,8 +204,13 @@ def frontier(
             capsize=2,
             lw=1.3,
             ms=5,
+            mfc="white" if i >= 7 else None,
             label=name,
         )
+    if ticks:
+        ax.set_xscale("log")
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        ax.minorticks_off()
     ax.legend(fontsize=8, loc="lower right")
     ax.grid(alpha=0.3)
     return fig
@@ -199,6 +255,29 @@ def heat_map(values, *, xlabel: str, ylabel: str, title: str, label: str, xticks
     return fig
 
 
+def _draw_columns(ax: Axes, out: Sample, computed: Tensor, step: int, row: int = 0) -> None:
+    (S, L), shown = computed.shape, computed[:step].float()
+    for i, columns in enumerate(out.trace.order(row)[:step]):
+        shown[i, columns] = 2
+    palette, extent = ListedColormap(["#eeeeee", COLORS[5], COLORS[1]]), (-0.5, L - 0.5, step + 0.5, 0.5)
+    ax.imshow(shown.numpy(), aspect="auto", cmap=palette, vmin=0, vmax=2, extent=extent, interpolation="nearest")
+    ax.set(ylim=(S + 0.5, 0.5), xlim=(-0.5, L - 0.5))
+    ax.axvline(out.prompt_length - 0.5, color="black", lw=1)
+
+
+def cache_panels(runs: dict[str, tuple[Sample, Tensor]]) -> Figure:
+    """Put whole runs side by side, by name: the sample, and what each forward computed (`dlmlab.cache.replay`).
+
+    Of the prompt only the end is shown: what happens to its columns happens to all of them.
+    """
+    fig = figure(8.4, 1.0 + 0.15 * max(len(computed) for _, computed in runs.values()))
+    for ax, (name, (out, computed)) in zip(fig.subplots(1, len(runs), sharey=True), runs.items(), strict=True):
+        _draw_columns(ax, out, computed, len(computed))
+        ax.set(title=name, xlabel="column", xlim=(out.prompt_length - 8.5, computed.shape[1] - 0.5))
+    fig.axes[0].set_ylabel("forward")
+    return fig
+
+
 def cache_view(
     out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, step: int, row: int = 0
 ) -> tuple[Figure, str]:
@@ -210,17 +289,11 @@ def cache_view(
     S, L = computed.shape
     if not 1 <= step <= S:
         raise ValueError(f"step={step} is outside 1..{S}")
-    shown = computed[:step].float()
-    for i, columns in enumerate(out.trace.order(row)[:step]):
-        shown[i, columns] = 2
     fig = figure(7.2, 0.9 + 0.16 * S)
     ax = fig.add_subplot(
         xlabel="column (the answer begins at the line)", ylabel="forward", title=f"after forward {step} of {S}"
     )
-    palette = ListedColormap(["#eeeeee", COLORS[5], COLORS[1]])
-    ax.imshow(shown, aspect="auto", cmap=palette, vmin=0, vmax=2, extent=(-0.5, L - 0.5, step + 0.5, 0.5))
-    ax.set(ylim=(S + 0.5, 0.5), xlim=(-0.5, L - 0.5))
-    ax.axvline(out.prompt_length - 0.5, color="black", lw=1)
+    _draw_columns(ax, out, computed, step, row)
     state = words(tokenizer, out.trace.states(row)[step - 1])
     marked = [f"[{w}]" if c else w for w, c in zip(state, computed[step - 1].tolist(), strict=True)]
     counts = f"forward {step} of {S} computes {int(computed[step - 1].sum())} of {L} columns, in brackets"

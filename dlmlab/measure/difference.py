@@ -8,10 +8,10 @@ small), which is why every seed has to agree as well.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import binomtest, bootstrap
 
 from dlmlab.measure.store import select
 
@@ -68,12 +68,15 @@ def between(a: Sequence[float] | str, b: Sequence[float] | str) -> Difference:
 
     `a`, `b`: one value a problem; a string of digits ("0110", as tables store verdicts) counts as such values. Raises
     `ValueError` when the two do not judge the same number of problems.
+
+    Verdicts that differ nowhere (or everywhere) leave nothing to resample; their interval is as wide as Wilson's bound
+    on the share of problems that would differ and were not seen.
     """
     if len(a) != len(b) or not len(a):
         raise ValueError(f"need two equally long, non-empty lists, got {len(a)} and {len(b)}")
     differences = _values(a) - _values(b)
     if (differences == differences[0]).all():
-        return Difference(*[float(differences[0])] * 3)
+        return _alike(float(differences[0]), len(differences), _verdicts(_values(a), _values(b)))
     ci = bootstrap(
         (differences,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0)
     ).confidence_interval
@@ -95,7 +98,8 @@ def of_rows(rows: Sequence[dict], a: dict, b: dict, *, column: str = "nats") -> 
         return Difference(found.mean, found.low, found.high, (found.mean,))
     if len(sizes := {len(x[seed]) for x in (ours, theirs) for seed in common}) > 1:
         raise ValueError(f"{a} and {b} judge {sorted(sizes)} problems: must be the same")
-    return _crossed(np.stack([ours[seed] - theirs[seed] for seed in common]))
+    pairs = [(ours[seed], theirs[seed]) for seed in common]
+    return _crossed(np.stack([a - b for a, b in pairs]), _verdicts(*(x for pair in pairs for x in pair)))
 
 
 def words(found: dict[str, Difference]) -> str:
@@ -124,16 +128,27 @@ def headlines(name: str, found: dict[str, Difference]) -> dict[str, float | str]
     return each | {f"{name}, words": words(found)}
 
 
-def _crossed(differences: np.ndarray, resamples: int = 10_000) -> Difference:
+def _crossed(differences: np.ndarray, verdicts: bool, resamples: int = 10_000) -> Difference:
     """Bootstrap the mean of differences (seeds, problems), rows and columns drawn independently."""
-    seeds = tuple(_mean(row) for row in differences)
+    seeds, (S, P) = tuple(_mean(row) for row in differences), differences.shape
     if (differences == differences[0, 0]).all():
-        return Difference(*[float(differences[0, 0])] * 3, seeds)
-    S, P = differences.shape
+        return replace(_alike(float(differences[0, 0]), P, verdicts), seeds=seeds)
     rng = np.random.default_rng(0)
     rows, columns = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (S, P))
     low, high = np.quantile(((rows @ differences) * columns).sum(1), (0.025, 0.975))
     return Difference(float(differences.mean()), float(low), float(high), seeds)
+
+
+def _alike(value: float, n: int, verdicts: bool) -> Difference:
+    """Give the interval of n differences that all have one value. Problems, not seeds, are counted."""
+    if not verdicts:
+        return Difference(value, value, value)
+    room = float(binomtest(0, n).proportion_ci(0.95, method="wilson").high)
+    return Difference(value, max(value - room, -1.0), min(value + room, 1.0))
+
+
+def _verdicts(*values: np.ndarray) -> bool:
+    return all(bool(np.isin(v, (0, 1)).all()) for v in values)
 
 
 def _values(values: Sequence[float] | str) -> np.ndarray:

@@ -66,8 +66,8 @@ def describe(row: dict) -> str:
     """
     parts = []
     for name, value in row.items():
-        if name == "correct":
-            parts.append(f"correct={value.count('1')}/{len(value)}")
+        if name in ("correct", "clean"):
+            parts.append(f"{name}={value.count('1')}/{len(value)}")
         elif not isinstance(value, list):
             parts.append(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
     return " ".join(parts)

@@ -117,7 +117,7 @@ def headlines(rows: list[dict]) -> dict[str, float]:
 
 
 def table(rows: list[dict]) -> str:
-    """Lay out the leaderboard as it is stored, and name the recipes that nobody has run."""
+    """Lay out the leaderboard as it is stored: rows that were run, and no others."""
     if not rows:
         return "the leaderboard is empty"
     lines = [
@@ -131,7 +131,4 @@ def table(rows: list[dict]) -> str:
             f"{r['recipe']:22} {r['seed']:>4}  {r['exact_match']:>11.1%}  {r['tokens'] / 1e6:>8.2f}  "
             f"{r['seconds'] / 60:>7.1f}  {r['tokens_per_second']:>8,}  {machine}{mark}"
         )
-    entered = {r["recipe"] for r in rows}
-    if waiting := [name for name in recipes() if name not in entered]:
-        lines.append(f"not run yet: {', '.join(waiting)}")
     return "\n".join(lines)

@@ -38,15 +38,33 @@ def test_the_grid_skips_states_but_never_the_last(run):
 def test_a_view_says_in_text_what_it_draws(run):
     fig, text = plotting.denoising_view(run, TOKENIZER, step=5)
     assert "after forward 5 of 5" in text and "8 * 2 = 16" in text
-    heights = [bar.get_height() for bar in fig.axes[0].patches]
-    assert len(heights) == 10 and all(h > 0 for h in heights)
+    written = sorted((t.get_position()[0], t.get_text()) for t in fig.axes[0].texts)
+    assert [token for _, token in written] == "8 * 2 = 16 ; #### 16 · ·".split()
 
 
-def test_bars_appear_with_the_commits(run):
+def test_a_cell_is_coloured_from_the_forward_that_commits_it_on(run):
     for step, state in enumerate(run.trace.states()):
         fig, _ = plotting.denoising_view(run, TOKENIZER, step=step)
+        drawn = fig.axes[0].images[0].get_array()  # (5, 10), masked where nothing stands
+        seen = [(~row).sum() for row in drawn.mask] if drawn.mask.any() else [10] * 5
         committed = int((state[run.prompt_length :] != TOKENIZER.mask_token_id).sum())
-        assert sum(bar.get_height() > 0 for bar in fig.axes[0].patches) == committed
+        assert seen[step:] == [0] * (5 - step) and (step == 0 or seen[step - 1] == committed)
+        assert list(seen[:step]) == sorted(seen[:step])
+
+
+def test_the_picture_of_the_network_says_who_is_read():
+    causal, full = plotting.network_view().axes
+    assert (len(causal.lines), len(full.lines)) == (4, 6)  # four tokens up to "=", and all six
+    assert causal.texts[4].get_text() == "16" == [t.get_text() for t in causal.texts][-2]  # the next token
+    assert full.texts[2].get_text() == plotting.MASK_SIGN and [t.get_text() for t in full.texts][-2] == "2"
+
+
+def test_groups_on_top_of_each_other_are_joined_and_others_are_not():
+    rows = [
+        {"method": m, "nfe": x, "exact_match": y}
+        for m, x, y in (("a", 5, 0.6), ("a", 10, 0.8), ("b", 5, 0.605), ("c", 5, 0.65), ("d", 6, 0.6))
+    ]
+    assert [r["method"] for r in plotting.alike(rows)] == ["a, b", "a, b", "c", "d"]
 
 
 def test_a_step_outside_the_run_is_refused(run):
@@ -76,6 +94,13 @@ def test_a_frontier_draws_one_line_a_method_with_its_interval():
         assert [list(data) for data in line.get_data()] == [list(xs), list(ys)]
         for segment, x, low, high in zip(spans.get_segments(), xs, lows, highs, strict=True):
             assert segment.ravel().tolist() == pytest.approx([x, low, x, high])
+
+
+def test_a_frontier_with_ticks_is_logarithmic_and_may_begin_higher():
+    rows = [{"method": "a", "nfe": n, "exact_match": 0.9, "low": 0.8, "high": 0.95} for n in (3, 40)]
+    ax = plotting.frontier(rows, title="t", ticks=(1, 2.5, 40), least=0.5).axes[0]
+    assert ax.get_xscale() == "log" and ax.get_ylim()[0] == 0.5
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1", "2.5", "40"]
 
 
 def test_a_forest_draws_every_difference_and_fills_only_those_that_have_a_word():
@@ -110,3 +135,12 @@ def test_the_attention_view_names_the_strongest_receivers_and_marks_them():
     assert [bar.get_height() for bar in bars] == mass.tolist()
     assert [i for i, bar in enumerate(bars) if bar.get_hatch()] == [1, 3]
     assert [label.get_text() for label in fig.axes[0].get_xticklabels()] == words
+
+
+def test_panels_show_whole_runs_side_by_side(run):
+    everything = torch.ones(5, run.ids.shape[1], dtype=torch.bool)
+    few = everything.clone()
+    few[1:, :3] = False
+    left, right = plotting.cache_panels({"none": (run, everything), "some": (run, few)}).axes
+    assert (left.get_title(), right.get_title()) == ("none", "some")
+    assert int((left.images[0].get_array() == 0).sum()) == 0 and int((right.images[0].get_array() == 0).sum()) == 12

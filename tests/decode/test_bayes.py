@@ -192,3 +192,29 @@ def test_wrong_requests_say_what_is_wrong():
     with pytest.raises(ValueError, match="pass alpha"):
         random_texts(PRIORS["uniform"])(torch.tensor([[0, 1]]))
     assert math.isfinite(bayes.probabilities.log().sum())
+
+
+def test_parallel_greedy_is_sequential_greedy_as_long_as_n_plus_one_doubts_fit_into_one():
+    """Theorem 1 of Fast-dLLM (arXiv 2505.22618) for three letters, on random worlds and at its edge."""
+    texts, generator = torch.cartesian_prod(*[torch.arange(K)] * 3), torch.Generator().manual_seed(0)
+    inside = differ = 0
+    for _ in range(60):
+        p = (torch.randn(len(texts), generator=generator).double() * 3).softmax(0)
+        world = ExactBayes(texts, PRIORS["mask"], p)
+        doubt = 1 - float(world(torch.full((1, 3), MASK)).softmax(-1).amax(-1).min())
+        once, slowly = (greedy(world, forwards) for forwards in (1, 3))
+        if 4 * doubt <= 1:
+            inside += 1
+            assert once == slowly == tuple(texts[int(p.argmax())].tolist())
+        differ += once != slowly
+    assert inside > 5 and differ > 5  # both sides of the condition were seen
+    edge = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]])
+    for mass, same in ((0.26, True), (0.24, False)):
+        p = torch.tensor([mass] + [(1 - mass) / 3] * 3, dtype=torch.float64)
+        world = ExactBayes(edge, PRIORS["mask"], p)
+        assert (greedy(world, 1) == greedy(world, 3)) is same
+
+
+def greedy(world, forwards):
+    (text,) = output_distribution(world, [MASK] * 3, sampler=Sampler("probability", Fixed(forwards)), mask_id=MASK)
+    return text

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dlmlab.measure.difference import Difference, between, of_rows, words
+from dlmlab.measure.evaluate import Proportion
 
 RNG = np.random.default_rng(0)
 EASY, HARD = RNG.normal(2.0, 0.1, 40), RNG.normal(3.0, 0.1, 40)
@@ -41,8 +42,22 @@ def test_an_interval_that_touches_zero_shows_nothing_whatever_the_seeds_say(low,
 # -------------------------------------------------------------------------------------------------------- the interval
 
 
+def test_verdicts_that_agree_everywhere_are_no_proof_of_equality():
+    """None of n differs: Wilson's bound says how many of other problems may. A resample alone would say [0, 0]."""
+    for n in (2, 100, 500):
+        found, bound = between("1" * n, "1" * n), Proportion(0, n).interval[1]
+        assert (found.mean, found.low, found.high) == (0.0, -bound, bound) and found.word == "no difference shown"
+    assert between([True, False], [True, False]) == between("10", "10")
+    all_lost = between("0" * 100, "1" * 100)
+    assert all_lost.mean == all_lost.low == -1 and all_lost.high == pytest.approx(-1 + Proportion(0, 100).interval[1])
+    table = [{"m": m, "seed": seed, "correct": "11" * 50} for m in "ab" for seed in range(3)]
+    found = of_rows(table, {"m": "a"}, {"m": "b"}, column="correct")
+    assert found.high == pytest.approx(Proportion(0, 100).interval[1])  # three seeds do not make more problems
+    assert found.seeds == (0.0, 0.0, 0.0)
+
+
 def test_a_difference_is_zero_only_when_nothing_differs():
-    assert between([True, False], [True, False]) == Difference(0.0, 0.0, 0.0)
+    assert between([1.5, 2.5], [1.5, 2.5]) == Difference(0.0, 0.0, 0.0)  # no verdicts: there is no scale to bound
     found = between([True] * 30 + [False] * 70, [False] * 100)
     assert found.mean == pytest.approx(0.3) and 0.2 < found.low < 0.3 < found.high < 0.4
 

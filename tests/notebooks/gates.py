@@ -18,6 +18,7 @@ from tests.notebooks.cells import labelled
 from tests.notebooks.gates_code import gate_dlmlab_names, gate_imports, gate_network, gate_private
 from tests.notebooks.gates_text import (
     gate_alt_text,
+    gate_answers,
     gate_base64,
     gate_contract,
     gate_headings,
@@ -152,4 +153,5 @@ ALL: list[Callable[[NotebookNode, Path], list[str]]] = [
     gate_contract,
     gate_cell_length,
     gate_prose_numbers,
+    gate_answers,
 ]

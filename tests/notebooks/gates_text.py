@@ -173,6 +173,16 @@ def gate_prose_numbers(nb: NotebookNode, path: Path) -> list[str]:
     ]
 
 
+def gate_answers(nb: NotebookNode, path: Path) -> list[str]:
+    """A question in bold has its answer below it, folded, in the same cell."""
+    return [
+        f"{name} asks without an answer: {' '.join(question.split())[:60]!r}"
+        for name, cell in labelled(nb, "markdown")
+        for question in cell.source.split("**Question.**")[1:]
+        if not re.search(r"<details>\s*<summary>.*?</summary>\s*\S.*?</details>", question, re.DOTALL)
+    ]
+
+
 def sentences(markdown: str) -> list[str]:
     """Split Markdown into sentences, without code, formulas and headings; a table goes with the paragraph before it."""
     text = re.sub(r"\$\$.*?\$\$|\$[^$\n]+\$", "", without_code(markdown), flags=re.DOTALL)

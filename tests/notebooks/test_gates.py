@@ -195,6 +195,8 @@ BAD = [
     (gates.gate_contract, says(2, "## Objectives"), "'exercise'"),
     (gates.gate_contract, reordered, "in the order"),
     (gates.gate_cell_length, says(4, "1\n" * 26), "26 lines"),
+    (gates.gate_answers, adds(3, "\n\n**Question.** Why?"), "asks without an answer: 'Why?'"),
+    (gates.gate_answers, adds(3, "\n\n**Question.** Why?\n\n<details><summary>Answer</summary>\n</details>"), "asks"),
     (gates.gate_prose_numbers, adds(3, " Ours reaches 93 %."), "'93 %'"),
     (gates.gate_prose_numbers, says(3, "- Ours is `fast`.\n- It gains 1.8 points."), "'1.8'"),
     *((gates.gate_prose_numbers, says(3, f"Measured: {said}."), "no source") for said in UNSOURCED),

@@ -2,13 +2,13 @@
 
 import dlmlab as dl
 from dlmlab.decode import drift
-from dlmlab.measure.difference import Difference
 
 
 def test_the_front_is_compared_with_one_token_per_forward():
     rows = dl.nb08_caches.summarize(dl.store.read("08_front"))
     by_name = {(r["family"], r["setting"]): r for r in rows}
-    assert by_name[dl.nb08_caches.BASELINE]["difference"] == Difference(0.0, 0.0, 0.0)
+    base = by_name[dl.nb08_caches.BASELINE]["difference"]
+    assert base.mean == 0 and base.low == -base.high < 0  # not [0, 0]: other problems may differ
     assert all(r["low"] <= r["exact_match"] <= r["high"] for r in rows)
 
 
