@@ -100,3 +100,12 @@ def test_the_cache_view_marks_what_a_forward_computed(run):
     assert drawn.shape == (3, 13) and (drawn[2, :3] == 0).all() and (drawn == 2).sum() == 6
     with pytest.raises(ValueError, match="step=0 is outside 1..5"):
         plotting.cache_view(run, computed, TOKENIZER, step=0)
+
+
+def test_a_grid_is_drawn_over_the_weights_it_is_for():
+    row, points = torch.linspace(-1, 2, 40), torch.tensor([-1.0, 0.0, 1.0, 2.0])
+    ax = plotting.grid_figure(row, row[:10], points, "t").axes[0]
+    assert [line.get_xdata()[0] for line in ax.lines] == points.tolist()
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["the whole row (40 weights)", "weights with this scale (10)", "grid, 4 points"]
+    assert sum(p.get_height() for p in ax.patches) == 50

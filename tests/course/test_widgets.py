@@ -53,6 +53,25 @@ def test_the_pruning_player_shows_mask_and_answer_of_every_sparsity():
     assert "50% removed" in fig.axes[0].get_title()
 
 
+def test_the_grid_player_shows_grid_error_and_answer_of_every_choice():
+    ids = {"mask_token_id": TOKENIZER.mask_token_id, "eos_token_id": TOKENIZER.eos_token_id}
+    model = tiny_model(vocab_size=len(TOKENIZER), max_sequence_length=48, n_layers=3, **ids)
+    player = widgets.grid_player(model, TOKENIZER, [1, 5, 2], groups=(16,))
+    assert repr(player) == "GridPlayer(bits 2..8, group row, 16)"
+    pictures = [bytes(player.image.value)]
+    assert player.text.value.startswith("<pre>4 bits, one scale a row: 4.") and "forwards" in player.text.value
+    player.bits.value = 2
+    player.group.value = 16
+    pictures += [bytes(player.image.value)]
+    assert "2 bits, one scale a group of 16" in player.text.value and pictures[0] != pictures[1]
+    errors = {}
+    for bits, group in ((2, None), (2, 16), (6, None)):
+        fig, text = widgets.grid_view(model, TOKENIZER, [1, 5, 2], bits, group)
+        errors[bits, group] = float(text.split("relative error ")[1].split("%")[0])
+        assert len(fig.axes[0].lines) == 2**bits
+    assert errors[6, None] < errors[2, 16] < errors[2, None]
+
+
 def test_the_attention_player_shows_only_what_exists_in_a_state():
     words = TOKENIZER("8 * 2 = 16", add_special_tokens=False)["input_ids"]
     ids = torch.tensor([words, words])
