@@ -31,11 +31,11 @@ from dlmlab.measure.difference import Difference
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import SEEDS, dense
-from dlmlab.study.nb05_methods import TOLERANCE, bound, judged, spec
+from dlmlab.study.nb05_methods import TOLERANCE, bound, every_seed, judged, spec
 
 LOW = ("3-3-3", *("-".join(p) for p in permutations("432")))  # mean 3, low enough to hurt
-WIDE = ("8-4-2", "2-4-8", "4-8-2", "2-8-4")  # mean 14/3, no uniform one has it
-PUBLISHED = ("16-4-4", "4-4-16", "4-16-4", "8-8-8")  # mean 8, the sentence that circulates
+WIDE = ("8-4-2", "2-4-8")  # mean 14/3, which no uniform one has
+PUBLISHED = ("16-4-4", "4-4-16", "8-8-8")  # mean 8, the sentence that circulates
 EARLY, LATE, UNIFORM = "4-3-2", "2-3-4", "3-3-3"
 LINE = {2: "2-2-2", 3: UNIFORM, 4: "4-4-4"}
 STEPS = {"threshold": 3, "fixed": 9, "blocks": 15}  # forwards of a run that the phases cut
@@ -76,10 +76,10 @@ def settings() -> list[dict]:
     arms += [("nats", "random", EARLY, seed) for seed in SEEDS]
     arms += [("threshold", "steps", levels, 0) for levels in (*LOW, LINE[2], LINE[4])]
     arms += [("fixed", "steps", levels, 0) for levels in LOW]
-    arms += [("blocks", "steps", levels, 0) for levels in (EARLY, LATE, UNIFORM)]
+    arms += [("fixed", "random", EARLY, seed) for seed in SEEDS]
     arms += [("threshold", rule, levels, 0) for rule in ("share", "confidence") for levels in (EARLY, LATE)]
-    arms += [("threshold", "steps", levels, 0) for levels in (*WIDE[:2], *PUBLISHED[:2], PUBLISHED[3])]
-    arms += [(by, "random", EARLY, seed) for by in ("threshold", "fixed") for seed in SEEDS]
+    arms += [("blocks", "steps", levels, 0) for levels in (EARLY, LATE)]
+    arms += [("threshold", "steps", levels, 0) for levels in PUBLISHED[:2]]
     return [dict(zip(("by", "rule", "levels", "seed"), arm, strict=True)) for arm in arms]
 
 
@@ -102,10 +102,10 @@ def early_against_late(rows: Sequence[dict]) -> dict[str, Difference]:
     """Compare four bits first with four bits last, in every way that both were judged; nats turned round, so that
     higher is always better for early."""
     found = {}
-    for high, low in ((EARLY, LATE), (WIDE[0], WIDE[1]), (PUBLISHED[0], PUBLISHED[1])):
+    for high, low in ((EARLY, LATE), WIDE, PUBLISHED[:2]):
         for by, rule in dict.fromkeys((row["by"], row["rule"]) for row in rows):
             pair = [{"by": by, "rule": rule, "levels": levels} for levels in (high, low)]
-            if all(store.measured(rows, **key) for key in pair) and high != low:
+            if all(store.measured(rows, **key) for key in pair):
                 unit, column = (-1, "nats") if by == "nats" else (100, "correct")
                 name = f"{high} by {rule}, {by}"
                 found[name] = difference.of_rows(rows, *pair, column=column).times(unit)
@@ -113,17 +113,19 @@ def early_against_late(rows: Sequence[dict]) -> dict[str, Difference]:
 
 
 def against_uniform(rows: Sequence[dict], by: str) -> dict[str, Difference]:
-    """Compare every order of the low levels with three bits throughout: by its levels, and "random"."""
+    """Compare every order of the low levels with three bits throughout: by its levels, and "random" where it was
+    measured."""
     rule, (unit, column) = ("share", (-1, "nats")) if by == "nats" else ("steps", (100, "correct"))
     uniform = {"by": by, "rule": rule, "levels": UNIFORM}
     found = {
         levels: difference.of_rows(rows, uniform | {"levels": levels}, uniform, column=column).times(unit)
         for levels in LOW[1:]
     }
-    (base,) = store.select(rows, **uniform, seed=0) if by != "nats" else (None,)
-    again = rows if base is None else [*rows, *(base | {"seed": seed} for seed in SEEDS[1:])]
+    if by == "threshold":
+        return found
     dealt_out = {"by": by, "rule": "random"}
-    return found | {"random": difference.of_rows(again, dealt_out, uniform, column=column).times(unit)}
+    both = rows if by == "nats" else [*store.select(rows, **dealt_out), *every_seed(rows, **uniform)]
+    return found | {"random": difference.of_rows(both, dealt_out, uniform, column=column).times(unit)}
 
 
 def against_line(rows: Sequence[dict]) -> dict[str, Difference]:

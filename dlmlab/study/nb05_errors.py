@@ -1,0 +1,166 @@
+"""Notebook 05: do errors accumulate? LLaDA-mini against itself in few bits, along one run and side by side.
+
+Every claim has a control: a twin whose logits carry noise as large as the error of the quantized ones (`Jittered`), new
+at every forward and without a system. Weights are rounded to nearest.
+
+`how` a run goes:
+    fixed    nine forwards in one block; what is written stays
+    remask   the same with at most four forwards more: a token that became improbable is masked again; free-running only
+    answers  as each model is used: threshold 0.9, or left to right; texts and exact match only, both models
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import torch
+
+from dlmlab.compress.quant import accumulation
+from dlmlab.compress.quant.accumulation import Jittered
+from dlmlab.decode.commit import Fixed
+from dlmlab.decode.edit import Remask
+from dlmlab.decode.sampling import Sampler, sample
+from dlmlab.decode.trace import Sample
+from dlmlab.measure import difference, evaluate, store
+from dlmlab.measure.table import Table
+from dlmlab.network.checkpoint import load
+from dlmlab.study.judging import SEEDS, dense, texts
+from dlmlab.study.nb05_methods import MODELS, PROBLEMS, SAMPLER, every_seed, quantized
+from dlmlab.task import tasks
+from dlmlab.task.layout import decode_answer, encode_prompt
+
+TWINS = 128  # problems of the twin runs
+BATCH = 64
+BITS = (4, 3)
+FORWARDS = 9
+FORCED = ("kl", "flips", "frontier")
+HOW = {"fixed": Sampler(commit=Fixed(FORWARDS))}
+HOW["remask"] = replace(HOW["fixed"], edit=Remask(extra=4))
+
+
+@cache
+def size_of(bits: int) -> float:
+    """Measure how far rounding moves the logits, relative, on noised answers of the calibration split."""
+    calib = texts("uniform", 0, "answer")
+    return accumulation.relative_size(dense(), quantized("llada-mini", "rtn", bits), calib.ids, calib.real)
+
+
+def changed(change: str, bits: int, seed: int):
+    """Make the other model: rounded, or with noise of the same size."""
+    if change == "rtn":
+        return quantized("llada-mini", "rtn", bits)
+    return Jittered(dense(), size_of(bits), torch.Generator().manual_seed(seed))
+
+
+def runs(model, how: str, count: int) -> list[Sample]:
+    """Let a model answer the first problems, batch by batch."""
+    tokenizer = load("llada-mini").tokenizer
+    prompts = [encode_prompt(tokenizer, p.question) for p in tasks.load_split("test")[:count]]
+    return [sample(model, prompts[i : i + BATCH], sampler=HOW[how]) for i in range(0, count, BATCH)]
+
+
+@cache
+def float_runs(how: str, count: int) -> list[Sample]:
+    return runs(dense(), how, count)
+
+
+def twin_runs(change: str, bits: int, how: str, seed: int, count: int) -> dict:
+    """Compare the float model with the other one: teacher-forced, then each on its own; one number a problem."""
+    other, found = changed(change, bits, seed), {name: [] for name in (*FORCED, "mismatch", "first")}
+    steps: dict[str, list] = {name: [] for name in (*FORCED, "distance")}
+    written = []
+    for mine, theirs in zip(float_runs(how, count), runs(changed(change, bits, seed), how, count), strict=True):
+        free = accumulation.free_running(mine, theirs)
+        along = range(len(mine.ids)) if how == "fixed" else ()
+        forced = [accumulation.teacher_forced(dense(), other, mine, rows=[row]) for row in along]
+        for name in FORCED:
+            each = [getattr(f, name) for f in forced]
+            found[name] += [round(sum(x) / len(x), 5) for x in each]
+            steps[name] += [x[:FORWARDS] for x in each]
+        found["mismatch"] += [round(m, 5) for m in free.mismatch]
+        found["first"] += [step or 0 for step in free.first]  # 0: never
+        steps["distance"] += [free.distance[:FORWARDS]] * len(mine.ids)
+        written += theirs.answers
+    tokenizer, test = load("llada-mini").tokenizer, tasks.load_split("test")[:count]
+    right = [tasks.verify(p.question, decode_answer(tokenizer, a)).correct for p, a in zip(test, written, strict=True)]
+    found |= {"correct": evaluate.digits(right), "size": round(size_of(bits), 5)}
+    means = {
+        f"{name}_steps": [round(sum(x) / count, 5) for x in zip(*each, strict=True)] for name, each in steps.items()
+    }
+    return found | (means if count == TWINS else {})
+
+
+@cache
+def answers(model: str, bits: int, count: int) -> evaluate.Result:
+    """Answer problems with one of the models; 32 bits are the floating-point model."""
+    small = dense(model) if bits == 32 else quantized(model, "rtn", bits)
+    test = tasks.load_split("test")[:count]
+    return evaluate.accuracy(small, load("llada-mini").tokenizer, test, sampler=SAMPLER)
+
+
+def settings() -> list[dict]:
+    """List the twin runs, then the texts of both models."""
+    pairs = (("fixed", 3), ("fixed", 4), ("remask", 3))
+    arms = [("llada-mini", how, "rtn", bits, 0) for how, bits in pairs]
+    arms += [("llada-mini", how, "noise", bits, seed) for how, bits in pairs for seed in SEEDS]
+    arms += [(model, "answers", "rtn", bits, 0) for model in MODELS for bits in (4, 3, 2)]
+    return [dict(zip(("model", "how", "change", "bits", "seed"), arm, strict=True)) for arm in arms]
+
+
+def run(model: str, how: str, change: str, bits: int, seed: int, size: int | None = None) -> dict:
+    """Measure one pair of models; `differ`: which texts are others than those of the float model, one digit each."""
+    if how != "answers":
+        return twin_runs(change, bits, how, seed, size or TWINS)
+    whole, small = (answers(model, b, size or PROBLEMS) for b in (32, bits))
+    differ = [a != b for a, b in zip(whole.answers, small.answers, strict=True)]
+    return {"differ": evaluate.digits(differ), "correct": small.correct, "float": whole.correct}
+
+
+# ------------------------------------------------------------------------------------------------ what pages quote
+
+
+def beyond_noise(rows: Sequence[dict], column: str, how: str) -> dict[str, difference.Difference]:
+    """Compare rounding with noise of the same size, by "3 bits"."""
+    found = {}
+    for bits in sorted({row["bits"] for row in store.select(rows, how=how)}):
+        key = {"how": how, "bits": bits}
+        both = [*every_seed(rows, change="rtn", **key), *store.select(rows, change="noise", **key)]
+        found[f"{bits} bits"] = difference.of_rows(both, {"change": "rtn"}, {"change": "noise"}, column=column)
+    return found
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote: rounding beyond noise, with and without masking again, and texts of both models."""
+    found: dict[str, float | str] = {}
+    for how in HOW:
+        for column in (*FORCED, "mismatch") if how == "fixed" else ("mismatch",):
+            gaps = {k: d.times(1 if column == "kl" else 100) for k, d in beyond_noise(rows, column, how).items()}
+            found |= difference.headlines(f"{column}, rtn - noise, {how},", gaps)
+    for change in ("rtn", "noise"):
+        pair = ({"how": how, "change": change, "bits": 3} for how in ("remask", "fixed"))
+        healed = difference.of_rows(rows, *pair, column="mismatch").times(100)
+        found |= difference.headlines(f"mismatch, remask - fixed, {change},", {"3 bits": healed})
+    for bits in BITS:
+        for change in ("rtn", "noise"):
+            (row, *_) = store.select(rows, how="fixed", change=change, bits=bits)
+            for column in ("flips", "frontier", "mismatch"):
+                found[f"{column} {change} {bits} bits, %"] = 100 * sum(row[column]) / len(row[column])
+    for row in store.select(rows, how="answers"):
+        name = f"{row['model']} {row['bits']} bits"
+        lost = difference.between(row["float"], row["correct"]).times(100)
+        found |= {f"{name}, texts that differ, %": 100 * row["differ"].count("1") / len(row["differ"])}
+        found |= {f"{name}, lost, points": lost.mean, f"{name}, lost, word": lost.word}
+    return found
+
+
+TABLE = Table(
+    "05_errors",
+    settings,
+    run,
+    live=(
+        {"model": "llada-mini", "how": "fixed", "change": "rtn", "bits": 3, "seed": 0},
+        {"model": "llama-mini", "how": "answers", "change": "rtn", "bits": 2, "seed": 0},
+    ),
+    size=8,
+    headlines=headlines,
+)
