@@ -38,7 +38,7 @@ GRID = {  # what is measured, the most telling bits first
     "llada-mini": {
         "float": (32,),
         "rtn": (3, 2, 4, 8),
-        "gptq": (3, 2, 4),
+        "gptq": (3, 2),
         "noise": (3, 2),
         "awq": (3, 2),
         "rotate-gptq": (2,),
@@ -106,14 +106,16 @@ def bound(model, seed: int, size: int | None = None) -> list[float]:
 
 
 def settings() -> list[dict]:
-    """List both models under every method, LLaDA-mini first."""
-    return [
-        {"model": model, "method": method, "bits": bits, "seed": seed}
+    """List every method of both models in turn, so that an interrupted measurement has something of each."""
+    arms = [
+        (method, bits, model, seed)
+        for method in GRID[MODELS[0]]
+        for bits in GRID[MODELS[0]][method]
         for model in MODELS
-        for method, widths in GRID[model].items()
-        for bits in widths
         for seed in SEEDS
+        if bits in GRID[model].get(method, ())
     ]
+    return [dict(zip(("method", "bits", "model", "seed"), arm, strict=True)) for arm in arms]
 
 
 def run(model: str, method: str, bits: int, seed: int, size: int | None = None) -> dict:
