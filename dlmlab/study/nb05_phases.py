@@ -92,7 +92,7 @@ def run(by: str, rule: str, levels: str, seed: int, size: int | None = None) -> 
     else:
         sampler, problems = SAMPLERS[by]
         found = judged(model, sampler=sampler, problems=problems, size=size)
-    return found | {"mean_bits": round(model.mean_bits, 4)}
+    return found if size else found | {"mean_bits": round(model.mean_bits, 4)}
 
 
 # ------------------------------------------------------------------------------------------------ what pages quote
@@ -168,6 +168,6 @@ TABLE = Table(
         {"by": "fixed", "rule": "random", "levels": EARLY, "seed": 1},
     ),
     size=10,
-    tolerance=TOLERANCE | {"mean_bits": (0.3, 0.0)},  # a mean over other problems
+    tolerance=TOLERANCE,
     headlines=headlines,
 )

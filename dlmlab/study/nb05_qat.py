@@ -21,7 +21,7 @@ from dlmlab.study.judging import SEEDS, dense
 from dlmlab.study.nb05_methods import bound, spec
 from dlmlab.task import layout
 
-STEPS, ROWS = 40, 16
+STEPS, ROWS, SPLIT = 40, 16, 512  # the whole calibration split
 FAST, SLOW = 1e-3, 2e-4
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 STARTS = {"float": None, "3": spec(3), "2": spec(2), "ternary": TERNARY}
@@ -37,9 +37,9 @@ TRAINED = (  # start, loss, lr
 
 
 def draw(step: int) -> qat.Batch:
-    """Make the batch of a step: fresh problems of the calibration split, their answers maskable."""
-    problems = calibration.calibration_problems(STEPS * ROWS, seed=100)[step * ROWS : (step + 1) * ROWS]
-    rows = layout.encode_rows(load("llada-mini").tokenizer, problems, side="right")
+    """Make the batch of a step: problems of the calibration split, in turn, their answers maskable."""
+    problems, first = calibration.calibration_problems(SPLIT), step * ROWS % SPLIT
+    rows = layout.encode_rows(load("llada-mini").tokenizer, problems[first : first + ROWS], side="right")
     return rows.x0, rows.valid, rows.answer
 
 
