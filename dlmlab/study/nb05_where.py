@@ -215,6 +215,6 @@ MIXED = Table(
     run_mixed,
     live=({"plan": "trace", "bits": 3, "seed": 0}, {"plan": "trace shuffled", "bits": 3, "seed": 1}),
     size=10,
-    tolerance=TOLERANCE | {"widths": (1.0, 0.0), "mean": (0.02, 0.0)}  # bits of a matrix,
+    tolerance=TOLERANCE | {"widths": (1.0, 0.0), "mean": (0.02, 0.0)},
     headlines=mixed_headlines,
 )
