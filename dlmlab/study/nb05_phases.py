@@ -12,8 +12,7 @@ that it really used (a share of the problems at one width, the rest at the next)
 How it is judged, `by`:
     nats       likelihood; a state with many masks is early, and the rule can only be `share`
     threshold  exact match on 500 problems, threshold 0.9: about three forwards a problem
-    fixed      exact match on 250 problems, nine forwards, in one block
-    blocks     exact match on 250 problems, fifteen forwards, in blocks of 8: every phase is as long as the others
+    fixed      exact match on 250 problems, nine forwards, in one block: every phase is as long as the others
 """
 
 from collections.abc import Sequence
@@ -31,20 +30,19 @@ from dlmlab.measure.difference import Difference
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import SEEDS, dense
-from dlmlab.study.nb05_methods import TOLERANCE, bound, every_seed, judged, spec
+from dlmlab.study.nb05_methods import TOLERANCE, bound, judged, spec
 
 LOW = ("3-3-3", *("-".join(p) for p in permutations("432")))  # mean 3, low enough to hurt
 WIDE = ("8-4-2", "2-4-8")  # mean 14/3, which no uniform one has
 PUBLISHED = ("16-4-4", "4-4-16", "8-8-8")  # mean 8, the sentence that circulates
-EARLY, LATE, UNIFORM = "4-3-2", "2-3-4", "3-3-3"
+EARLY, LATE, MIDDLE, UNIFORM = "4-3-2", "2-3-4", "2-4-3", "3-3-3"
 LINE = {2: "2-2-2", 3: UNIFORM, 4: "4-4-4"}
-STEPS = {"threshold": 3, "fixed": 9, "blocks": 15}  # forwards of a run that the phases cut
+STEPS = {"threshold": 3, "fixed": 9}  # forwards of a run that the phases cut
 CUTS = (0.4, 0.8)  # confidences; the first forward of a run counts as 0
 DEALT = 13  # how often the three levels are dealt out at random: 39 forwards, or shares
 SAMPLERS = {
     "threshold": (Sampler(commit=Threshold(0.9)), 500),
     "fixed": (Sampler(commit=Fixed(STEPS["fixed"])), 250),
-    "blocks": (Sampler(commit=Fixed(STEPS["blocks"]), block_length=8), 250),
 }
 
 
@@ -74,12 +72,9 @@ def settings() -> list[dict]:
     """List likelihoods, then answers, the comparison of early and late first."""
     arms = [("nats", "share", levels, seed) for levels in (*LOW, *WIDE, *PUBLISHED) for seed in SEEDS]
     arms += [("nats", "random", EARLY, seed) for seed in SEEDS]
-    arms += [("threshold", "steps", levels, 0) for levels in (*LOW, LINE[2], LINE[4])]
-    arms += [("fixed", "steps", levels, 0) for levels in LOW]
-    arms += [("fixed", "random", EARLY, seed) for seed in SEEDS]
-    arms += [("threshold", rule, levels, 0) for rule in ("share", "confidence") for levels in (EARLY, LATE)]
-    arms += [("blocks", "steps", levels, 0) for levels in (EARLY, LATE)]
-    arms += [("threshold", "steps", levels, 0) for levels in PUBLISHED[:2]]
+    arms += [("threshold", "steps", levels, 0) for levels in (UNIFORM, EARLY, "4-2-3", LATE, MIDDLE, LINE[2], LINE[4])]
+    arms += [("fixed", "steps", levels, 0) for levels in (UNIFORM, EARLY, LATE, MIDDLE)]
+    arms += [("threshold", "confidence", levels, 0) for levels in (EARLY, LATE)]
     return [dict(zip(("by", "rule", "levels", "seed"), arm, strict=True)) for arm in arms]
 
 
@@ -113,19 +108,18 @@ def early_against_late(rows: Sequence[dict]) -> dict[str, Difference]:
 
 
 def against_uniform(rows: Sequence[dict], by: str) -> dict[str, Difference]:
-    """Compare every order of the low levels with three bits throughout: by its levels, and "random" where it was
-    measured."""
+    """Compare orders of the low levels with three bits throughout: by their levels, and "random" for the likelihood."""
     rule, (unit, column) = ("share", (-1, "nats")) if by == "nats" else ("steps", (100, "correct"))
     uniform = {"by": by, "rule": rule, "levels": UNIFORM}
     found = {
         levels: difference.of_rows(rows, uniform | {"levels": levels}, uniform, column=column).times(unit)
         for levels in LOW[1:]
+        if store.measured(rows, **uniform | {"levels": levels})
     }
-    if by == "threshold":
+    if by != "nats":
         return found
     dealt_out = {"by": by, "rule": "random"}
-    both = rows if by == "nats" else [*store.select(rows, **dealt_out), *every_seed(rows, **uniform)]
-    return found | {"random": difference.of_rows(both, dealt_out, uniform, column=column).times(unit)}
+    return found | {"random": difference.of_rows(rows, dealt_out, uniform, column=column).times(unit)}
 
 
 def against_line(rows: Sequence[dict]) -> dict[str, Difference]:
@@ -134,7 +128,7 @@ def against_line(rows: Sequence[dict]) -> dict[str, Difference]:
     uniform = {b: store.select(rows, levels=levels, **key)[0] for b, levels in LINE.items()}
     found = {}
     for row in store.select(rows, by="threshold"):
-        if row["levels"] not in LOW[1:] or row["rule"] == "random":
+        if row["levels"] in LINE.values():
             continue
         used = row["mean_bits"]
         low = min(int(used), 3)
@@ -165,7 +159,7 @@ TABLE = Table(
         {"by": "nats", "rule": "share", "levels": EARLY, "seed": 0},
         {"by": "threshold", "rule": "steps", "levels": LATE, "seed": 0},
         {"by": "threshold", "rule": "confidence", "levels": EARLY, "seed": 0},
-        {"by": "fixed", "rule": "random", "levels": EARLY, "seed": 1},
+        {"by": "nats", "rule": "random", "levels": EARLY, "seed": 1},
     ),
     size=10,
     tolerance=TOLERANCE,

@@ -29,10 +29,10 @@ TRAINED = (  # start, loss, lr
     ("2", "kl", FAST),
     ("float", "diffusion", FAST),
     ("2", "diffusion", FAST),
-    ("2", "kl", SLOW),
-    ("float", "diffusion", SLOW),
     ("ternary", "kl", FAST),
     ("3", "kl", FAST),
+    ("2", "kl", SLOW),
+    ("float", "diffusion", SLOW),
 )
 
 

@@ -1,9 +1,9 @@
 """Notebook 05: where rounding hurts: by layer, by matrix, by noise level; and mixed precision that follows from it.
 
-`05_where`: RTN of one part only (`only`), of everything but it (`but`), of all. Likelihood by thirds of the share of
+`05_where`: RTN of one part (`only`), or of all. Likelihood by thirds of the share of
 masks: `low`, `middle` and `high` are nats an answer, and their mean is `nats`.
 
-`05_mixed`: bits by matrix at a mean of 3 and of 4. `trace` weighs the squared rounding error of a column by its second
+`05_mixed`: bits by matrix at a mean of 3. `trace` weighs the squared rounding error of a column by its second
 moment (the diagonal of the Hessian of its layer), `nats` the likelihood that is lost on the validation split when this
 matrix alone is rounded. The control deals the same bits out anew among matrices of one shape.
 """
@@ -58,19 +58,19 @@ def inside(part: str) -> Callable[[str], bool]:
 
 
 def rounded(kind: str, part: str, bits: int):
-    """Round all of LLaDA-mini, one part only, or everything but it."""
+    """Round all of LLaDA-mini, or one part only."""
     if kind == "float":
         return dense()
     if kind == "all":
         return registry.compress(dense(), "rtn", spec(bits))
     among = inside(part)
-    return registry.compress(dense(), "rtn", lambda name: spec(bits) if among(name) == (kind == "only") else None)
+    return registry.compress(dense(), "rtn", lambda name: spec(bits) if among(name) else None)
 
 
 def settings() -> list[dict]:
-    """List the float model, all in few bits, then every layer and linear alone, then everything but it."""
+    """List the float model, all in few bits, then every layer and linear alone."""
     arms = [("float", "", 16), *(("all", "", bits) for bits in (2, 3, 4))]
-    arms += [(kind, part, 2) for kind in ("only", "but") for part in (*LAYERS, *LINEARS)]
+    arms += [("only", part, 2) for part in (*LAYERS, *LINEARS)]
     return [dict(zip(("kind", "part", "bits"), arm, strict=True)) for arm in arms]
 
 
@@ -80,20 +80,18 @@ def run(kind: str, part: str, bits: int, size: int | None = None) -> dict:
 
 
 def loss_of(rows: Sequence[dict], kind: str, part: str, bits: int, *, column: str = "nats") -> difference.Difference:
-    """Nats an answer that a row loses to the float model; of `but`: to all in few bits (below 0: it helps)."""
-    base = {"kind": "all", "bits": bits} if kind == "but" else {"kind": "float"}
-    return difference.of_rows(rows, {"kind": kind, "part": part, "bits": bits}, base, column=column)
+    """Nats an answer that a row loses to the float model."""
+    return difference.of_rows(rows, {"kind": kind, "part": part, "bits": bits}, {"kind": "float"}, column=column)
 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: nats lost by part, the worst parts, and where on the way from masks to text."""
     found: dict[str, float | str] = {}
-    for kind, bits in (("only", 2), ("but", 2)):
-        for name, group in (("layer", LAYERS), ("linear", LINEARS)):
-            gaps = {part: loss_of(rows, kind, part, bits) for part in group}
-            found |= difference.headlines(f"{kind}, {bits} bits,", gaps)
-            worst = (min if kind == "but" else max)(gaps, key=lambda part, gaps=gaps: gaps[part].mean)
-            found[f"worst {name}, {kind}, {bits} bits"] = worst.removeprefix("layer ")
+    for name, group in (("layer", LAYERS), ("linear", LINEARS)):
+        gaps = {part: loss_of(rows, "only", part, 2) for part in group}
+        found |= difference.headlines("only, 2 bits,", gaps)
+        worst = max(gaps, key=lambda part, gaps=gaps: gaps[part].mean)
+        found[f"worst {name}, only, 2 bits"] = worst.removeprefix("layer ")
     for bits in (2, 3, 4):
         lost = {third: loss_of(rows, "all", "", bits, column=third) for third in THIRDS}
         found |= difference.headlines(f"all, {bits} bits,", lost)
@@ -117,6 +115,7 @@ TABLE = Table(
 # ------------------------------------------------------------------------------------------------ mixed precision
 
 VALIDATION = 24  # problems on which the loss of a single matrix is measured
+MEANS = (3,)
 PLANS = ("uniform", "trace", "nats", "trace shuffled", "nats shuffled")
 
 
@@ -203,7 +202,7 @@ def mixed_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for plan, against in pairs:
         gaps = {
             f"{bits} bits": difference.of_rows(rows, {"plan": plan, "bits": bits}, {"plan": against, "bits": bits})
-            for bits in (3, 4)
+            for bits in MEANS
         }
         found |= difference.headlines(f"{plan} - {against},", gaps)
     return found
@@ -211,7 +210,7 @@ def mixed_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
 
 MIXED = Table(
     "05_mixed",
-    lambda: [{"plan": plan, "bits": bits, "seed": seed} for bits in (3, 4) for plan in PLANS for seed in SEEDS],
+    lambda: [{"plan": plan, "bits": bits, "seed": seed} for bits in MEANS for plan in PLANS for seed in SEEDS],
     run_mixed,
     live=({"plan": "trace", "bits": 3, "seed": 0}, {"plan": "trace shuffled", "bits": 3, "seed": 1}),
     size=10,
