@@ -32,7 +32,7 @@ KINDS = (
     ("trajectory", "answer"),
     ("t:1.0", "answer"),  # every answer is masked: the poorest states there are
 )
-BITS = {2: ("none", *(mode for mode, _ in KINDS)), 3: ("none", "uniform", "clean", "trajectory")}
+BITS = {2: ("none", *(mode for mode, _ in KINDS)), 3: ("none", "uniform", "clean")}
 
 
 def states(mode: str, region: str, seed: int) -> CalibrationSet:

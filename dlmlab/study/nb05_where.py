@@ -3,13 +3,11 @@
 `05_where`: RTN of one part (`only`), or of all. Likelihood by thirds of the share of
 masks: `low`, `middle` and `high` are nats an answer, and their mean is `nats`.
 
-`05_mixed`: bits by matrix at a mean of 3. `trace` weighs the squared rounding error of a column by its second
-moment (the diagonal of the Hessian of its layer), `nats` the likelihood that is lost on the validation split when this
-matrix alone is rounded. The control deals the same bits out anew among matrices of one shape.
+`05_mixed`: bits by matrix at a mean of 3. `trace` weighs the squared rounding error of a column by its second moment
+(the diagonal of the Hessian of its layer). The control deals the same bits out anew among matrices of one size.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
 
 import torch
 
@@ -20,7 +18,7 @@ from dlmlab.measure.table import Table
 from dlmlab.network import parts
 from dlmlab.network.checkpoint import load
 from dlmlab.objective import noise
-from dlmlab.study.judging import CHUNK, SEEDS, answer_bound, dense, texts
+from dlmlab.study.judging import CHUNK, SEEDS, dense, texts
 from dlmlab.study.nb05_methods import BOUND_PROBLEMS, TEXTS, TOLERANCE, bound, spec
 from dlmlab.task import layout, tasks
 
@@ -114,9 +112,8 @@ TABLE = Table(
 
 # ------------------------------------------------------------------------------------------------ mixed precision
 
-VALIDATION = 24  # problems on which the loss of a single matrix is measured
 MEANS = (3,)
-PLANS = ("uniform", "trace", "nats", "trace shuffled", "nats shuffled")
+PLANS = ("uniform", "trace", "trace shuffled")
 
 
 @torch.no_grad()
@@ -128,26 +125,6 @@ def trace_costs(seed: int) -> dict[str, dict[int, float]]:
         moments = (found[name].sum_sq / found[name].tokens).to(W)
         costs[name] = {b: float(((fake_quantize(W, spec(b)) - W).square() * moments).sum()) for b in WIDTHS}
     return costs
-
-
-@cache
-def lost_alone() -> dict[str, float]:
-    """Nats that are lost on the validation split when one matrix alone has two bits, by its name; at least 0."""
-
-    def loss(model) -> float:
-        return sum(answer_bound(model, problems=VALIDATION, draws=3, split="validation")) / VALIDATION
-
-    base = loss(dense())
-    only = lambda chosen: lambda name: spec(2) if name == chosen else None  # noqa: E731
-    return {
-        name: max(loss(registry.compress(dense(), "rtn", only(name))) - base, 0.0) for name in parts.weights(dense())
-    }
-
-
-def nats_costs(seed: int) -> dict[str, dict[int, float]]:
-    """Scale the measured loss at two bits to the other widths as the estimated one falls."""
-    estimated = trace_costs(seed)
-    return {name: {b: lost_alone()[name] * c[b] / c[2] for b in WIDTHS} for name, c in estimated.items()}
 
 
 def allocate(costs: dict[str, dict[int, float]], sizes: dict[str, int], mean: float) -> dict[str, int]:
@@ -181,8 +158,7 @@ def plan_of(plan: str, mean: int, seed: int) -> dict[str, int]:
     sizes = {name: W.numel() for name, W in parts.weights(dense()).items()}
     if plan == "uniform":
         return dict.fromkeys(sizes, mean)
-    costs = trace_costs(seed) if plan.startswith("trace") else nats_costs(seed)
-    bits = allocate(costs, sizes, mean)
+    bits = allocate(trace_costs(seed), sizes, mean)
     return shuffled(bits, sizes, seed) if plan.endswith("shuffled") else bits
 
 
@@ -198,8 +174,7 @@ def run_mixed(plan: str, bits: int, seed: int, size: int | None = None) -> dict:
 def mixed_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: each plan against uniform bits and against its shuffled control, in nats."""
     found: dict[str, float | str] = {}
-    pairs = [(plan, "uniform") for plan in PLANS[1:]] + [(plan, f"{plan} shuffled") for plan in ("trace", "nats")]
-    for plan, against in pairs:
+    for plan, against in (("trace", "uniform"), ("trace shuffled", "uniform"), ("trace", "trace shuffled")):
         gaps = {
             f"{bits} bits": difference.of_rows(rows, {"plan": plan, "bits": bits}, {"plan": against, "bits": bits})
             for bits in MEANS

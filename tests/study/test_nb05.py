@@ -154,7 +154,7 @@ def test_one_grid_for_all_of_a_text_does_more_harm_than_one_a_token_and_ff_out_c
 
 def test_a_model_beside_itself_has_no_errors(monkeypatch):
     monkeypatch.setattr(nb05_errors, "changed", lambda change, bits, seed: dense())
-    found = nb05_errors.twin_runs("rtn", 3, "fixed", 0, 2)
+    found = nb05_errors.twin_runs("rtn", 3, 0, 2)
     assert found["flips"] == found["frontier"] == found["mismatch"] == [0.0, 0.0] and found["first"] == [0, 0]
 
 
