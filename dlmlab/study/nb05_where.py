@@ -22,7 +22,7 @@ from dlmlab.study.judging import CHUNK, SEEDS, dense, texts
 from dlmlab.study.nb05_methods import BOUND_PROBLEMS, TEXTS, TOLERANCE, bound, spec
 from dlmlab.task import layout, tasks
 
-THIRDS, DRAWS = ("low", "middle", "high"), 6
+THIRDS, DRAWS = ("low", "middle", "high"), 3
 LAYERS = tuple(f"layer {i}" for i in range(6))
 LINEARS = tuple(name for names in parts.READERS for name in names)
 WIDTHS = (2, 3, 4, 6, 8)  # what a matrix may get in mixed precision
@@ -31,7 +31,7 @@ WIDTHS = (2, 3, 4, 6, 8)  # what a matrix may get in mixed precision
 def by_thirds(model, size: int | None = None) -> dict[str, list[float]]:
     """Bound the likelihood of answers, one number a problem, whole and by thirds of the share of masks.
 
-    The draws of a problem are evenly spread, so the two with the fewest masks are its lowest third.
+    The draws of a problem are evenly spread: the one with the fewest masks is in the lowest third.
     """
     rows = layout.encode_rows(load("llada-mini").tokenizer, tasks.load_split("test")[:BOUND_PROBLEMS], side="right")
     masked, weight = noise.count_masks(rows.answer, draws=DRAWS, generator=torch.Generator().manual_seed(0))
