@@ -40,14 +40,13 @@ GRID = {  # what is measured, the most telling bits first
         "rtn": (3, 2, 4, 8),
         "gptq": (3, 2),
         "noise": (3, 2),
-        "awq": (3, 2),
-        "rotate-gptq": (2,),
+        "awq": (3,),
         "smooth": (3,),
     },
-    "llama-mini": {"float": (32,), "rtn": (3, 2, 4, 8), "gptq": (3, 2), "noise": (3, 2), "awq": (3,)},
+    "llama-mini": {"float": (32,), "rtn": (3, 2, 4, 8), "gptq": (3, 2), "noise": (3, 2)},
 }
 WITHOUT_TEXTS = ("float", "rtn")
-NATS_ONLY = ("awq", "rotate-gptq", "smooth")  # likelihood, but no answers
+NATS_ONLY = ("awq", "smooth")  # likelihood, but no answers
 
 
 def spec(bits: int) -> QSpec:
