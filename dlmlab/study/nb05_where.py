@@ -85,13 +85,15 @@ def loss_of(rows: Sequence[dict], kind: str, part: str, bits: int, *, column: st
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: nats lost by part, the worst parts, and where on the way from masks to text."""
     found: dict[str, float | str] = {}
+    gaps = {part: loss_of(rows, "only", part, 2) for part in (*LAYERS, *LINEARS)}
+    found |= difference.headlines("only, 2 bits,", gaps)
     for name, group in (("layer", LAYERS), ("linear", LINEARS)):
-        gaps = {part: loss_of(rows, "only", part, 2) for part in group}
-        found |= difference.headlines("only, 2 bits,", gaps)
-        worst = max(gaps, key=lambda part, gaps=gaps: gaps[part].mean)
+        worst = max(group, key=lambda part: gaps[part].mean)
         found[f"worst {name}, only, 2 bits"] = worst.removeprefix("layer ")
     for bits in (2, 3, 4):
-        lost = {third: loss_of(rows, "all", "", bits, column=third) for third in THIRDS}
+        lost = {
+            f"{third} share of masks": loss_of(rows, "all", "", bits, column=third) for third in THIRDS
+        }  # a name of one word, "low", would be that of the end of an interval
         found |= difference.headlines(f"all, {bits} bits,", lost)
         (row,), (base,) = store.select(rows, kind="all", bits=bits), store.select(rows, kind="float")
         more = [[a - b for a, b in zip(row[k], base[k], strict=True)] for k in ("high", "low")]
