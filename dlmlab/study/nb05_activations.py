@@ -30,7 +30,6 @@ ARMS = (  # weights, bits, grain, rotated
     (4, 8, "token", False),
     (32, 4, "token", False),
     (32, 4, "token" + BUT, False),
-    (32, 4, "token", True),
 )
 COLUMNS = ("weights", "bits", "grain", "rotated")
 

@@ -40,7 +40,7 @@ GRID = {  # what is measured, the most telling bits first
         "rtn": (3, 2, 4, 8),
         "gptq": (3, 2),
         "noise": (3, 2),
-        "awq": (3, 2),
+        "awq": (3,),
         "smooth": (3,),
     },
     "llama-mini": {"float": (32,), "rtn": (3, 2, 4, 8), "gptq": (3, 2), "noise": (3, 2)},
