@@ -52,7 +52,7 @@ def introduced(sources: dict[str, str], taught: dict[str, str]) -> dict[str, lis
         for name in CALL.findall(source):
             first.setdefault(dlmlab._NAMES.get(name, name), number)  # dl.Sampler stands in `sampling`
     first |= taught
-    rooms = {name: full.split(".")[1] for name, full in dlmlab._MODULES.items() if full.count(".") == 2}
+    rooms = {name: full.split(".")[1] for name, full in dlmlab._MODULES.items() if full.count(".") > 1}
     known = sorted((name for name in first if name in rooms), key=lambda name: dlmlab.ROOMS.index(rooms[name]))
     kept = [name for name in known if rooms[name] not in APART and name != "store"]
     return {number: [name for name in kept if first[name] == number] for number in sorted(sources)}

@@ -310,6 +310,21 @@ def weights_view(W: Tensor, title: str) -> Figure:
     return fig
 
 
+def grid_figure(row: Tensor, cell: Tensor, points: Tensor, title: str) -> Figure:
+    """Draw the weights of a row, those of one cell of it that share a scale, and the points of the cell's grid."""
+    fig = figure(7.2, 2.8)
+    ax = fig.add_subplot(xlabel="weight", ylabel="number of weights", title=title)
+    edge = 1.02 * float(row.abs().max())
+    bins = {"bins": 61, "range": (-edge, edge)}
+    ax.hist(row.tolist(), **bins, color="#cccccc", label=f"the whole row ({len(row)} weights)")
+    ax.hist(cell.tolist(), **bins, color=COLORS[0], label=f"weights with this scale ({len(cell)})")
+    width = 1.2 if len(points) <= 16 else 0.4
+    for i, point in enumerate(points.tolist()):
+        ax.axvline(point, color=COLORS[1], lw=width, linestyle="--", label=f"grid, {len(points)} points" * (i == 0))
+    ax.legend(fontsize=7, loc="upper left")
+    return fig
+
+
 def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int = 3) -> tuple[Figure, str]:
     """Show the attention each position receives, (L,) in units of a fair share, over the tokens that stand there."""
     fig = figure(max(6.4, 0.17 * len(words)), 2.6)

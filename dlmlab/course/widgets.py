@@ -10,15 +10,19 @@ from collections.abc import Callable
 from functools import cache
 
 import ipywidgets as W
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from dlmlab.course.plotting import cache_view, denoising_view, png, weights_view
+from dlmlab.compress.quant.grids import quantize
+from dlmlab.compress.registry import compress
+from dlmlab.course.plotting import cache_view, denoising_view, grid_figure, png, weights_view
 from dlmlab.decode import sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.trace import Sample
 from dlmlab.network import parts
+from dlmlab.network.codes import QSpec, dequantize
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.task.layout import decode_answer
 
@@ -59,6 +63,60 @@ def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int =
 def cache_player(out: Sample, computed: Tensor, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through what each forward of a run computed (`dlmlab.cache.replay`)."""
     return Player(lambda step: cache_view(out, computed, tokenizer, step, row), len(computed), "forward", first=1)
+
+
+def grid_view(
+    model: LLaDAModelLM, tokenizer: PreTrainedTokenizerBase, prompt: list[int], bits: int, group: int | None
+) -> tuple[Figure, str]:
+    """Round a model to nearest at `bits`, one scale a row or a `group` of its neighbours: the grid of the first cell of
+    one matrix, the error of that matrix, and what the rounded model answers."""
+    spec, layer = QSpec(bits, group=group), 2
+    weight = parts.matrices(parts.blocks(model)[layer])["ff_out"].weight.detach()
+    found = quantize(weight, spec)
+    error = float((weight - dequantize(found)).square().sum() / weight.square().sum())
+    points = (torch.arange(2**bits) - found.zero[0, 0]) * found.scale[0, 0].float()
+    name = f"{bits} bits, one scale a {'row' if group is None else f'group of {group}'}"
+    title = f"{name}: row 0 of layer {layer}'s output matrix"
+    fig = grid_figure(weight[0], weight[0, : group or weight.shape[1]], points, title)
+    out = sampling.sample(compress(model, "rtn", spec), [prompt], sampler=sampling.Sampler(commit=Threshold(0.9)))
+    answer = textwrap.fill(decode_answer(tokenizer, out.answers[0]), 110)
+    cost = f"{found.bits:.2f} bits a weight with scales and zero points, relative error {error:.2%}"
+    return fig, f"{name}: {cost}\n{answer}\n{out.trace.nfe[0]} forwards"
+
+
+class GridPlayer(W.VBox):
+    """Two sliders, bits and how many weights share a scale; `view(bits, group) -> (figure, text)` draws a choice."""
+
+    def __init__(self, view: Callable[[int, int | None], tuple[Figure, str]], groups: tuple[int, ...]):
+        self.bits = W.IntSlider(min=2, max=8, value=4, description="bits", continuous_update=False)
+        options = [("row", 0), *((str(g), g) for g in groups)]  # a slider takes no None
+        self.group = W.SelectionSlider(options=options, description="group", continuous_update=False)
+        self.image = W.Image(format="png", layout=W.Layout(width="720px"))
+        self.text = W.HTML()
+        self._view = view
+        for slider in (self.bits, self.group):
+            slider.observe(self._draw, "value")
+        self._draw()
+        super().__init__([self.bits, self.group, self.image, self.text])
+
+    def _draw(self, change=None) -> None:
+        fig, text = self._view(self.bits.value, self.group.value or None)
+        self.image.value = png(fig)
+        self.text.value = f"<pre>{html.escape(text)}</pre>"
+
+    def __repr__(self) -> str:
+        return f"GridPlayer(bits {self.bits.min}..{self.bits.max}, group {', '.join(n for n, _ in self.group.options)})"
+
+
+def grid_player(
+    model: LLaDAModelLM,
+    tokenizer: PreTrainedTokenizerBase,
+    prompt: list[int],
+    *,
+    groups: tuple[int, ...] = (64, 32, 16),
+) -> GridPlayer:
+    """Slide through bits and groups: the grid over the weights, its error, and the answer."""
+    return GridPlayer(lambda bits, group: grid_view(model, tokenizer, prompt, bits, group), groups)
 
 
 def pruning_view(

@@ -48,6 +48,8 @@ def pack_bits(codes: Tensor, bits: int) -> Tensor:
     codes = codes.flatten().long()
     if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < 2**bits:
         raise ValueError(f"codes {int(codes.min())}..{int(codes.max())} do not fit {bits} bits")
+    if bits == 4:
+        return pack_nibbles(codes)
     if bits >= 8:
         low = (codes & 255).to(torch.uint8)
         return low if bits == 8 else torch.cat([low, pack_bits(codes >> 8, bits - 8)])
@@ -62,12 +64,35 @@ def unpack_bits(packed: Tensor, bits: int, n: int) -> Tensor:
         raise ValueError(
             f"{n} codes of {bits} bits are {-(-n * bits // 8)} bytes, got {tuple(packed.shape)} {packed.dtype}"
         )
+    if bits == 4:
+        return unpack_nibbles(packed, n)
     if bits > 8:
         return packed[:n].int() | unpack_bits(packed[n:], bits - 8, n) << 8
     if 8 % bits == 0:  # whole codes in a byte
         return (packed[:, None].int() >> bits * _upto(8 // bits, packed) & 2**bits - 1).flatten()[:n].int()
     words = torch.nn.functional.pad(packed, (0, -len(packed) % bits)).view(-1, bits).long() << 8 * _upto(bits, packed)
     return (words.sum(1, keepdim=True) >> bits * _upto(8, packed) & 2**bits - 1).flatten()[:n].int()
+
+
+def pack_nibbles(codes: Tensor) -> Tensor:
+    """Pack codes 0..15 of any shape two to a byte, uint8: of each pair the first low, the second high; 0 fills up.
+
+    Source: notebook 05, exercise 5.3.
+
+    >>> pack_nibbles(torch.tensor([1, 2, 3])).tolist()
+    [33, 3]
+    """
+    pairs = torch.nn.functional.pad(codes.flatten(), (0, codes.numel() % 2)).to(torch.uint8).view(-1, 2)
+    return pairs[:, 0] | pairs[:, 1] << 4
+
+
+def unpack_nibbles(packed: Tensor, n: int) -> Tensor:
+    """Restore n codes 0..15 from their bytes, int32 (n,). Source: notebook 05, exercise 5.6.
+
+    >>> unpack_nibbles(torch.tensor([33, 3], dtype=torch.uint8), 3).tolist()
+    [1, 2, 3]
+    """
+    return torch.stack([packed & 15, packed >> 4], 1).flatten()[:n].int()
 
 
 def pack_trits(codes: Tensor) -> Tensor:

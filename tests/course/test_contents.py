@@ -39,6 +39,7 @@ def test_a_module_is_introduced_where_its_exercises_are_else_where_it_is_called_
         "01": "dl.training.Run; dl.sinks.received; dl.tasks.solve",
     }
     assert contents.introduced(sources, {}) == {"00": ["training", "sampling"], "01": ["tasks", "sinks"]}
+    assert contents.introduced({"05": "dl.gptq.gptq; dl.compress.registry"}, {})["05"] == ["gptq"]  # of a package
     assert contents.introduced(sources, {"sampling": "01", "kv": "01"})["01"] == ["tasks", "kv", "sampling", "sinks"]
 
 

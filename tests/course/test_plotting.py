@@ -144,3 +144,12 @@ def test_panels_show_whole_runs_side_by_side(run):
     left, right = plotting.cache_panels({"none": (run, everything), "some": (run, few)}).axes
     assert (left.get_title(), right.get_title()) == ("none", "some")
     assert int((left.images[0].get_array() == 0).sum()) == 0 and int((right.images[0].get_array() == 0).sum()) == 12
+
+
+def test_a_grid_is_drawn_over_the_weights_it_is_for():
+    row, points = torch.linspace(-1, 2, 40), torch.tensor([-1.0, 0.0, 1.0, 2.0])
+    ax = plotting.grid_figure(row, row[:10], points, "t").axes[0]
+    assert [line.get_xdata()[0] for line in ax.lines] == points.tolist()
+    said = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert said == ["the whole row (40 weights)", "weights with this scale (10)", "grid, 4 points"]
+    assert sum(p.get_height() for p in ax.patches) == 50

@@ -106,3 +106,35 @@ def test_a_widget_without_a_twin_is_found():
     ]
     silent = v4.new_code_cell(twin.replace("print(text)", "text"))
     assert len(widget_problems(v4.new_notebook(cells=[first, silent]))) == 1
+
+
+def test_the_grid_player_shows_grid_error_and_answer_of_every_choice():
+    ids = {"mask_token_id": TOKENIZER.mask_token_id, "eos_token_id": TOKENIZER.eos_token_id}
+    model = tiny_model(vocab_size=len(TOKENIZER), max_sequence_length=48, n_layers=3, **ids)
+    player = widgets.grid_player(model, TOKENIZER, [1, 5, 2], groups=(16,))
+    assert repr(player) == "GridPlayer(bits 2..8, group row, 16)"
+    pictures = [bytes(player.image.value)]
+    assert player.text.value.startswith("<pre>4 bits, one scale a row: 4.") and "forwards" in player.text.value
+    player.bits.value = 2
+    player.group.value = 16
+    pictures += [bytes(player.image.value)]
+    assert "2 bits, one scale a group of 16" in player.text.value and pictures[0] != pictures[1]
+    errors = {}
+    for bits, group in ((2, None), (2, 16), (6, None)):
+        fig, text = widgets.grid_view(model, TOKENIZER, [1, 5, 2], bits, group)
+        errors[bits, group] = float(text.split("relative error ")[1].split("%")[0])
+        assert len(fig.axes[0].lines) == 2**bits
+    assert errors[6, None] < errors[2, 16] < errors[2, None]
+
+
+def test_the_attention_player_shows_only_what_exists_in_a_state():
+    words = TOKENIZER("8 * 2 = 16", add_special_tokens=False)["input_ids"]
+    ids = torch.tensor([words, words])
+    visible = torch.ones_like(ids, dtype=torch.bool)
+    visible[0, 3:] = False
+    sums = torch.ones(2, 1, 2, len(words))
+    sums[..., 1] = 3
+    player = widgets.attention_player(Trajectory(ids, sums, visible), TOKENIZER)
+    assert "* at 1 (3.0)" in player.text.value and "16" not in player.text.value
+    player.slider.value = 1
+    assert "before forward 2 of 2" in player.text.value and "16" in player.text.value

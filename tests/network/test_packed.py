@@ -57,6 +57,15 @@ def test_nibbles_lie_as_published():
     assert torch.equal(pack.unpack_bits(expected.flatten().to(torch.uint8), 4, 16).long(), codes.flatten())
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 64])
+def test_two_nibbles_share_a_byte(n):
+    codes = torch.randint(16, (n,), generator=torch.Generator().manual_seed(n), dtype=torch.int32)
+    packed = pack.pack_nibbles(codes)
+    even, odd = codes[::2].tolist(), [*codes[1::2].tolist(), *[0] * (n % 2)]
+    assert packed.dtype == torch.uint8 and packed.tolist() == [a + 16 * b for a, b in zip(even, odd, strict=True)]
+    assert torch.equal(pack.unpack_nibbles(packed, n), codes)
+
+
 def test_three_levels_take_eight_fifths_of_a_bit():
     for n in (0, 1, 5, 6, 243):
         codes = torch.randint(3, (n,), generator=seeded())

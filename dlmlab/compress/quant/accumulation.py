@@ -13,6 +13,7 @@ Decisions
 Sources: FAIR-Calib, arXiv 2606.06547 (frontier flips, post-commit mismatch).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,14 +47,17 @@ class Free:
 
 
 @torch.inference_mode()
-def teacher_forced(model, other, out: Sample, *, block_length: int | None = None) -> Forced:
+def teacher_forced(
+    model, other, out: Sample, *, rows: Sequence[int] | None = None, block_length: int | None = None
+) -> Forced:
     """Compare `other` with `model` on every state of a run of `model`.
 
-    `block_length`: of the sampler that made the run, None for one block. A step's frontier is what `model` committed;
-    that of `other` is as many positions of the same block, its surest ones, with its best tokens.
+    `rows`: only these of the batch. `block_length`: of the sampler that made the run, None for one block. A step's
+    frontier is what `model` committed; that of `other` is as many positions of the same block, its surest ones, with
+    its best tokens.
     """
     sums: list[Tensor] = []
-    for row in range(len(out.ids)):
+    for row in range(len(out.ids)) if rows is None else rows:
         states = torch.stack(out.trace.states(row)[:-1])  # (S, L); the last one is never read
         if not out.trace.order(row):
             continue

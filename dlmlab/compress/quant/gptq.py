@@ -90,6 +90,19 @@ def gptq(
     return Quantized(walk.codes, walk.scale, walk.zero, spec, tuple(W.shape))
 
 
+def compensate(W: Tensor, j: int, rounded: Tensor, U: Tensor) -> None:
+    """Put column j of W on its rounded values, and let the columns to its right repair the error, in place.
+
+        e = (w_j - rounded) / U_jj,      w_k <- w_k - e U_jk  for k > j
+
+    No other choice of these columns disturbs the outputs less. Shapes: W (R, C), rounded (R,), U (C, C) upper
+    triangular with U^T U = (X^T X + ridge)^-1. Source: arXiv 2210.17323, algorithm 1; notebook 05, exercise 5.2.
+    """
+    error = (W[:, j] - rounded) / U[j, j]
+    W[:, j] = rounded
+    W[:, j + 1 :] -= error[:, None] * U[j, j + 1 :]
+
+
 class _Walk:
     """One pass over the columns: `W` in the order of the pass, codes and grids in the order of the matrix."""
 
@@ -111,8 +124,7 @@ class _Walk:
         if removed is not None:
             codes = torch.where(removed, 0 if zero is None else zero, codes)
         self.codes[:, at] = codes
-        error = (w - decode(codes, scale, zero)) / self.U[j, j]
-        self.W[:, j + 1 :] -= error[:, None] * self.U[j, j + 1 :]
+        compensate(self.W, j, decode(codes, scale, zero), self.U)
 
     def grid(self, group: int) -> tuple[Tensor, Tensor | None]:
         """Scale and zero point of a group, one a row (or one for all)."""

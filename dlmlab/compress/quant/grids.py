@@ -90,6 +90,25 @@ def encode(
     return (y if zero is None else y + zero).clamp(*spec.codes).int()
 
 
+def round_rows(W: Tensor, bits: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Round each row of W to the nearest points of an asymmetric grid of its own: the equation above, written out.
+
+    It is `quantize` with one scale a row that is not rounded to a stored type, and its reference. Shapes: W (R, C) ->
+    codes (R, C) int32 from 0 on, scale (R, 1), zero (R, 1) int32. Source: notebook 05, exercise 5.1.
+
+    >>> codes, scale, zero = round_rows(torch.tensor([[-1.0, 0.2, 2.0]]), bits=2)
+    >>> codes.tolist(), scale.item(), zero.item()
+    ([[0, 1, 3]], 1.0, 1)
+    """
+    top = 2**bits - 1
+    low, high = W.amin(1, keepdim=True).clamp(max=0), W.amax(1, keepdim=True).clamp(min=0)
+    scale = (high - low) / top
+    scale = torch.where(scale == 0, 1.0, scale)
+    zero = (-low / scale).round()
+    codes = ((W / scale).round() + zero).clamp(0, top)
+    return codes.int(), scale, zero.int()
+
+
 def quantize(x: Tensor, spec: QSpec, *, generator: torch.Generator | None = None) -> Quantized:
     """Put a tensor on the nearest points of its own grids.
 

@@ -25,6 +25,16 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="5.7",
+        title="Which layer breaks first",
+        minutes=3,
+        difficulty=1,
+        objective="Foresee where a model of six layers bears rounding least.",
+        question="the layer (counted from 0) whose rounding to two bits, alone, costs most nats",
+        low=0,
+        high=5,
+    ),
+    Prediction(
         id="7.1",
         title="What one token meets",
         minutes=2,

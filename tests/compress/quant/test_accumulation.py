@@ -53,6 +53,15 @@ def test_a_jittered_twin_differs_and_more_noise_differs_more():
         Jittered(model, -1.0, seeded())
 
 
+def test_rows_of_a_run_add_up_to_all_of_it():
+    model, sampler = ModelOf(RandomDenoiser(20, seed=2), mask_id=1, eos_id=0), Sampler(commit=Fixed(6))
+    other = ModelOf(RandomDenoiser(20, seed=3), mask_id=1, eos_id=0)
+    out = sample(model, PROMPTS, gen_length=6, sampler=sampler)
+    each = [teacher_forced(model, other, out, rows=[row]).kl for row in range(3)]
+    assert len({kl[0] for kl in each}) == 3
+    assert [sum(kl) / 3 for kl in zip(*each, strict=True)] == pytest.approx(teacher_forced(model, other, out).kl)
+
+
 def test_two_models_that_write_other_tokens_in_the_same_order():
     sampler = Sampler(commit=Fixed(4))
     a, b = (sample(always(token), PROMPTS, gen_length=4, sampler=sampler) for token in (3, 4))

@@ -6,7 +6,7 @@ import torch
 from dlmlab.compress import moments, selection, sparsegpt
 from dlmlab.compress.activations import Statistics
 from dlmlab.compress.quant import grids
-from dlmlab.compress.quant.gptq import Options, gptq
+from dlmlab.compress.quant.gptq import Options, compensate, gptq
 from dlmlab.compress.quant.grids import quantize
 from dlmlab.compress.quant.rtn import output_error, rtn
 from dlmlab.network.codes import QSpec, decode, dequantize
@@ -185,3 +185,16 @@ def test_what_cannot_be_done_is_refused(call, text):
     W, found, _ = toy()
     with pytest.raises(ValueError, match=text):
         call(W, found)
+
+
+@pytest.mark.parametrize("j", [0, 5, 11])
+def test_the_columns_to_the_right_repair_as_well_as_least_squares_can(j):
+    W, found, X = toy(C=12, R=6, n=400)
+    W, X, rounded = W.double(), X.double(), W[:, j].double().round()
+    U, _ = sparsegpt.inverse_factor(found.gram, 0.0)
+    new = W.clone()
+    compensate(new, j, rounded, U)
+    assert torch.equal(new[:, j], rounded) and torch.equal(new[:, :j], W[:, :j])
+    lost = X[:, j, None] * (W[:, j] - rounded)  # (n, R): what the outputs lack
+    repair = torch.linalg.lstsq(X[:, j + 1 :], lost).solution.T
+    assert torch.allclose(new[:, j + 1 :] - W[:, j + 1 :], repair, atol=1e-8)

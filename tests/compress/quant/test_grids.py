@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from dlmlab.compress.quant.grids import fake_quantize, quantize
+from dlmlab.compress.quant.grids import fake_quantize, quantize, round_rows
 from dlmlab.network.codes import TERNARY, QSpec, Quantized, cells, dequantize
 from tests.compress.quant.helpers import seeded
 from tests.tiny import one_thread
@@ -149,3 +149,12 @@ def test_weights_that_cannot_be_quantized_are_refused():
         quantize(torch.ones(2, 2, dtype=torch.long), QSpec(4))
     with pytest.raises(ValueError, match="needs generator="):
         quantize(matrix(), QSpec(4, rounding="stochastic"))
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_equation_written_out_gives_the_codes_of_quantize(bits):
+    W = torch.cat([matrix(), matrix().abs(), -matrix().abs(), torch.zeros(1, 64)])
+    codes, scale, zero = round_rows(W, bits)
+    q = quantize(W, QSpec(bits, scale="fp32"))
+    assert torch.equal(codes, q.codes) and torch.equal(zero, q.zero) and torch.equal(scale, q.scale)
+    assert (scale * (codes - zero))[-1].eq(0).all()
