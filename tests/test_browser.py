@@ -35,10 +35,11 @@ RIGHT = """def cut_at_end(ids, eos_id):
     return ids[: ids.index(eos_id)] if eos_id in ids else list(ids)
 dl.exercises.check("0.1", cut_at_end)"""
 
-READY = """() => { const w = window.jupyterapp?.shell?.currentWidget, k = w?.sessionContext?.session?.kernel;
-  return !!k && w.sessionContext.isReady && k.connectionStatus === 'connected' && k.status === 'idle'; }"""
-DONE = """() => { const w = window.jupyterapp.shell.currentWidget, k = w.sessionContext.session.kernel;
-  return k.status === 'idle' && w.content.widgets.filter(c => c.model.type === 'code')
+READY = """name => { const w = window.jupyterapp?.shell?.currentWidget, k = w?.sessionContext?.session?.kernel;
+  return !!k && w.context.path === name && w.sessionContext.isReady && k.connectionStatus === 'connected'
+    && k.status === 'idle' && k.id; }"""
+DONE = """() => { const w = window.jupyterapp.shell.currentWidget;
+  return w.sessionContext.session?.kernel?.status === 'idle' && w.content.widgets.filter(c => c.model.type === 'code')
     .every(c => c.model.executionCount !== null && c.model.executionState !== 'running'); }"""
 ERRORS = """() => window.jupyterapp.shell.currentWidget.content.widgets.filter(c => c.model.type === 'code')
   .flatMap(c => c.model.outputs.toJSON()).filter(o => o.output_type === 'error').map(o => o.ename + ': ' + o.evalue)"""
@@ -96,8 +97,10 @@ def wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
 def run_all(page, lab: str, name: str) -> None:
     """Open a notebook, wait for its kernel, run every cell; no cell may fail."""
     patience = 1000 * RUN_ALL_SECONDS * max(budget_scale(os.environ) or 1.0, 2.0)
-    page.goto(f"{lab}/lab/tree/{name}")
-    page.wait_for_function(READY, timeout=patience)
+    page.goto(f"{lab}/lab/tree/{name}?reset")  # no notebook of an earlier visit
+    kernel = None
+    while kernel != (kernel := page.wait_for_function(READY, arg=name, timeout=patience).json_value()):
+        page.wait_for_timeout(2000)  # on opening, Lab may start two kernels and drop one
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
     page.wait_for_function(DONE, timeout=patience, polling=500)
     assert page.evaluate(ERRORS) == []

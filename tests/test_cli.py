@@ -275,7 +275,9 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["doctor", "train", "generate", "evaluate", "prune", "inspect", "measure", "refresh", "manifest", "data"]
+    "command",
+    ["doctor", "train", "generate", "evaluate", "prune", "inspect", "measure", "refresh", "manifest", "data"]
+    + ["release", "load", "pages", "site"],
 )
 def test_every_command_explains_itself(command, capsys):
     with pytest.raises(SystemExit) as stop:
