@@ -125,16 +125,3 @@ def test_the_grid_player_shows_grid_error_and_answer_of_every_choice():
         errors[bits, group] = float(text.split("relative error ")[1].split("%")[0])
         assert len(fig.axes[0].lines) == 2**bits
     assert errors[6, None] < errors[2, 16] < errors[2, None]
-
-
-def test_the_attention_player_shows_only_what_exists_in_a_state():
-    words = TOKENIZER("8 * 2 = 16", add_special_tokens=False)["input_ids"]
-    ids = torch.tensor([words, words])
-    visible = torch.ones_like(ids, dtype=torch.bool)
-    visible[0, 3:] = False
-    sums = torch.ones(2, 1, 2, len(words))
-    sums[..., 1] = 3
-    player = widgets.attention_player(Trajectory(ids, sums, visible), TOKENIZER)
-    assert "* at 1 (3.0)" in player.text.value and "16" not in player.text.value
-    player.slider.value = 1
-    assert "before forward 2 of 2" in player.text.value and "16" in player.text.value
