@@ -50,7 +50,8 @@ def knapsack(costs: Sequence[Sequence[int]], nats: Sequence[Sequence[float]], bu
     """
     least = sum(map(min, costs))
     if least > budget:
-        raise ValueError(f"the smallest model takes {least:,} units, {least - budget:,} more than the budget {budget:,}")
+        missed = f"{least - budget:,} more than the budget {budget:,}"
+        raise ValueError(f"the smallest model takes {least:,} units, {missed}")
     best, choices = torch.zeros(budget + 1, dtype=torch.float64), []
     for block_costs, block_nats in zip(costs, nats, strict=True):
         best, choice = knapsack_step(best, block_costs, block_nats)
