@@ -25,6 +25,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="6.5",
+        title="The same bytes, three times",
+        minutes=3,
+        difficulty=1,
+        objective="Foresee how much the way to reach a size matters.",
+        question="points of exact match between the best and the worst of three models of the same bytes",
+        low=0,
+        high=100,
+        unit="points",
+    ),
+    Prediction(
         id="8.5",
         title="What a cache saves beside a rule",
         minutes=5,
