@@ -27,8 +27,10 @@ HOW = {
     "bench.json": "python -m dlmlab bench",
     "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
     "speedrun/": "written by hand",
+    "leaderboard.json": "python -m dlmlab leaderboard enter FILE",
 }
-LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json"}  # change by run: no checksum
+# change by run: no checksum
+LIVE = {"MANIFEST.json", "ledger.json", "timing.json", "bench.json", "speedrun.json", "leaderboard.json"}
 
 
 def how(name: str) -> str:
