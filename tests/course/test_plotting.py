@@ -100,3 +100,26 @@ def test_the_cache_view_marks_what_a_forward_computed(run):
     assert drawn.shape == (3, 13) and (drawn[2, :3] == 0).all() and (drawn == 2).sum() == 6
     with pytest.raises(ValueError, match="step=0 is outside 1..5"):
         plotting.cache_view(run, computed, TOKENIZER, step=0)
+
+
+MODELS = [
+    {"name": "a", "method": "x", "bytes": 100, "ms": 4.0, "exact_match": 0.9},
+    {"name": "b", "method": "x", "bytes": 90, "ms": 2.0, "exact_match": 0.9},
+    {"name": "c", "method": "y", "bytes": 100, "ms": 4.0, "exact_match": 0.8, "chosen_by": 0.95},
+]
+
+
+def test_a_budget_chooses_the_most_accurate_that_fits_and_of_equals_the_smaller():
+    assert plotting.within(MODELS[:2], 100, 4.0)["name"] == "b"
+    assert plotting.within(MODELS, 100, 4.0)["name"] == "c", "by the problems it was chosen on"
+    assert plotting.within(MODELS, 90, 1.9) is None and plotting.within(MODELS, 89, 9.0) is None
+
+
+def test_the_budget_view_marks_the_chosen_model_and_says_what_it_answers():
+    fig, text = plotting.budget_view(MODELS, 95, 3.0, answer=lambda row: f"answer of {row['name']}")
+    assert text.splitlines()[0].endswith("x, 0.00 MB, 2.0 ms, 90.0% right") and text.endswith("answer of b")
+    rings = [line for line in fig.axes[0].lines if line.get_markersize() == 14]
+    assert [line.get_ydata().tolist() for line in rings] == [[0.9]]
+    assert {t.get_text() for t in fig.axes[0].get_legend().get_texts()} == {"x", "y"}
+    fig, text = plotting.budget_view(MODELS, 10, 3.0, answer=lambda row: "never")
+    assert text.endswith("no model") and not [line for line in fig.axes[0].lines if line.get_markersize() == 14]
