@@ -85,12 +85,12 @@ def shaped(config: LLaDAConfig, shapes: Sequence[Shape]) -> LLaDAModelLM:
 def milliseconds(
     models: Mapping, config: LLaDAConfig, *, batch: int, tokens: int, rounds: int, warmup: int = 3
 ) -> dict:
-    """Time a forward of each model, in turn: median over the rounds."""
+    """Time a forward of each model, in turn: {name: milliseconds of every round}."""
     limits.whole("rounds", rounds, 1)
     ids = torch.randint(5, config.vocab_size, (batch, tokens), generator=torch.Generator().manual_seed(0))
     functions = {name: (lambda model=model: model(ids)) for name, model in models.items()}
     seconds = cost.interleaved(functions, rounds=rounds, warmup=warmup)
-    return {name: 1000 * statistics.median(series) for name, series in seconds.items()}
+    return {name: [1000 * s for s in series] for name, series in seconds.items()}
 
 
 def measure(
@@ -105,7 +105,8 @@ def measure(
     """Time blocks of these shapes in models of this width. `machine`: what `hardware.fingerprint` says of it."""
     depths = [(shape, depth) for shape in sorted({tuple(s) for s in shapes}) for depth in (SHALLOW, DEEP)]
     models = {(shape, depth): shaped(config, [shape] * depth) for shape, depth in depths}
-    ms = milliseconds(models, config, batch=batch, tokens=tokens, rounds=rounds)
+    series = milliseconds(models, config, batch=batch, tokens=tokens, rounds=rounds)
+    ms = {name: statistics.median(found) for name, found in series.items()}
     blocks = {s: (ms[s, DEEP] - ms[s, SHALLOW]) / (DEEP - SHALLOW) for s, depth in depths if depth == DEEP}
     rest = statistics.median(ms[shape, SHALLOW] - SHALLOW * blocks[shape] for shape in blocks)
     return Latency(batch, tokens, rest, blocks, machine)

@@ -88,7 +88,7 @@ class Option:
 Choice = Mapping[str, Option]  # {place: option}
 
 GROUP = 64  # divides every width that occurs in LLaDA-mini, also after neurons or heads have left
-SPARSE = Option(4, GROUP, 0.5)
+SPARSE, SPARSER = Option(4, GROUP, 0.5), Option(3, GROUP, 0.5)
 BLOCK_OPTIONS = (
     Option(),
     Option(8),
@@ -96,6 +96,7 @@ BLOCK_OPTIONS = (
     Option(3, GROUP),
     Option(2, GROUP),
     SPARSE,
+    SPARSER,
     Option(4, GROUP, 0.5, "2:4"),
     Option(4, GROUP, units="neurons", share=0.25),
     Option(4, GROUP, units="neurons", share=0.5),

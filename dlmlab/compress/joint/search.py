@@ -11,7 +11,7 @@ EvoPress, arXiv 2410.14649 (why the proxy needs a test).
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -120,9 +120,3 @@ def size_of(choice: Sequence[int], sizes: Rows) -> float:
 def proxy(choice: Sequence[int], nats: Rows) -> float:
     """Add up the losses that a choice has one at a time."""
     return sum(row[i] for row, i in zip(nats, choice, strict=True))
-
-
-def polish(candidates: Sequence[tuple[int, ...]], evaluate: Callable[[tuple[int, ...]], float]) -> tuple[int, ...]:
-    """Ask the true model about a few candidates of the proxy, and take the best: what greedy and knapsack do with the
-    evaluations that the table left over."""
-    return min(dict.fromkeys(candidates), key=evaluate)

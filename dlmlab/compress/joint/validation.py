@@ -67,9 +67,12 @@ class Validation:
         return rows.x0, rows.valid, *masks
 
     @torch.inference_mode()
-    def nats(self, model) -> list[float]:
-        """Bound the negative log-likelihood of each solution given its question, in nats, the mean over the draws."""
-        x0, valid, masked, weight = self._rows
+    def nats(self, model, size: int | None = None) -> list[float]:
+        """Bound the negative log-likelihood of each solution given its question, in nats, the mean over the draws.
+
+        `size`: of the first so many problems only, each under its own masks all the same.
+        """
+        x0, valid, masked, weight = (rows[:size] for rows in self._rows)
         nats = torch.zeros(len(x0), dtype=torch.float64)
         for at in valid.sum(1).argsort(stable=True).split(CHUNK):
             L = int(valid[at].sum(1).max())  # short problems together: padding is work, too

@@ -61,10 +61,10 @@ def write(winner: Winner, path: Path) -> None:
     path.write_text(json.dumps(winner.plain(), indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
-def read(path: Path) -> Winner:
-    """Read the JSON file. Raises `ValueError` naming what is missing or cannot be."""
+def read(file: Path | str | Mapping) -> Winner:
+    """Read the JSON file, or what stands in one. Raises `ValueError` naming what is missing or cannot be."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = file if isinstance(file, Mapping) else json.loads(Path(file).read_text(encoding="utf-8"))
         return Winner(
             str(found["model"]),
             Calibration(**found["calibration"]),
@@ -75,12 +75,14 @@ def read(path: Path) -> Winner:
             found.get("notes", {}),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"{path} is no winner of a search: {type(error).__name__} {error}") from error
+        raise ValueError(f"{str(file)[:200]} is no winner of a search: {type(error).__name__} {error}") from error
 
 
 @torch.no_grad()
-def rebuild(winner: Winner, assembly: Assembly | None = None) -> LLaDAModelLM:
-    """Make the model again. `assembly`: when its parts are at hand. Raises `ValueError` when a weight differs."""
+def rebuild(winner: Winner | Path | str | Mapping, assembly: Assembly | None = None) -> LLaDAModelLM:
+    """Make the model of a winner, or of its file, again. `assembly`: when its parts are at hand. Raises `ValueError`
+    when a weight differs, and as `read`."""
+    winner = winner if isinstance(winner, Winner) else read(winner)
     assembly = assembly or Assembly.of(winner.model, winner.calibration)
     model = assembly.model(winner.places)
     if (found := digest(model)) != winner.digest:

@@ -86,9 +86,3 @@ def test_the_best_evaluated_choices_meet_the_budget():
     assert search.best_under(points, sizes, 15, count=3) == [(1, 0), (0, 1), (1, 1)]
     with pytest.raises(ValueError, match="none of 5"):
         search.best_under(points, sizes, 1)
-
-
-def test_candidates_are_asked_once_each():
-    asked = []
-    best = search.polish([(1,), (0,), (1,)], lambda c: asked.append(c) or float(c[0]))
-    assert best == (0,) and sorted(asked) == [(0,), (1,)]
