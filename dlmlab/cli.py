@@ -424,7 +424,7 @@ def optimize(args) -> None:
     timed = trials.shared(
         "latency", lambda: latency.measure(config, shapes, machine=hardware.fingerprint()).plain(), **study
     )
-    search = Search(assembly, Validation(args.problems, seed=seed), latency.Latency.of(timed))
+    search = Search(assembly, Validation(args.problems, seed=seed), latency.Latency.of(timed), BLOCK_OPTIONS)
     wanted = {"trials_": args.trials, "seed": seed, "name": args.study, "storage": args.storage}
     candidates = search.run(budget, **wanted, say=say)
     say(f"front of {len(candidates)} candidates within the budget, on {args.problems} validation problems:")

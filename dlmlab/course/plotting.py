@@ -9,6 +9,7 @@ import io
 import textwrap
 from collections.abc import Callable, Sequence
 
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from PIL import Image
@@ -252,6 +253,14 @@ def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int =
     return fig, f"{title}\nstrongest receivers: {named}\n" + textwrap.fill(" ".join(words), 110)
 
 
+def plain_ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Label a logarithmic axis with these numbers as one writes them, and with no others."""
+    low, high = axis.get_view_interval()
+    shown = [v for v in values if low <= v <= high]
+    axis.set_ticks([], minor=True)
+    axis.set_ticks(shown, [f"{v:g}" for v in shown])
+
+
 def within(rows: Sequence[dict], size: float, ms: float) -> dict | None:
     """Choose the most accurate of the models with at most `size` bytes and `ms` milliseconds, of equals the smaller;
     None when there is none. By `chosen_by` where a row has it (exact match on other problems), else `exact_match`."""
@@ -279,6 +288,7 @@ def budget_view(
             xs, ys = [row["bytes"] / 1e6 for row in part], [row["exact_match"] for row in part]
             ax.plot(xs, ys, **style, mfc=fill, label=name if kept else None)
     ax.axvline(size / 1e6, color="black", lw=0.8, linestyle="--")
+    plain_ticks(ax.xaxis, (1, 1.5, 2, 3, 5, 10))
     if chosen:
         ax.plot(chosen["bytes"] / 1e6, chosen["exact_match"], "o", color="black", mfc="none", ms=14)
     ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))

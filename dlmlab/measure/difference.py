@@ -9,6 +9,7 @@ small), which is why every seed has to agree as well.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import bootstrap
@@ -129,11 +130,16 @@ def _crossed(differences: np.ndarray, resamples: int = 10_000) -> Difference:
     seeds = tuple(_mean(row) for row in differences)
     if (differences == differences[0, 0]).all():
         return Difference(*[float(differences[0, 0])] * 3, seeds)
-    S, P = differences.shape
-    rng = np.random.default_rng(0)
-    rows, columns = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (S, P))
+    rows, columns = _weights(*differences.shape, resamples)
     low, high = np.quantile(((rows @ differences) * columns).sum(1), (0.025, 0.975))
     return Difference(float(differences.mean()), float(low), float(high), seeds)
+
+
+@lru_cache(maxsize=4)
+def _weights(S: int, P: int, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw how often each seed and each problem occurs in every resample; a page asks for the same ones many times."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (S, P))
 
 
 def _values(values: Sequence[float] | str) -> np.ndarray:

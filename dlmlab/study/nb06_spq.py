@@ -19,7 +19,7 @@ from dlmlab.study.finalists import SEEDS, TOLERANCE, tested
 from dlmlab.study.judging import dense
 
 LOWER = 0.9  # of the energy
-STEPS, ROWS, RATE = 60, 16, 1e-4
+STEPS, ROWS, RATE = 30, 16, 1e-4
 ONCE = ("dense", "S", "Q", "S at 90 %")
 SEEDED = ("S+P", "S+P+Q", "S+P+Q at 90 %", "S+P+Q, fine-tuned", "dense, fine-tuned")
 
@@ -35,9 +35,9 @@ def stages(seed: int, energy: float = spq.ENERGY) -> dict[str, Compressed]:
     return spq.spq(dense(), Calibration(seed=seed).states(load("llada-mini").tokenizer), energy=energy)
 
 
-def tuned(model, seed: int, steps: int = STEPS):
-    """Fine-tune a model on training problems that no other split has."""
-    return recovery.recover(model, recovery.recipe(STEPS, rows=ROWS, lr=RATE, seed=1 + seed), steps=steps)
+def tuned(model, seed: int):
+    """Fine-tune a model on training problems, which no other split has."""
+    return recovery.recover(model, recovery.recipe(STEPS, rows=ROWS, lr=RATE, seed=1 + seed), steps=STEPS)
 
 
 def made(method: str, seed: int) -> Compressed:
