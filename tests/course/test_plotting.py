@@ -123,3 +123,9 @@ def test_the_budget_view_marks_the_chosen_model_and_says_what_it_answers():
     assert {t.get_text() for t in fig.axes[0].get_legend().get_texts()} == {"x", "y"}
     fig, text = plotting.budget_view(MODELS, 10, 3.0, answer=lambda row: "never")
     assert text.endswith("no model") and not [line for line in fig.axes[0].lines if line.get_markersize() == 14]
+
+
+def test_ticks_of_a_logarithmic_axis_are_the_given_numbers_that_it_shows():
+    ax = plotting.figure().add_subplot(xscale="log", xlim=(1.2, 12))
+    plotting.plain_ticks(ax.xaxis, (1, 1.5, 3, 10, 100))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1.5", "3", "10"]
