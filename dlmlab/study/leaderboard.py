@@ -25,9 +25,10 @@ from dlmlab.compress.joint.footprint import weigh_model
 from dlmlab.measure import difference, evaluate, store
 from dlmlab.network.checkpoint import load
 from dlmlab.paths import DATA
+from dlmlab.study import nb06_front
 from dlmlab.task import tasks
 
-BOARD, FRONT, MODEL = DATA / "leaderboard.json", "06_front", "llada-mini"
+BOARD, MODEL = DATA / "leaderboard.json", "llada-mini"
 RULES = (
     f"The model is made from {MODEL} by what stands in the file: calibration texts, options by place, decoding.",
     "Search and calibration read the calibration and the validation split; the test split is read by `verify` alone.",
@@ -99,8 +100,8 @@ def opponent(rows: Sequence[dict], size: int, forwards: float) -> dict | None:
 
 
 def front(path: Path = BOARD) -> list[dict]:
-    """List the rows that an entry has to beat: those of notebook 06, and the entries that are there."""
-    rows = [row for row in store.read(FRONT) if row["model"] == MODEL]
+    """List the rows that an entry has to beat: all tested rows of notebook 06, and the entries that are there."""
+    rows = [row for row in nb06_front.everything() if row["model"] == MODEL]
     return [row | {"name": name_of(row)} for row in rows] + read(path)
 
 
@@ -110,8 +111,8 @@ def read(path: Path = BOARD) -> list[dict]:
 
 
 def name_of(row: dict) -> str:
-    """Name a row of the stored front."""
-    return f"{row['method']}, seed {row['seed']}"
+    """Name a row of notebook 06."""
+    return f"{row['method']}, {row['decoding']}, seed {row['seed']}"
 
 
 def verify(path: Path, *, rows: Sequence[dict] | None = None, problems: int | None = None) -> Verified:

@@ -82,3 +82,14 @@ def test_the_board_holds_one_row_an_author_and_name(tmp_path):
     shown = leaderboard.table(rows)
     assert "1. The model is made from llada-mini" in shown and "100.0%" in shown
     assert "no entry yet" in leaderboard.table([])
+
+
+def test_the_front_holds_every_tested_row_of_the_model_and_the_entries(tmp_path, monkeypatch):
+    tested = [
+        {"model": "llada-mini", "method": "greedy", "decoding": "threshold 0.9", "seed": 1} | ROWS[0],
+        {"model": "llama-mini", "method": "2 bits", "decoding": "left to right", "seed": 0} | ROWS[1],
+    ]
+    monkeypatch.setattr(leaderboard.nb06_front, "everything", lambda: tested)
+    leaderboard.enter(leaderboard.Verified("mine", "me", 500, "110", 3.0, True, None), tmp_path / "board.json")
+    names = [row["name"] for row in leaderboard.front(tmp_path / "board.json")]
+    assert names == ["greedy, threshold 0.9, seed 1", "mine"]
