@@ -75,14 +75,14 @@ def test_trials_begin_alike_whatever_their_losses_are():
 
 
 def enumerated_rows(hurt: float) -> list[dict]:
-    """Losses that add up, and `hurt` more for every pair of changed blocks; two bits save most."""
+    """Losses that add up, and `hurt` more for two changed neighbours; two bits save most."""
     rows, cost, size = [], (0.0, 2.0, 1.0), (102_400, 10_240, 61_440)
     for key in nb06_enumerated.settings():
         losses, sizes = [], []
         for rest in search.every_choice([3] * 4):
             choice = (key["first"], key["second"], *rest)
-            changed = sum(o != 0 for o in choice)
-            losses.append(sum(cost[o] * (1 + p / 10) for p, o in enumerate(choice)) + hurt * changed * (changed - 1))
+            beside = sum(a != 0 != b for a, b in zip(choice, choice[1:], strict=False))
+            losses.append(sum(cost[o] * (1 + p / 10) for p, o in enumerate(choice)) + hurt * beside)
             sizes.append(sum(size[o] for o in choice))
         rows.append(key | {"losses": losses, "sizes": sizes})
     return rows
