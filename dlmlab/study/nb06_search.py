@@ -4,6 +4,8 @@ Every search had 60 evaluations: Optuna and random search asked 60 models (`06_t
 of 6 places with 10 options (`06_options`). "uniform" is the control: the option that just fits, for all blocks.
 """
 
+from functools import cache
+
 from dlmlab.compress.joint import footprint, search
 from dlmlab.measure import difference, store
 from dlmlab.measure.difference import Difference
@@ -51,11 +53,17 @@ def pick(method: str, budget: int, seed: int) -> list[str]:
 
 
 def run(method: str, budget: int, seed: int, size: int | None = None) -> dict:
-    """Test what a search chose."""
+    """Test what a search chose; of two searches that chose the same, once."""
     names = pick(method, budget, seed)
+    return {"choice": names} | outcome(seed, tuple(names), size)
+
+
+@cache
+def outcome(seed: int, names: tuple[str, ...], size: int | None) -> dict:
+    """Test a model."""
     choice = chosen(seed, names)
     extra = {} if size else {"recipe": recipe(seed, choice)}
-    return {"choice": names} | weighed(seed, choice) | tested(assembly(seed).model(choice), size=size) | extra
+    return weighed(seed, choice) | tested(assembly(seed).model(choice), size=size) | extra
 
 
 def volumes(rows: list[dict]) -> dict[str, list[float]]:
