@@ -20,7 +20,7 @@ from dlmlab.task import tasks
 SEEDS = (0, 1, 2)
 SEARCHED = tuple(o for o in BLOCK_OPTIONS if o.bits < 8 or o.units == "layer")  # the others fit no budget
 NAMES = tuple(map(str, SEARCHED))
-PROBLEMS, ASKED = 128, 64  # validation problems of the table of options, and those that a search asks
+ASKED = 64  # validation problems, of the table of options and of every other question of a search
 TESTED, DRAWS = 128, 2  # test problems of the likelihood, masks of each
 BUDGETS = (1_250_000, 1_440_000, 1_620_000)  # what all blocks alike take: `nb06_search.UNIFORM`
 REFERENCE, IDEAL = (0.5, 2_000_000), (0.0, 512_256)  # wrong answers and bytes; no option changes the last
@@ -36,7 +36,7 @@ def assembly(seed: int, model: str = "llada-mini") -> Assembly:
 @cache
 def validation(seed: int) -> Validation:
     """The validation problems under the masks of a seed."""
-    return Validation(PROBLEMS, 1, seed)
+    return Validation(ASKED, 1, seed)
 
 
 def chosen(seed: int, names: Sequence[str], model: str = "llada-mini") -> dict[str, Option]:

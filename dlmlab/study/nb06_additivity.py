@@ -11,7 +11,7 @@ from dlmlab.measure import store
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.study import nb06_options
-from dlmlab.study.finalists import ASKED, NAMES, TOLERANCE, assembly, chosen, validation, weighed
+from dlmlab.study.finalists import NAMES, TOLERANCE, assembly, chosen, validation, weighed
 
 MODELS, SEED = 20, 0
 POOLS = {"all": NAMES, "mild": tuple(name for name in NAMES if name not in ("2 bits", "no layer"))}
@@ -29,7 +29,7 @@ def run(pool: str, number: int, size: int | None = None) -> dict:
     picked = search.random_choices([len(names)] * layers, MODELS, generator)[number]
     choice = chosen(SEED, [names[i] for i in picked])
     made = assembly(SEED)
-    nats = [round(v, 5) for v in validation(SEED).nats(made.model(choice), size or ASKED)]
+    nats = [round(v, 5) for v in validation(SEED).nats(made.model(choice), size)]
     alone, _ = nb06_options.table(store.read("06_options"), SEED)
     proxy = search.proxy([NAMES.index(names[i]) for i in picked], alone)
     return {"choice": [names[i] for i in picked], "proxy": round(proxy, 5), "nats": nats} | weighed(SEED, choice)
@@ -38,7 +38,7 @@ def run(pool: str, number: int, size: int | None = None) -> dict:
 def sums(rows: list[dict], pool: str) -> tuple[list[float], list[float]]:
     """Give sums and truths of a pool, as changes in nats against the dense model."""
     (dense,) = select(store.read("06_options"), place="model", seed=SEED)
-    start, rows = sum(dense["nats"][:ASKED]) / ASKED, select(rows, pool=pool)
+    start, rows = sum(dense["nats"]) / len(dense["nats"]), select(rows, pool=pool)
     return [row["proxy"] for row in rows], [sum(row["nats"]) / len(row["nats"]) - start for row in rows]
 
 

@@ -14,7 +14,7 @@ from dlmlab.measure import difference
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network import parts
-from dlmlab.study.finalists import ASKED, NAMES, SEARCHED, SEEDS, TOLERANCE, assembly, validation
+from dlmlab.study.finalists import NAMES, SEARCHED, SEEDS, TOLERANCE, assembly, validation
 
 HARD = Option(2, GROUP)  # for single matrices: what the milder ones cost drowns in the noise of the masks
 PLAIN = (Option(3, GROUP, repair=False), Option(4, GROUP, 0.5, repair=False))
@@ -44,14 +44,13 @@ def run(place: str, option: str, seed: int, size: int | None = None) -> dict:
 
 
 def table(rows: list[dict], seed: int) -> tuple[list[list[float]], list[list[int]]]:
-    """Give what a search works with: change in nats, and bytes, of every block (rows) under every option (columns), by
-    the problems that searches ask."""
+    """Give what a search works with: change in nats, and bytes, of every block (rows) under every option (columns)."""
     rows = [row for row in rows if row["seed"] == seed]
     (dense,) = select(rows, place="model")
     by_key = {(row["place"], row["option"]): row for row in rows}
     cells = [[by_key[place, name] for name in NAMES] for place in options.layers(LAYERS)]
-    start = sum(dense["nats"][:ASKED])
-    nats = [[(sum(cell["nats"][:ASKED]) - start) / ASKED for cell in row] for row in cells]
+    start = sum(dense["nats"])
+    nats = [[(sum(cell["nats"]) - start) / len(dense["nats"]) for cell in row] for row in cells]
     return nats, [[cell["bytes"] for cell in row] for row in cells]
 
 

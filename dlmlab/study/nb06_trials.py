@@ -9,7 +9,7 @@ import torch
 
 from dlmlab.compress.joint import search, trials
 from dlmlab.measure.table import Table
-from dlmlab.study.finalists import ASKED, NAMES, SEEDS, TOLERANCE, assembly, chosen, validation
+from dlmlab.study.finalists import NAMES, SEEDS, TOLERANCE, assembly, chosen, validation
 
 METHODS = ("Optuna", "random")
 TRIALS = 6 * len(NAMES)
@@ -25,7 +25,7 @@ def evaluate(seed: int, names: Sequence[str]) -> tuple[float, float]:
     choice, made = chosen(seed, names), assembly(seed)
     if not made.shapes(choice):
         return 99.0, float(made.weigh(choice).bytes)  # no block is left: no model
-    nats = validation(seed).nats(made.model(choice), ASKED)
+    nats = validation(seed).nats(made.model(choice))
     return round(sum(nats) / len(nats), 5), float(made.weigh(choice).bytes)
 
 
