@@ -15,7 +15,7 @@ from dlmlab.measure.table import Table
 from dlmlab.study.finalists import TOLERANCE, assembly, chosen
 
 SMALL = ("4 bits", "2 bits", "4 bits, neurons 50%")
-LAYERS, SEED, PROBLEMS = 6, 0, 24
+LAYERS, SEED, PROBLEMS = 6, 0, 16
 EVALUATIONS = 1 + LAYERS * (len(SMALL) - 1)  # of a table of one change at a time
 SHARES = (0.25, 0.5, 0.75)  # budgets between the smallest and the largest model
 RANDOM_SEEDS, OPTUNA_SEEDS = 200, 20

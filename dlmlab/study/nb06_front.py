@@ -33,12 +33,12 @@ LEFT_TO_RIGHT = "left to right"
 
 
 def settings() -> list[dict]:
-    """List the dense model by decoding, finalists by decoding, and the twin by option; seed by seed."""
+    """List the dense model by decoding, the twin by option, and finalists by decoding; seed by seed."""
     columns = ("model", "method", "budget", "decoding", "seed")
     rows = [(LLADA, DENSE, 0, str(decoding), 0) for decoding in FEWER]
-    rows += [(LLADA, STEPS, budget, str(d), seed) for seed in SEEDS for budget in BUDGETS for d in FASTER]
     rows += [(TWIN, "dense", 0, LEFT_TO_RIGHT, 0)]
     rows += [(TWIN, name, 0, LEFT_TO_RIGHT, seed) for seed in SEEDS for name in TWINS]
+    rows += [(LLADA, STEPS, budget, str(d), seed) for seed in SEEDS for budget in BUDGETS for d in FASTER]
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
