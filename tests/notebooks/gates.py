@@ -39,6 +39,7 @@ IGNORED_OUTPUTS = {
     "01_sampling.ipynb": ["wall-clock ratios of four ways to decode"],
     "08_parallel_decoding_and_caches.ipynb": ["wall-clock ratios of diffusion and twin, by batch and answer length"],
     "04_pruning.ipynb": ["wall-clock ratios of zeros and of smaller matrices"],
+    "06_joint_optimization.ipynb": ["wall-clock ratios of zeros, packed weights and fewer neurons"],
     "03_attention_sinks.ipynb": ["an encoder from a package that is not part of the installation"],
     "02_training_objective.ipynb": ["samples of a model trained in the notebook: another processor, another sample"],
 }
