@@ -404,7 +404,7 @@ def test_quantize_writes_a_folder_with_the_logits_of_the_model_in_memory(method,
 
 def test_optimize_goes_on_and_writes_what_rebuilds_to_the_bit(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(optimize, "BLOCK_OPTIONS", OPTIONS)
-    middle, out = 45_000, tmp_path / "out"
+    middle, out = 100_000, tmp_path / "out"
     line = f"optimize --model {small} --out {out} --max-bytes {middle} --problems 3 --storage sqlite:///{tmp_path}/s.db"
     assert cli.main(f"{line} --trials 2".split()) == 0, capsys.readouterr().err
     assert cli.main(f"{line} --trials 10".split()) == 0, capsys.readouterr().err

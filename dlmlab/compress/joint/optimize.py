@@ -5,7 +5,7 @@ Decisions
   are forwards times the table of this machine (`latency`).
 * What is known before a model is asked (bytes, energy) refuses a choice at once: it counts as wrong everywhere, so the
   sampler learns where the border is, and costs no evaluation.
-* First come the uniform choices, one option for all blocks; then the sampler.
+* First come the uniform choices, one option for all blocks, the smallest first; then the sampler.
 * The dense model under every decoding is measured first: what is compressed has to beat the dense model with fewer
   steps, and a budget is checked against these numbers before the search begins.
 """
@@ -98,7 +98,7 @@ class Search:
     def _extremes(self) -> list[dict[str, Option]]:
         """Every uniform choice, and those that make bytes, energy and time as small as one remaining block allows."""
         places = self.assembly.places
-        stay = [option for option in self.options if option.units != "layer"]
+        stay = self._by_size()
         found = [dict.fromkeys(places, option) for option in stay]
         if len(stay) < len(self.options):
             gone = dict.fromkeys(places[1:], Option(units="layer"))
@@ -119,15 +119,27 @@ class Search:
         and as `trials.run`, and when the search found none."""
         dense = self.fewer_steps()
         self.check(budget, dense)
-        stay = [str(option) for option in self.options if option.units != "layer"]
-        first = [dict.fromkeys(self.assembly.places, one) | {DECODING: str(self.decodings[0])} for one in stay]
+        first = [self._uniform(option) for option in self._by_size()]
         evaluate = functools.partial(self._evaluate, budget=budget, say=say)
         found = trials.run(
             self.space, evaluate, trials=trials_, objectives=3, seed=seed, name=name, storage=storage, first=first
         )
         candidates = [*dense, *(self._stored(trial) for trial in found if self._stays(trial.values))]
-        budget.check([candidate.cost for candidate in candidates])
-        return [candidate for candidate in candidates if budget.allows(candidate.cost)]
+        allowed = [candidate for candidate in candidates if budget.allows(candidate.cost)]
+        if not allowed:
+            raise ValueError(
+                f"none of {len(candidates)} candidates met the budget, which is possible: take more trials"
+            )
+        return allowed
+
+    def _by_size(self) -> list[Option]:
+        """List the options that leave a block, by the bytes of a model in which all blocks have them."""
+        stay = [option for option in self.options if option.units != "layer"]
+        return sorted(stay, key=lambda o: self.assembly.weigh(dict.fromkeys(self.assembly.places, o)).bytes)
+
+    def _uniform(self, option: Option) -> dict[str, str]:
+        """Name the choice of one option for all blocks, under the first decoding."""
+        return dict.fromkeys(self.assembly.places, str(option)) | {DECODING: str(self.decodings[0])}
 
     def _evaluate(self, values: dict[str, str], *, budget: Budget, say: Callable[[str], None]) -> tuple[float, ...]:
         choice, decoding = self.read(values)
