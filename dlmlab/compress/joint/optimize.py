@@ -128,7 +128,7 @@ class Search:
         allowed = [candidate for candidate in candidates if budget.allows(candidate.cost)]
         if not allowed:
             raise ValueError(
-                f"none of {len(candidates)} candidates met the budget, which is possible: take more trials"
+                f"none of {len(candidates)} candidates met the budget, though some could: take more trials"
             )
         return allowed
 
