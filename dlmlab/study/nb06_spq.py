@@ -1,7 +1,7 @@
 """Notebook 06: SPQ audited: what each stage contributes in real bytes, and what fine-tuning is worth.
 
 At the published 96 % no matrix of LLaDA-mini is factorized (S changes nothing), so a second line takes 90 %. Stages
-without chance or texts have one seed. Fine-tuned: as many steps of the dense model on the same batches are the control.
+alone have one seed. Fine-tuned: as many steps of the dense model on the same batches are the control.
 """
 
 from functools import cache
@@ -20,13 +20,15 @@ from dlmlab.study.judging import dense
 
 LOWER = 0.9  # of the energy
 STEPS, ROWS, RATE = 30, 16, 1e-4
-ONCE = ("dense", "S", "Q", "S at 90 %")
-SEEDED = ("S+P", "S+P+Q", "S+P+Q at 90 %", "S+P+Q, fine-tuned", "dense, fine-tuned")
+ONCE = ("dense", "S", "Q", "S+P", "S at 90 %")
+SEEDED = ("S+P+Q", "S+P+Q at 90 %")
+TUNED = ("S+P+Q, fine-tuned", "dense, fine-tuned")
 
 
 def settings() -> list[dict]:
     """List the stages, the lower energy, and fine-tuning with its control."""
-    return [{"method": m, "seed": 0} for m in ONCE] + [{"method": m, "seed": s} for s in SEEDS for m in SEEDED]
+    once = [{"method": m, "seed": 0} for m in ONCE]
+    return once + [{"method": m, "seed": s} for group in (SEEDED, TUNED) for s in SEEDS for m in group]
 
 
 @cache
