@@ -299,6 +299,24 @@ def speedrun(args) -> None:
     say(sr.table(sr.read()))
 
 
+def leaderboard(args) -> int:
+    from dlmlab.paths import to_write
+    from dlmlab.study import leaderboard as board
+
+    if (args.action == "show") != (args.file is None):
+        raise ValueError("show takes no file, verify and enter take the FILE of an entry")
+    if args.action == "enter":
+        to_write(board.BOARD)
+    if args.action != "show":
+        verified = board.verify(args.file)
+        print(verified)
+        if args.action == "verify":
+            return int(not verified.won)
+        board.enter(verified)
+    print(board.table(board.read()))
+    return 0
+
+
 def _check_prune(args) -> None:
     """Refuse what the method of a pruning does not look at, and see `_check_small`."""
     from dlmlab.compress import methods
@@ -386,6 +404,56 @@ def quantize(args) -> None:
     print(f"bytes packed {storage.model_bytes(small):,} (before {storage.model_bytes(model):,}), of which")
     print(f"  {4 * small.num_parameters():,} are of embedding, norms and head, which stay as they are")
     print(f"written to {args.out}")
+
+
+def optimize(args) -> None:
+    """Search, print the front, and write the best: its checkpoint, and the lines that rebuild it."""
+    from dlmlab.compress.joint import latency, trials, winner
+    from dlmlab.compress.joint.assembly import Assembly, Calibration
+    from dlmlab.compress.joint.budget import Budget
+    from dlmlab.compress.joint.optimize import BLOCK_OPTIONS, Search, best, describe, front_of, shapes_of
+    from dlmlab.compress.joint.validation import Validation
+    from dlmlab.measure import hardware
+    from dlmlab.network.checkpoint import load, save
+
+    _check_optimize(args)
+    budget = Budget(args.max_bytes, args.max_latency, args.max_energy, args.max_forwards)
+    seed, say = args.seed or 0, functools.partial(print, flush=True)
+    calibration = Calibration(seed=seed)
+    assembly = Assembly.of(args.model, calibration)
+    shapes, config = shapes_of(assembly, BLOCK_OPTIONS), assembly.dense.config
+    study = {"name": args.study, "storage": args.storage, "objectives": 3}
+    timed = trials.shared(
+        "latency", lambda: latency.measure(config, shapes, machine=hardware.fingerprint()).plain(), **study
+    )
+    search = Search(assembly, Validation(args.problems, seed=seed), latency.Latency.of(timed), BLOCK_OPTIONS)
+    wanted = {"trials_": args.trials, "seed": seed, "name": args.study, "storage": args.storage}
+    candidates = search.run(budget, **wanted, say=say)
+    say(f"front of {len(candidates)} candidates within the budget, on {args.problems} validation problems:")
+    for candidate in front_of(candidates):
+        say(describe(candidate))
+    chosen = best(candidates)
+    notes = {"validation problems": args.problems, "trials": args.trials, "seed": seed, "latency": timed}
+    digest = winner.digest(assembly.model(chosen.choice))
+    cost = {"wrong": chosen.wrong, **chosen.cost}
+    found = winner.Winner(args.model, calibration, chosen.choice, chosen.decoding, digest, cost, notes)
+    save(assembly.model(chosen.choice, packed=True), load(args.model).tokenizer, args.out)
+    winner.write(found, args.out / "winner.json")
+    say(f"chosen: {describe(chosen)}")
+    say(f"written to {args.out}; winner.json rebuilds it. The test split was not read: test it once, with `evaluate`")
+
+
+def _check_optimize(args) -> None:
+    """Refuse a model that is packed or writes left to right, and a place that cannot be written."""
+    from dlmlab import guard
+    from dlmlab.network import checkpoint
+
+    config = checkpoint.read_config(checkpoint.find(args.model))
+    if config.quantization or getattr(config, "attention", None) == "causal":
+        raise ValueError(f"--model {args.model}: the search takes a float model that writes by uncovering masks")
+    if args.out.resolve() in [checkpoint.find(name).resolve() for name in (args.model, *checkpoint.shipped())]:
+        raise ValueError(f"--out {args.out} is a shipped model or the one to be compressed: give another folder")
+    guard.folder(args.out, "--out", holds=("winner.json",))
 
 
 def inspect(args) -> int:
@@ -539,6 +607,20 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", type=number(int, 1), help="gptq with --sparsity: columns whose mask is chosen together")
     _text_options(sub)
     sub.add_argument("--out", required=True, type=place, help="folder of the quantized model")
+    sub = command(optimize, "search what each block should become under a budget, and write the best model")
+    sub.add_argument("--model", default="llada-mini")
+    positive = number(float, 0, open="<")
+    sub.add_argument("--max-bytes", type=positive, help="of the stored model, packed")
+    sub.add_argument("--max-latency", type=positive, help="milliseconds a problem, by the table of this machine")
+    sub.add_argument("--max-energy", type=positive, help="multiplications times bits a token, of the blocks")
+    sub.add_argument("--max-forwards", type=positive, help="a problem, on average")
+    sub.add_argument("--trials", type=number(int, 1), default=80, help="models that are tried (default 80)")
+    sub.add_argument("--problems", type=number(int, 1, 500), default=64, help="of the validation split (default 64)")
+    sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
+    storage = "where the study is kept, to go on later or to share it, such as sqlite:///study.db"
+    sub.add_argument("--storage", type=some, help=storage)
+    sub.add_argument("--study", type=some, default="optimize", help="its name there (default optimize)")
+    sub.add_argument("--out", required=True, type=place, help="folder of the chosen model and its winner.json")
     sub = command(inspect, "say what a checkpoint is and what it needs; reads its config and headers, no weights")
     sub.add_argument("name", type=some, help="a shipped model, a folder, or hub:owner/name")
     sub = command(measure, "run a long experiment and store its table under data/results")
@@ -555,6 +637,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--recipe", metavar="NAME", choices=Known("speedrun", "recipes"), help="%(choices)s")
     sub.add_argument("--seed", type=number(int, 0, SEEDS), help="of the run (default 0)")
     sub.add_argument("--minutes", type=number(float, 0, open="<"), help="of training at most (default 60)")
+    sub = command(leaderboard, "show the front to beat, or rebuild, measure and enter a compressed model")
+    sub.add_argument("action", nargs="?", default="show", choices=("show", "verify", "enter"), metavar="ACTION",
+        help="%(choices)s (default show)")  # fmt: skip
+    sub.add_argument("file", nargs="?", type=place, metavar="FILE", help="of an entry: a winner.json with name and by")
     sub = command(refresh, "re-execute notebooks in place, rebuild the ledger, fill the numbers of the pages")
     sub.add_argument("notebooks", nargs="*")
     sub = command(load, "run a notebook in several kernels at once: memory and time, stored in data/load.json")

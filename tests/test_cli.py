@@ -12,6 +12,7 @@ import torch
 
 from dlmlab import cli, guard, study
 from dlmlab.compress import calibration, methods, storage
+from dlmlab.compress.joint import optimize, winner
 from dlmlab.compress.quant import quantize
 from dlmlab.course import doctor
 from dlmlab.decode import commit
@@ -23,6 +24,7 @@ from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
 from dlmlab.task import tasks
 from tests.compress.cases import TOKENIZER, reader
+from tests.compress.joint.cases import OPTIONS
 from tests.tiny import tiny_ids, tiny_moe
 
 TINY = """
@@ -99,6 +101,18 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("measure 01_sampling --all", "NAME --all"),
     ("bench --only decode speed", "--only 'speed' exact"),
     ("speedrun --recipe luck", "'luck' baseline"),
+    ("leaderboard win", "'win' show verify"),
+    ("optimize --out {tmp}/new --max-bytes 0", "--max-bytes '0' > 0"),
+    ("optimize --out {tmp}/new --max-latency nan", "--max-latency 'nan'"),
+    ("optimize --out {tmp}/new --trials 0", "--trials '0'"),
+    ("optimize --out {tmp}/new --problems 501", "--problems '501' <= 500"),
+    ("optimize --out {tmp}/new --model llama-mini", "--model llama-mini uncovering"),
+    ("optimize --out data/llada-mini", "--out"),
+    ("optimize --out {tmp}", "--out other files winner.json"),
+    ("leaderboard verify", "verify FILE"),
+    ("leaderboard show {tmp}/tiny.toml", "show file"),
+    ("leaderboard verify {tmp}/tiny.toml", "tiny.toml winner"),
+    ("leaderboard enter {tmp}/none.json", "none.json"),
     ("evaluate --device tpu", "--device 'tpu'"),
     ("evaluate --device cuda:99", "--device 'cuda:99'"),
     ("evaluate --device meta", "--device 'meta'"),
@@ -388,6 +402,21 @@ def test_quantize_writes_a_folder_with_the_logits_of_the_model_in_memory(method,
     assert f"{storage.bits_of(model):.2f}" in out and f"packed {storage.model_bytes(model):,} " in out
     size = (tmp_path / "out" / "model.safetensors").stat().st_size
     assert 0 <= size - storage.model_bytes(model) < 12_000  # the rest is the names
+
+
+def test_optimize_goes_on_and_writes_what_rebuilds_to_the_bit(small, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(optimize, "BLOCK_OPTIONS", OPTIONS)
+    middle, out = 100_000, tmp_path / "out"
+    line = f"optimize --model {small} --out {out} --max-bytes {middle} --problems 3 --storage sqlite:///{tmp_path}/s.db"
+    assert cli.main(f"{line} --trials 2".split()) == 0, capsys.readouterr().err
+    assert cli.main(f"{line} --trials 10".split()) == 0, capsys.readouterr().err
+    said, found = capsys.readouterr().out, winner.read(out / "winner.json")
+    assert found.cost["bytes"] <= middle and f"{found.cost['bytes']:,} bytes" in said and "chosen: wrong" in said
+    with torch.no_grad():
+        stored, rebuilt = (m(tiny_ids(vocab=50)).logits for m in (checkpoint.load(out).model, winner.rebuild(found)))
+    assert torch.equal(stored, rebuilt)
+    assert cli.main(f"{line} --trials 10 --max-latency 1e-9".split()) == 2
+    assert "1e-09 ms a problem is impossible" in capsys.readouterr().err
 
 
 def test_a_quantized_model_is_neither_pruned_nor_quantized_again_and_a_pruned_one_keeps_its_zeros(

@@ -64,7 +64,8 @@ TOGETHER = {  # test files about a room's modules together
 PROVEN_ELSEWHERE = {"checks": "by tests/mutants"}
 
 
-FOLDERS = [*((room,) for room in dlmlab.ROOMS), ("compress", "quant")]  # `bench` has one test file for all
+PARTS = [("compress", "quant"), ("compress", "joint")]
+FOLDERS = [*((room,) for room in dlmlab.ROOMS), *PARTS]  # `bench` has one test file for all
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids="/".join)

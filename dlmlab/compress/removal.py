@@ -85,7 +85,7 @@ def remove_units(
         _shrink(block, site, columns, statistics[name].second_moments(name) if statistics else None)
         if units == "heads":
             block.heads = block.kv_heads = len(kept)
-    return _described(small)
+    return described(small)
 
 
 def _kept(n: int, indices: Sequence[int], what: str) -> Tensor:
@@ -119,11 +119,11 @@ def remove_layers(model: LLaDAModelLM, layers: Sequence[int]) -> LLaDAModelLM:
     gone = set(range(len(blocks))) - set(_kept(len(blocks), layers, "layers").tolist())
     for layer in sorted(gone, reverse=True):
         del blocks[layer]
-    return _described(small)
+    return described(small)
 
 
-def _described(model: LLaDAModelLM) -> LLaDAModelLM:
-    """Write the shape of the blocks into the config, so that a saved copy loads."""
+def described(model: LLaDAModelLM) -> LLaDAModelLM:
+    """Write the shape of the blocks into the config of a model, so that a saved copy loads; returns the model."""
     shapes, config = [parts.shape(block) for block in parts.blocks(model)], model.config
     config.n_layers = len(shapes)
     config.layer_heads, config.layer_mlp = map(list, zip(*shapes, strict=True))

@@ -29,6 +29,7 @@ HOW = {
     "load.json": "python -m dlmlab load --kernels N --notebook NN",
     "speedrun.json": "python -m dlmlab speedrun --recipe NAME --seed N",
     "speedrun/": "written by hand",
+    "leaderboard.json": "python -m dlmlab leaderboard enter FILE",
 }
 KINDS = {
     "full": "masked diffusion (full attention)",
@@ -40,6 +41,7 @@ LIVE = {
     "ledger.json",
     "timing.json",
     "bench.json",
+    "leaderboard.json",
     "load.json",
     "speedrun.json",
 }  # change by run: no checksum

@@ -7,10 +7,11 @@ A notebook calls `show(fig, alt=...)`; widgets turn the same figures into PNG by
 import base64
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
@@ -338,3 +339,49 @@ def attention_view(mass: Tensor, words: Sequence[str], *, title: str, top: int =
     ax.set_xlim(-0.7, len(words) - 0.3)
     named = ", ".join(f"{words[i]} at {i} ({mass[i]:.1f})" for i in strongest)
     return fig, f"{title}\nstrongest receivers: {named}\n" + textwrap.fill(" ".join(words), 110)
+
+
+def plain_ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Label a logarithmic axis with these numbers as one writes them, and with no others."""
+    low, high = axis.get_view_interval()
+    shown = [v for v in values if low <= v <= high]
+    axis.set_ticks([], minor=True)
+    axis.set_ticks(shown, [f"{v:g}" for v in shown])
+
+
+def within(rows: Sequence[dict], size: float, ms: float) -> dict | None:
+    """Choose the most accurate of the models with at most `size` bytes and `ms` milliseconds, of equals the smaller;
+    None when there is none. By `chosen_by` where a row has it (exact match on other problems), else `exact_match`."""
+    fits = [row for row in rows if row["bytes"] <= size and row["ms"] <= ms]
+    return min(fits, key=lambda row: (-row.get("chosen_by", row["exact_match"]), row["bytes"], row["ms"]), default=None)
+
+
+def budget_view(
+    rows: Sequence[dict], size: float, ms: float, *, answer: Callable[[dict], str], group: str = "method"
+) -> tuple[Figure, str]:
+    """Show which models a budget of bytes and milliseconds allows, and what the most accurate of them answers.
+
+    Rows hold `group`, `bytes`, `ms`, `exact_match`; `answer(row)` gives the text of one. Filled: allowed; ring: chosen.
+    """
+    chosen = within(rows, size, ms)
+    said = f"at most {size / 1e6:.2f} MB and {ms:.1f} ms a problem"
+    fig = figure(7.4, 3.6)
+    ax = fig.add_subplot(xlabel="stored bytes, MB", ylabel="exact match", title=said, xscale="log", ylim=(-0.03, 1.03))
+    for i, name in enumerate(dict.fromkeys(row[group] for row in rows)):
+        mine = [row for row in rows if row[group] == name]
+        allowed = [row["bytes"] <= size and row["ms"] <= ms for row in mine]
+        style = {"color": COLORS[i % 7], "marker": MARKERS[i % 7], "linestyle": "none", "ms": 6}
+        for kept, fill in ((True, COLORS[i % 7]), (False, "none")):
+            part = [row for row, ok in zip(mine, allowed, strict=True) if ok == kept]
+            xs, ys = [row["bytes"] / 1e6 for row in part], [row["exact_match"] for row in part]
+            ax.plot(xs, ys, **style, mfc=fill, label=name if kept else None)
+    ax.axvline(size / 1e6, color="black", lw=0.8, linestyle="--")
+    plain_ticks(ax.xaxis, (1, 1.5, 2, 3, 5, 10))
+    if chosen:
+        ax.plot(chosen["bytes"] / 1e6, chosen["exact_match"], "o", color="black", mfc="none", ms=14)
+    ax.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.grid(alpha=0.3)
+    if chosen is None:
+        return fig, f"{said}: no model"
+    what = f"{chosen[group]}, {chosen['bytes'] / 1e6:.2f} MB, {chosen['ms']:.1f} ms, {chosen['exact_match']:.1%} right"
+    return fig, "\n".join([f"{said}: {what}", textwrap.fill(answer(chosen), 110)])

@@ -6,7 +6,7 @@ them by setting `slider.value`.
 
 import html
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import ipywidgets as W
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from dlmlab.compress.quant.grids import quantize
 from dlmlab.compress.registry import compress
-from dlmlab.course.plotting import cache_view, denoising_view, grid_figure, png, weights_view
+from dlmlab.course.plotting import budget_view, cache_view, denoising_view, grid_figure, png, weights_view
 from dlmlab.decode import sampling
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.trace import Sample
@@ -138,3 +138,50 @@ def pruning_player(
     """Slide through sparsities 0, 10, 20, ... %: the mask of a matrix and the answer. `prune(sparsity) -> model`."""
     pruned = cache(prune)
     return Player(lambda i: pruning_view(pruned(i / 10), tokenizer, prompt, i / 10), steps, "sparsity / 10 %")
+
+
+class BudgetPlayer(W.VBox):
+    """Two sliders, bytes and milliseconds, over stored models: which are allowed, and what the best answers.
+
+    The sliders count in steps between the least and the largest of the rows; bytes grow by a constant factor.
+    """
+
+    def __init__(self, rows: Sequence[dict], answer: Callable[[dict], str], *, group: str = "method", steps: int = 20):
+        self.rows, self.answer, self.group, self.steps = rows, cache_by_name(answer), group, steps
+        wide = W.Layout(width="420px")
+        made = {"min": 0, "max": steps, "value": steps, "continuous_update": False, "layout": wide}
+        self.bytes, self.ms = W.IntSlider(description="bytes", **made), W.IntSlider(description="time", **made)
+        self.image = W.Image(format="png", layout=W.Layout(width="740px"))
+        self.text = W.HTML()
+        for slider in (self.bytes, self.ms):
+            slider.observe(self._draw, "value")
+        self._draw()
+        super().__init__([self.bytes, self.ms, self.image, self.text])
+
+    @property
+    def budget(self) -> tuple[float, float]:
+        """Bytes and milliseconds that the sliders allow."""
+        sizes, times = ([row[name] for row in self.rows] for name in ("bytes", "ms"))
+        size = min(sizes) * (max(sizes) / min(sizes)) ** (self.bytes.value / self.steps)
+        ms = min(times) + (max(times) - min(times)) * self.ms.value / self.steps
+        return 1.0001 * size, 1.0001 * ms  # rounding must not exclude the row at the end of a slider
+
+    def _draw(self, change=None) -> None:
+        fig, text = budget_view(self.rows, *self.budget, answer=self.answer, group=self.group)
+        self.image.value = png(fig)
+        self.text.value = f"<pre>{html.escape(text)}</pre>"
+
+    def __repr__(self) -> str:
+        return f"BudgetPlayer({len(self.rows)} models, bytes and time 0..{self.steps})"
+
+
+def cache_by_name(answer: Callable[[dict], str]) -> Callable[[dict], str]:
+    """Ask for the answer of a row once: rebuilding its model takes seconds. Rows of one `name` are one model."""
+    known: dict[str, str] = {}
+
+    def asked(row: dict) -> str:
+        if row["name"] not in known:
+            known[row["name"]] = answer(row)
+        return known[row["name"]]
+
+    return asked

@@ -9,6 +9,7 @@ small), which is why every seed has to agree as well.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
@@ -133,8 +134,7 @@ def _crossed(differences: np.ndarray, verdicts: bool, resamples: int = 10_000) -
     seeds, (S, P) = tuple(_mean(row) for row in differences), differences.shape
     if (differences == differences[0, 0]).all():
         return replace(_alike(float(differences[0, 0]), P, verdicts), seeds=seeds)
-    rng = np.random.default_rng(0)
-    rows, columns = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (S, P))
+    rows, columns = _weights(S, P, resamples)
     low, high = np.quantile(((rows @ differences) * columns).sum(1), (0.025, 0.975))
     return Difference(float(differences.mean()), float(low), float(high), seeds)
 
@@ -149,6 +149,13 @@ def _alike(value: float, n: int, verdicts: bool) -> Difference:
 
 def _verdicts(*values: np.ndarray) -> bool:
     return all(bool(np.isin(v, (0, 1)).all()) for v in values)
+
+
+@lru_cache(maxsize=4)
+def _weights(S: int, P: int, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw how often each seed and each problem occurs in every resample; a page asks for the same ones many times."""
+    rng = np.random.default_rng(0)
+    return tuple(rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (S, P))
 
 
 def _values(values: Sequence[float] | str) -> np.ndarray:

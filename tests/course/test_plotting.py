@@ -153,3 +153,32 @@ def test_a_grid_is_drawn_over_the_weights_it_is_for():
     said = [text.get_text() for text in ax.get_legend().get_texts()]
     assert said == ["the whole row (40 weights)", "weights with this scale (10)", "grid, 4 points"]
     assert sum(p.get_height() for p in ax.patches) == 50
+
+
+MODELS = [
+    {"name": "a", "method": "x", "bytes": 100, "ms": 4.0, "exact_match": 0.9},
+    {"name": "b", "method": "x", "bytes": 90, "ms": 2.0, "exact_match": 0.9},
+    {"name": "c", "method": "y", "bytes": 100, "ms": 4.0, "exact_match": 0.8, "chosen_by": 0.95},
+]
+
+
+def test_a_budget_chooses_the_most_accurate_that_fits_and_of_equals_the_smaller():
+    assert plotting.within(MODELS[:2], 100, 4.0)["name"] == "b"
+    assert plotting.within(MODELS, 100, 4.0)["name"] == "c", "by the problems it was chosen on"
+    assert plotting.within(MODELS, 90, 1.9) is None and plotting.within(MODELS, 89, 9.0) is None
+
+
+def test_the_budget_view_marks_the_chosen_model_and_says_what_it_answers():
+    fig, text = plotting.budget_view(MODELS, 95, 3.0, answer=lambda row: f"answer of {row['name']}")
+    assert text.splitlines()[0].endswith("x, 0.00 MB, 2.0 ms, 90.0% right") and text.endswith("answer of b")
+    rings = [line for line in fig.axes[0].lines if line.get_markersize() == 14]
+    assert [line.get_ydata().tolist() for line in rings] == [[0.9]]
+    assert {t.get_text() for t in fig.axes[0].get_legend().get_texts()} == {"x", "y"}
+    fig, text = plotting.budget_view(MODELS, 10, 3.0, answer=lambda row: "never")
+    assert text.endswith("no model") and not [line for line in fig.axes[0].lines if line.get_markersize() == 14]
+
+
+def test_ticks_of_a_logarithmic_axis_are_the_given_numbers_that_it_shows():
+    ax = plotting.figure().add_subplot(xscale="log", xlim=(1.2, 12))
+    plotting.plain_ticks(ax.xaxis, (1, 1.5, 3, 10, 100))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["1.5", "3", "10"]

@@ -125,3 +125,26 @@ def test_the_grid_player_shows_grid_error_and_answer_of_every_choice():
         errors[bits, group] = float(text.split("relative error ")[1].split("%")[0])
         assert len(fig.axes[0].lines) == 2**bits
     assert errors[6, None] < errors[2, 16] < errors[2, None]
+
+
+BUDGETED = [
+    {"name": "a", "method": "greedy", "bytes": 100, "ms": 4.0, "exact_match": 0.5},
+    {"name": "b", "method": "greedy", "bytes": 400, "ms": 2.0, "exact_match": 0.9},
+    {"name": "c", "method": "dense, fewer steps", "bytes": 1600, "ms": 1.0, "exact_match": 0.8},
+]
+
+
+def test_two_sliders_give_the_best_model_that_both_allow():
+    asked = []
+    player = widgets.BudgetPlayer(BUDGETED, lambda row: asked.append(row["name"]) or f"<{row['name']}>", steps=6)
+    assert "90.0% right" in player.text.value and "&lt;b&gt;" in player.text.value
+    before = bytes(player.image.value)
+    player.ms.value = 0
+    assert "fewer steps" in player.text.value and bytes(player.image.value) != before
+    player.bytes.value = 0
+    assert "no model" in player.text.value
+    player.ms.value = 6
+    assert "50.0% right" in player.text.value
+    player.bytes.value = 6
+    assert asked == ["b", "c", "a"], "each model answers once"
+    assert repr(player) == "BudgetPlayer(3 models, bytes and time 0..6)"

@@ -44,6 +44,7 @@ IGNORED_OUTPUTS = {
         "libraries that are not part of the installation",
         "a wall-clock ratio of two ways to multiply",
     ],
+    "06_joint_optimization.ipynb": ["wall-clock ratios of zeros, packed weights and fewer neurons"],
     "03_attention_sinks.ipynb": ["an encoder from a package that is not part of the installation"],
     "02_training_objective.ipynb": ["samples of a model trained in the notebook: another processor, another sample"],
 }

@@ -35,6 +35,17 @@ PREDICTIONS = (
         high=5,
     ),
     Prediction(
+        id="6.5",
+        title="The same bytes, three times",
+        minutes=3,
+        difficulty=1,
+        objective="Foresee how much the way to reach a size matters.",
+        question="points of exact match between the best and the worst of three models of the same bytes",
+        low=0,
+        high=100,
+        unit="points",
+    ),
+    Prediction(
         id="7.1",
         title="What one token meets",
         minutes=2,

@@ -1,0 +1,128 @@
+"""Notebook 06: a space small enough to ask every model: six blocks with three options, 729 models.
+
+So "the search finds the best" is a number: the gap to the optimum under a budget. The searches read the stored losses
+instead of asking again, which makes many seeds cheap.
+"""
+
+from functools import cache
+
+import numpy as np
+import torch
+
+from dlmlab.compress.joint import search, trials
+from dlmlab.compress.joint.validation import Validation
+from dlmlab.measure.table import Table
+from dlmlab.study.finalists import TOLERANCE, assembly, chosen
+
+SMALL = ("4 bits", "2 bits", "4 bits, neurons 50%")
+LAYERS, SEED, PROBLEMS = 6, 0, 16
+EVALUATIONS = 1 + LAYERS * (len(SMALL) - 1)  # of a table of one change at a time
+SHARES = (0.25, 0.5, 0.75)  # budgets between the smallest and the largest model
+RANDOM_SEEDS, OPTUNA_SEEDS = 200, 20
+
+
+@cache
+def problems() -> Validation:
+    """The problems of this table, under one mask each."""
+    return Validation(PROBLEMS, 1, SEED)
+
+
+def settings() -> list[dict]:
+    """Cut the space in nine parts, by the options of the first two blocks."""
+    return [{"first": i, "second": j} for i in range(len(SMALL)) for j in range(len(SMALL))]
+
+
+def run(first: int, second: int, size: int | None = None) -> dict:
+    """Ask every model of a part, the last block running fastest: `losses` (mean nats) and `sizes` (bytes)."""
+    made, losses, sizes = assembly(SEED), [], []
+    for rest in list(search.every_choice([len(SMALL)] * (LAYERS - 2)))[:size]:
+        choice = chosen(SEED, [SMALL[i] for i in (first, second, *rest)])
+        losses.append(round(problems().loss(made.model(choice)), 5))
+        sizes.append(made.weigh(choice).bytes)
+    return {"losses": losses, "sizes": sizes}
+
+
+def space(rows: list[dict]) -> dict[tuple[int, ...], tuple[float, int]]:
+    """Read the table as {choice: (loss, bytes)}."""
+    rows = sorted(rows, key=lambda row: (row["first"], row["second"]))
+    losses = [loss for row in rows for loss in row["losses"]]
+    sizes = [size for row in rows for size in row["sizes"]]
+    return dict(zip(search.every_choice([len(SMALL)] * LAYERS), zip(losses, sizes, strict=True), strict=True))
+
+
+def budgets(models: dict) -> list[int]:
+    """Give three budgets between the smallest and the largest model."""
+    low, high = (f(size for _, size in models.values()) for f in (min, max))
+    return [round(low + share * (high - low)) for share in SHARES]
+
+
+def one_at_a_time(models: dict) -> tuple[list[list[float]], list[list[int]]]:
+    """Read the table of options off the space: one block changed, the others at the first option."""
+    start, start_size = models[(0,) * LAYERS]
+    ways = [[(0,) * p + (o,) + (0,) * (LAYERS - p - 1) for o in range(len(SMALL))] for p in range(LAYERS)]
+    nats = [[models[way][0] - start for way in row] for row in ways]
+    sizes = [[models[way][1] - start_size for way in row] for row in ways]
+    return nats, sizes
+
+
+def gaps(rows: list[dict]) -> list[dict]:
+    """Compare the searches with the optimum: per budget, method and seed, the loss above the best that is possible.
+
+    Each asked `EVALUATIONS` models. inf where none of those met the budget.
+    """
+    models = space(rows)
+    nats, sizes = one_at_a_time(models)
+    base, found = models[(0,) * LAYERS][1], []
+    asked = {("random", seed): _random(seed) for seed in range(RANDOM_SEEDS)}
+    asked |= {("Optuna", seed): _optuna(models, seed) for seed in range(OPTUNA_SEEDS)}
+    for budget in budgets(models):
+        best = min(loss for loss, size in models.values() if size <= budget)
+        solved = {"greedy": search.greedy, "knapsack": search.knapsack}
+        shifted = [[size + base // LAYERS for size in row] for row in sizes]
+        for method, solve in solved.items():
+            choice = solve(nats, shifted, budget - base + LAYERS * (base // LAYERS))
+            found.append({"method": method, "budget": budget, "seed": 0, "gap": models[choice][0] - best})
+        for (method, seed), choices in asked.items():
+            losses = [models[c][0] for c in choices if models[c][1] <= budget]
+            gap = min(losses, default=np.inf) - best
+            found.append({"method": method, "budget": budget, "seed": seed, "gap": gap})
+    return found
+
+
+def _random(seed: int) -> list[tuple[int, ...]]:
+    generator = torch.Generator().manual_seed(seed)
+    return search.random_choices([len(SMALL)] * LAYERS, EVALUATIONS, generator)
+
+
+def _optuna(models: dict, seed: int) -> list[tuple[int, ...]]:
+    places = [f"blocks.{layer}" for layer in range(LAYERS)]
+    choices = dict.fromkeys(places, [str(i) for i in range(len(SMALL))])
+    read = {tuple(map(str, choice)): value for choice, value in models.items()}
+    done = trials.run(
+        choices, lambda v: read[tuple(v[p] for p in places)], trials=EVALUATIONS, seed=seed, startup=EVALUATIONS // 2
+    )
+    return [tuple(int(trial.values[place]) for place in places) for trial in done]
+
+
+def headlines(rows: list[dict]) -> dict[str, float | str]:
+    """Median gap of every method under every budget, in nats, and the range of losses within the budgets."""
+    found, models = gaps(rows), space(rows)
+    numbers: dict[str, float | str] = {"models": len(models), "evaluations": EVALUATIONS}
+    for budget in budgets(models):
+        losses = [loss for loss, size in models.values() if size <= budget]
+        numbers |= {f"optimum {budget:,}": min(losses), f"median model {budget:,}": float(np.median(losses))}
+        for method in ("greedy", "knapsack", "Optuna", "random"):
+            mine = [row["gap"] for row in found if (row["method"], row["budget"]) == (method, budget)]
+            numbers[f"gap {method} {budget:,}"] = float(np.median(mine))
+    return numbers
+
+
+TABLE = Table(
+    "06_enumerated",
+    settings,
+    run,
+    live=({"first": 1, "second": 2},),
+    size=3,
+    tolerance=TOLERANCE,
+    headlines=headlines,
+)
