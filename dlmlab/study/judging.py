@@ -19,11 +19,11 @@ from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import likelihood, noise
 from dlmlab.task import layout, tasks
 
-PROBLEMS = 500  # for exact match: the whole test split
+PROBLEMS = 64  # for exact match
 TEXTS = 32  # for calibration
 GRID_TEXTS = 16  # for the ablation, at ten levels each
-BOUND_PROBLEMS, DRAWS = 128, 6  # for the likelihood
-PAIRED_DRAWS = 2  # where models are compared on the same masks: more problems say more than more masks of each
+BOUND_PROBLEMS, DRAWS = 48, 6  # for the likelihood of the sweep and of structure
+PAIRED_PROBLEMS = 32  # for the likelihood of the ablations, which compare within one table
 CHUNK = 32  # problems of about one length that are judged together
 SEEDS = (0, 1, 2)
 TOLERANCE = {"nats": (0.005, 0.005), "nfe": (1.0, 0.5), "begin": (0.02, 0.02)}  # `nfe` is a mean over the problems

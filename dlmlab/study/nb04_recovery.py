@@ -6,7 +6,7 @@ A rate that repairs much in few steps is one that does damage, too: only the den
 from dlmlab.compress import pruning, recovery
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.judging import PAIRED_DRAWS, TOLERANCE, answer_bound, dense, judge
+from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
 from dlmlab.study.nb04_structure import smaller
 
@@ -45,10 +45,7 @@ def run(kind: str, steps: int, lr: float, size: int | None = None) -> dict:
     model = recoverable(kind)
     if steps:
         model = recovery.recover(model, recovery.recipe(steps, rows=16, lr=lr), steps=steps)
-    numbers = {
-        "nats": answer_bound(model, draws=PAIRED_DRAWS, size=size),
-        "sparsity": round(pruning.sparsity_of(model), 4),
-    }
+    numbers = {"nats": answer_bound(model, size=size), "sparsity": round(pruning.sparsity_of(model), 4)}
     return judge(model, size=size) | numbers | ({"begin": begin(kind, lr)} if steps else {})
 
 

@@ -8,7 +8,7 @@ from dlmlab.compress import activations, calibration, pruning, scores
 from dlmlab.compress.pruning import Recipe
 from dlmlab.compress.schedules import layer_sparsities
 from dlmlab.measure.table import Table
-from dlmlab.study.judging import PAIRED_DRAWS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.judging import PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
 SCHEDULES = ("uniform", "earlier is sparser", "deeper is sparser", "OWL", "sensitivity", "shuffled sensitivity")
 
@@ -59,7 +59,7 @@ def run(model: str, schedule: str, seed: int, size: int | None = None) -> dict:
     """Prune a model to half of its weights with one schedule; likelihood only."""
     plan = plan_of(model, schedule, 0.5, seed)
     small = pruning.prune(dense(model), Recipe("wanda", 0.5), calib=twin_texts(model, seed), layers=plan)
-    return {"layers": plan, "nats": answer_bound(small, draws=PAIRED_DRAWS, size=size)}
+    return {"layers": plan, "nats": answer_bound(small, problems=PAIRED_PROBLEMS, size=size)}
 
 
 TABLE = Table(

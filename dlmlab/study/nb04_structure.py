@@ -8,7 +8,7 @@ from dlmlab.compress import activations, removal
 from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.judging import PAIRED_DRAWS, TOLERANCE, answer_bound, dense, judge, texts
+from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge, texts
 
 
 def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelLM:
@@ -56,7 +56,7 @@ def run(units: str, method: str, share: float, size: int | None = None) -> dict:
         (exact,) = (s for u, m, s in STRUCTURED if (u, m, round(s, 4)) == (units, method, share))
         model = smaller(units, method, exact)
     work = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
-    return judge(model, size=size) | {"nats": answer_bound(model, draws=PAIRED_DRAWS, size=size)} | work | extra
+    return judge(model, size=size) | {"nats": answer_bound(model, size=size)} | work | extra
 
 
 TABLE = Table(
