@@ -85,6 +85,10 @@ def _random(W, statistics, recipe, generator):
     return scores.random_scores(W, generator)
 
 
+def _magnitude(W, statistics, recipe, generator):
+    return W.abs()
+
+
 def _wanda(W, statistics, recipe, generator):
     return scores.wanda_scores(W, statistics.rms if recipe.statistic == "rms" else statistics.sum_norm)
 
@@ -96,8 +100,9 @@ def _sparsegpt(W, statistics, recipe, generator):
 
 
 register(by_score("random", _random, uses=("seed",)))
-register(by_score("magnitude", lambda W, statistics, recipe, generator: W.abs()))
+register(by_score("magnitude", _magnitude))
 register(by_score("wanda", _wanda, needs="sums"))
+register(by_score("magnitude_refit", _magnitude, needs="gram", refit=True))
 register(by_score("wanda_refit", _wanda, needs="gram", refit=True))
 register(Method("sparsegpt", "gram", _sparsegpt, uses=("block",)))
 

@@ -87,10 +87,16 @@ def between(a: Sequence[float] | str, b: Sequence[float] | str) -> Difference:
 def of_rows(rows: Sequence[dict], a: dict, b: dict, *, column: str = "nats") -> Difference:
     """Difference of the rows with key `a` and those with key `b`; problems are paired, seed by seed.
 
-    The interval is over problems and seeds (10,000 resamples of both, seed 0). Only seeds that both have are used.
-    Raises `ValueError` when there are none, or no row has a key, or a pair does not judge the same number of problems.
+    The interval is over problems and seeds (10,000 resamples of both, seed 0). Only seeds that both have are used; a
+    row of seed None, in which there is no chance, is paired with every seed of the other. Rows without the column do
+    not count. Raises `ValueError` when no pair is left, or a pair does not judge the same number of problems.
     """
-    ours, theirs = ({row.get("seed"): _values(row[column]) for row in select(rows, **key)} for key in (a, b))
+    ours, theirs = (
+        {row.get("seed"): _values(row[column]) for row in select(rows, **key) if column in row} for key in (a, b)
+    )
+    ours, theirs = (
+        dict.fromkeys(other, x[None]) if set(x) == {None} else x for x, other in ((ours, theirs), (theirs, ours))
+    )
     common = sorted(ours.keys() & theirs.keys(), key=str)
     if not common:
         raise ValueError(f"{a} and {b} have no seed in common")

@@ -31,6 +31,7 @@ CURVES = (
     Curve("magnitude", "magnitude"),
     Curve("Wanda, clean texts", "wanda", "clean"),
     Curve("Wanda mask, refit", "wanda_refit", "uniform"),
+    Curve("magnitude mask, refit", "magnitude_refit", "uniform"),
     Curve("random", "random", sparsities=(0.3, 0.5)),
     Curve("Wanda 2:4", "wanda", "uniform", (0.5,), "2:4"),
     Curve("Wanda 4:8", "wanda", "uniform", (0.5,), "4:8"),

@@ -31,7 +31,7 @@ def test_the_device_notices_what_stays_behind():
             away + torch.ones(3)
 
 
-@pytest.mark.parametrize("name", ["random", "magnitude", "wanda", "wanda_refit", "sparsegpt"])
+@pytest.mark.parametrize("name", ["random", "magnitude", "magnitude_refit", "wanda", "wanda_refit", "sparsegpt"])
 def test_a_model_is_pruned_where_it_is(name):
     calib, recipe = tiny_calibration(), Recipe(name, 0.5)
     weights = token_weights("masks", calib) + 0.5 * calib.real

@@ -127,7 +127,7 @@ def test_scaling_the_texts_changes_neither_mask_nor_weights(solve, dead, scale):
         torch.testing.assert_close(ours, scaled, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("method", ["wanda", "wanda_refit", "sparsegpt"])
+@pytest.mark.parametrize("method", ["wanda", "magnitude_refit", "wanda_refit", "sparsegpt"])
 def test_scaling_the_texts_changes_no_pruned_matrix_with_a_dead_feature(method):
     W, X = weights().float(), inputs(2, 5, 4).float()
     results = []

@@ -153,3 +153,16 @@ def test_words_of_several_differences_keep_their_order_and_lose_none():
 def test_a_span_holds_the_interval_and_every_seed():
     assert Difference(0.4, 0.1, 0.7).span == (0.1, 0.7)
     assert Difference(0.4, 0.1, 0.7, seeds=(-0.3, 0.5, 0.9)).span == (-0.3, 0.9)
+
+
+def test_a_row_without_chance_is_paired_with_every_seed_of_the_other():
+    sure = {"m": "sure", "seed": None, "nats": [1.0, 1.0], "correct": "10"}
+    drawn = [{"m": "drawn", "seed": seed, "nats": [2.0 + seed, 2.0 + seed]} for seed in range(3)]
+    drawn[0]["correct"] = "11"
+    for sign, pair in ((1, ("drawn", "sure")), (-1, ("sure", "drawn"))):
+        keys = [{"m": name} for name in pair]
+        assert of_rows([sure, *drawn], *keys).seeds == (sign * 1.0, sign * 2.0, sign * 3.0)
+        assert of_rows([sure, *drawn], *keys, column="correct").mean == sign * 0.5  # where both have it
+    assert of_rows([sure], {"m": "sure"}, {"m": "sure"}).mean == 0.0
+    with pytest.raises(ValueError, match="no seed in common"):
+        of_rows([sure, *drawn[1:]], {"m": "drawn"}, {"m": "sure"}, column="correct")

@@ -41,8 +41,8 @@ IGNORED_OUTPUTS = {
     "08_parallel_decoding_and_caches.ipynb": ["wall-clock ratios of diffusion and twin, by batch and answer length"],
     "04_pruning.ipynb": ["wall-clock ratios of zeros and of smaller matrices"],
     "05_timestep_quantization.ipynb": [
+        "wall-clock ratios of a forward in few bits, by way and batch",
         "libraries that are not part of the installation",
-        "a wall-clock ratio of two ways to multiply",
     ],
     "06_joint_optimization.ipynb": ["wall-clock ratios of zeros, packed weights and fewer neurons"],
     "03_attention_sinks.ipynb": ["an encoder from a package that is not part of the installation"],
