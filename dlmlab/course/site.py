@@ -66,18 +66,16 @@ def setup(app):
 def page(notebook: NotebookNode) -> NotebookNode:
     """Return a notebook as its page shows it: alternative texts at the cells, widgets as the text of what they are.
 
-    Raises `ValueError` for a cell with two figures whose texts differ: a cell has one place for them.
+    A cell has one place for the texts of its figures: those that differ stand there one after the other.
     """
     made = nbformat.from_dict(notebook)
     made.metadata.pop("widgets", None)
     for cell in made.cells:
         if cell.cell_type != "code":
             continue
-        alts = {output.metadata["image/png"]["alt"] for output in cell.outputs if "image/png" in output.get("data", {})}
-        if len(alts) > 1:
-            raise ValueError(f"a cell shows figures with different alternative texts: {', '.join(sorted(alts))}")
-        if alts:
-            cell.metadata["mystnb"] = {"image": {"alt": alts.pop()}}
+        figures = (output for output in cell.outputs if "image/png" in output.get("data", {}))
+        if alts := dict.fromkeys(figure.metadata["image/png"]["alt"] for figure in figures):
+            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
         for output in cell.outputs:
             if output.get("data", {}).pop(WIDGET, None) is not None:
                 what = output.data.get("text/plain", "a widget")

@@ -347,7 +347,9 @@ def broken(value, pick):
         there = flat.view(value.shape)
         if value.dtype == torch.bool:
             return value ^ there
-        return torch.where(there, value * 1.01 + (0.01 if value.is_floating_point() else 1), value).to(value.dtype)
+        other = value * 1.01 + (0.01 if value.is_floating_point() else 1)
+        other = other.masked_fill(value.isinf(), 0.0) if value.is_floating_point() else other
+        return torch.where(there, other, value).to(value.dtype)
     if isinstance(value, list):
         at = int(pick * len(value))
         return [*value[:at], broken(value[at], pick), *value[at + 1 :]] if value else [7]

@@ -44,14 +44,16 @@ def check_route(fn: Callable) -> None:
     )
     experts, weights = run(one, torch.zeros(4), 2, 2, 1, 2.0)
     require(close(weights, [[1.8]], 1e-5), "with one expert its weight is scale times its score: not divided by itself")
-    experts, _ = run(torch.full((1, 4), 0.5), torch.zeros(4), 2, 1, 2, 1.0)
+    require(experts.tolist() == [[1]], f"one expert of all: the largest score, expert 1; got {experts.tolist()}")
+    experts, weights = run(torch.full((1, 4), 0.5), torch.zeros(4), 2, 1, 2, 1.0)
     require(experts.tolist() == [[0, 1]], "of equal groups and experts the first goes first")
-    negative = torch.tensor([-2.0, -2.0, -2.0, -2.0])
-    experts, _ = run(one, negative, 2, 1, 2, 1.0)
+    require(close(weights, [[0.5, 0.5]], 1e-5), "equal scores weigh the same")
+    experts, weights = run(one, torch.full((4,), -2.0), 2, 1, 2, 1.0)
     require(
         experts.tolist() == [[2, 3]],
         "closed experts must lose to any open one, also where biased scores are negative: -inf, not 0",
     )
+    require(close(weights, [[6 / 11, 5 / 11]], 1e-5), "a bias that is the same for all changes no weight")
     draw = Cases(0)
     for T, groups, size in ((1, 1, 2), (7, 2, 2), (5, 4, 3), (9, 8, 4), (3, 2, 16)):
         best = draw.int(1, groups)
