@@ -33,7 +33,7 @@ def test_what_is_missing_or_fails_is_a_sentence():
         W,
         X,
         (
-            Peer("no_such.library", "no-such", "k", halved),
+            Peer("no_such.package", "no-such", "k", halved),
             Peer("torch", "no-such", "k", broken),
             Peer("torch", "torch", "k"),
         ),
