@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, v4
 
 from dlmlab import paths
 from dlmlab.measure import store
@@ -66,23 +66,34 @@ def setup(app):
 def page(notebook: NotebookNode) -> NotebookNode:
     """Return a notebook as its page shows it: alternative texts at the cells, widgets as the text of what they are.
 
-    A cell has one place for the texts of its figures: those that differ stand there one after the other.
+    A cell has place for one such text: each further figure stands in a cell of its own, whose code is not shown.
     """
     made = nbformat.from_dict(notebook)
     made.metadata.pop("widgets", None)
+    made.cells = [part for cell in made.cells for part in (_parts(cell) if cell.cell_type == "code" else [cell])]
     for cell in made.cells:
-        if cell.cell_type != "code":
-            continue
-        figures = (output for output in cell.outputs if "image/png" in output.get("data", {}))
-        if alts := dict.fromkeys(figure.metadata["image/png"]["alt"] for figure in figures):
-            cell.metadata["mystnb"] = {"image": {"alt": " ".join(alts)}}
-        for output in cell.outputs:
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                cell.metadata["mystnb"] = {"image": {"alt": output.metadata["image/png"]["alt"]}}
             if output.get("data", {}).pop(WIDGET, None) is not None:
                 what = output.data.get("text/plain", "a widget")
                 output.data["text/plain"] = f"{what}: moves where a kernel runs; one of its states is shown below."
             if "image/png" in output.get("data", {}):
                 output.data.pop("text/plain", None)  # it repeats the alternative text
     return made
+
+
+def _parts(cell: NotebookNode) -> list[NotebookNode]:
+    """Cut a cell where its second figure begins, its third, and so on."""
+    parts, figures = [cell], 0
+    outputs, cell.outputs = cell.outputs, []
+    for output in outputs:
+        if "image/png" in output.get("data", {}):
+            figures += 1
+            if figures > 1:
+                parts.append(v4.new_code_cell(metadata={"tags": ["remove-input"]}))
+        parts[-1].outputs.append(output)
+    return parts
 
 
 def config(repository: str | None) -> str:

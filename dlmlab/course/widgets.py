@@ -71,7 +71,7 @@ def grid_view(
     """Round a model to nearest at `bits`, one scale a row or a `group` of its neighbours: the grid of the first cell of
     one matrix, the error of that matrix, and what the rounded model answers."""
     spec, layer = QSpec(bits, group=group), 2
-    weight = parts.matrices(parts.blocks(model)[layer])["ff_out"].weight.detach()
+    weight = parts.matrices(parts.blocks(model)[layer])[parts.DOWN].weight.detach()
     found = quantize(weight, spec)
     error = float((weight - dequantize(found)).square().sum() / weight.square().sum())
     points = (torch.arange(2**bits) - found.zero[0, 0]) * found.scale[0, 0].float()

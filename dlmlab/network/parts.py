@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 READERS = (("q_proj", "k_proj", "v_proj"), ("attn_out",), ("ff_proj", "up_proj"), ("ff_out",))
+DOWN = "ff_out"  # the last matrix of a block
 VALUE = "v_proj"  # makes what a token hands to those that look at it
 VALUES_ELSEWHERE = (".v_proj", ".self.value")  # the same in the layers of Llama and BERT of Transformers
 # What makes each input, linear in a scale of its channels: a norm, the values (attention mixes tokens, never channels),

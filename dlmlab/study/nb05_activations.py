@@ -2,8 +2,8 @@
 
 `weights` 32 is floating point, 4 is RTN in groups; `bits` are those of the inputs of the block matrices, rounded where
 they enter on dynamic asymmetric grids. `grain`: one grid a text (`tensor`), a token (`token`), or one each for prompt,
-visible answer and masks (`class`); "but ff_out" leaves the input of the last matrix of a block alone. `rotated`: all
-that QuaRot rotates, with the rotation before ff_out computed in every forward; its signs are drawn by the seed.
+visible answer and masks (`class`); `BUT` leaves the input of the last matrix of a block alone. `rotated`: all
+that QuaRot rotates, with the rotation before that matrix computed in every forward; its signs are drawn by the seed.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,13 @@ from dlmlab.compress import registry
 from dlmlab.compress.quant import activation, rotation
 from dlmlab.measure import difference
 from dlmlab.measure.table import Table
+from dlmlab.network import parts
 from dlmlab.network.codes import QSpec
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import SEEDS, dense
 from dlmlab.study.nb05_methods import TOLERANCE, bound, spec
 
-BUT = " but ff_out"
+BUT = f" but {parts.DOWN}"
 ARMS = (  # weights, bits, grain, rotated
     (32, 32, "token", False),
     (4, 4, "token", False),
@@ -46,7 +47,7 @@ def rounded(model: LLaDAModelLM, bits: int, grain: str) -> AbstractContextManage
     grid = QSpec(min(bits, 16), granularity="token" if kind == "token" else "tensor")
 
     def choose(name: str) -> QSpec | None:
-        return None if bits == 32 or (grain.endswith(BUT) and name.endswith("ff_out")) else grid
+        return None if bits == 32 or (grain.endswith(BUT) and name.endswith(parts.DOWN)) else grid
 
     return activation.quantized_inputs(model, choose, by_class=kind == "class")
 
@@ -87,7 +88,7 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
                 pair = gap(rows, arm, (weights, bits, other, rotated))
                 found |= difference.headlines(f"class - {other},", {f"W{weights}A{bits}" + " rotated" * rotated: pair})
     alone = gap(rows, (32, 4, "token" + BUT, False), (32, 4, "token", False))
-    found |= difference.headlines("ff_out left alone - not,", {"W32A4 token": alone})
+    found |= difference.headlines(f"{parts.DOWN} left alone - not,", {"W32A4 token": alone})
     return found
 
 

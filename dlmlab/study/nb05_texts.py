@@ -142,7 +142,7 @@ def input_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
         chosen = store.select(rows, model="llada-mini", t=t, tokens="all")
         ranks = [sum(v for site in row["rank"].values() for v in site) / 24 for row in chosen]
         found[f"rank t {t:g}, %"] = 100 * sum(ranks) / len(ranks)
-        first = [row["rank"]["q_proj"][0] for row in chosen]
+        first = [row["rank"][parts.READERS[0][0]][0] for row in chosen]
         found[f"rank of the first input t {t:g}, %"] = 100 * sum(first) / len(first)
     return found
 

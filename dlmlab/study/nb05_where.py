@@ -49,7 +49,7 @@ def by_thirds(model, size: int | None = None) -> dict[str, list[float]]:
 
 
 def inside(part: str) -> Callable[[str], bool]:
-    """Return a function that says whether the matrix `blocks.2.ff_out` belongs to "layer 2" or to "ff_out"."""
+    """Return a function that says whether a matrix, by its name in `parts.weights`, belongs to "layer 2", or is `part`."""
     if part.startswith("layer"):
         return lambda name: name.split(".")[1] == part.removeprefix("layer ")
     return lambda name: name.split(".")[2] == part
@@ -105,7 +105,7 @@ TABLE = Table(
     "05_where",
     settings,
     run,
-    live=({"kind": "only", "part": "ff_out", "bits": 2}, {"kind": "all", "part": "", "bits": 3}),
+    live=({"kind": "only", "part": parts.DOWN, "bits": 2}, {"kind": "all", "part": "", "bits": 3}),
     size=10,
     tolerance=dict.fromkeys(("nats", *THIRDS), (0.02, 0.05)),
     headlines=headlines,

@@ -99,7 +99,7 @@ TABLE = Table(
         {"place": "blocks.2", "option": "3 bits", "seed": 0},
         {"place": "blocks.0", "option": "4 bits, neurons 50%", "seed": 1},
         {"place": "blocks.5", "option": "no layer", "seed": 2},
-        {"place": "blocks.1.ff_out", "option": "2 bits", "seed": 0},
+        {"place": f"blocks.1.{parts.DOWN}", "option": "2 bits", "seed": 0},
     ),
     size=8,
     tolerance=TOLERANCE,

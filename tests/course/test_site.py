@@ -47,9 +47,12 @@ def test_alternative_texts_stand_where_the_pages_are_made_from():
     assert "mystnb" not in nb.cells[0].metadata and "widgets" in nb.metadata, "the notebook itself stays as it is"
 
 
-def test_figures_of_a_cell_share_the_place_of_their_texts():
-    assert site.page(shown("A.", "A.")).cells[0].metadata["mystnb"]["image"]["alt"] == "A."
-    assert site.page(shown("A.", "B.")).cells[0].metadata["mystnb"]["image"]["alt"] == "A. B."
+def test_every_figure_of_a_cell_has_its_own_text():
+    nb = shown("A.", "B.", widget=True)
+    first, second = site.page(nb).cells
+    assert [cell.metadata["mystnb"]["image"]["alt"] for cell in (first, second)] == ["A.", "B."]
+    assert first.source == "1" and second.source == "" and second.metadata["tags"] == ["remove-input"]
+    assert [len(first.outputs), len(second.outputs), len(nb.cells[0].outputs)] == [1, 2, 3]
 
 
 def test_a_widget_leaves_the_text_of_what_it_is():
@@ -160,7 +163,7 @@ def test_every_page_can_be_listened_to_and_needs_no_network(html):
     made = {"index", "search", "genindex"}  # by Sphinx, as are the templates under _static
     pages = [p for p in html.rglob("*.html") if p.stem not in made and "_static" not in p.parts]
     assert len(pages) > 2 * len(NOTEBOOKS)
-    assert {str(p.relative_to(html)): found for p in pages if (found := problems(Page(p.read_text("utf-8"))))} == {}
+    assert {str(p.relative_to(html)): found for p in pages if (found := problems(Page(p.read_text(encoding="utf-8"))))} == {}
 
 
 @browser.ALL

@@ -28,7 +28,7 @@ def entry(tmp_path_factory):
     digest = winner.digest(assembly.model(places))
     path = tmp_path_factory.mktemp("entry") / "mine.json"
     winner.write(winner.Winner("llada-mini", calibration, places, Decoding(0.9), digest), path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"name": "mine", "by": "me"}))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"name": "mine", "by": "me"}), encoding="utf-8")
     return path, weigh_model(assembly.model(places, packed=True)).bytes
 
 
@@ -42,15 +42,15 @@ def test_an_entry_is_rebuilt_and_measured(entry, monkeypatch):
 
 def test_claimed_numbers_and_digests_are_not_believed(entry, tmp_path):
     path, size = entry
-    lie = json.loads(path.read_text()) | {"digest": "0" * 64, "cost": {"bytes": 1}}
-    (tmp_path / "lie.json").write_text(json.dumps(lie))
+    lie = json.loads(path.read_text(encoding="utf-8")) | {"digest": "0" * 64, "cost": {"bytes": 1}}
+    (tmp_path / "lie.json").write_text(json.dumps(lie), encoding="utf-8")
     found = leaderboard.verify(tmp_path / "lie.json", rows=[], problems=2)
     assert found.bytes == size and not found.same and "others than in the file" in str(found)
 
 
 @pytest.mark.parametrize("change, message", [({"model": "llama-mini"}, "ask for llada-mini"), ({"by": " "}, "its by")])
 def test_what_the_rules_exclude_is_refused_before_the_work(entry, tmp_path, change, message):
-    (tmp_path / "no.json").write_text(json.dumps(json.loads(entry[0].read_text()) | change))
+    (tmp_path / "no.json").write_text(json.dumps(json.loads(entry[0].read_text(encoding="utf-8")) | change), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         leaderboard.verify(tmp_path / "no.json", rows=[])
 
@@ -76,7 +76,7 @@ def test_the_board_holds_one_row_an_author_and_name(tmp_path):
     leaderboard.enter(replace(verified, by="you", bytes=400), board)
     rows = leaderboard.enter(replace(verified, correct="111"), board)
     assert [(row["by"], row["bytes"], row["correct"]) for row in rows] == [("you", 400, "110"), ("me", 500, "111")]
-    assert leaderboard.read(board) == rows and json.loads(board.read_text())["rules"] == [*leaderboard.RULES]
+    assert leaderboard.read(board) == rows and json.loads(board.read_text(encoding="utf-8"))["rules"] == [*leaderboard.RULES]
     with pytest.raises(ValueError, match="not entered: does not beat"):
         leaderboard.enter(replace(verified, against=ROWS[1] | {"correct": "111"}), board)
     shown = leaderboard.table(rows)

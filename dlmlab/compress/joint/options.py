@@ -2,7 +2,7 @@
 
 Decisions
 * An option says all that happens to a place, so a model is a table {place: option}; places are blocks ("blocks.2") or
-  matrices ("blocks.2.ff_out").
+  matrices, by the names that `parts.weights` gives them.
 * An option is plain values, so it can be written into a JSON file and read again.
 * The list that a search chooses from holds what notebooks 04 and 05 found to be good, and two that they found to be
   bad (two bits, a whole layer): a search has to find out by itself.
@@ -127,12 +127,12 @@ def matrices(count: int) -> list[str]:
 def split(place: str) -> tuple[int, str]:
     """Read a place as a layer and the path of a matrix in it, "" for the whole block. Raises `ValueError`.
 
-    >>> split("blocks.2.ff_out"), split("blocks.0")
-    ((2, 'ff_out'), (0, ''))
+    >>> split(f"blocks.2.{parts.DOWN}") == (2, parts.DOWN), split("blocks.0")
+    (True, (0, ''))
     """
     room, layer, path = (*place.split(".", 2), "", "")[:3]
     if room != "blocks" or not layer.isdigit():
-        raise ValueError(f"place {place!r} is no block, such as 'blocks.2', nor a matrix of one, 'blocks.2.ff_out'")
+        raise ValueError(f"place {place!r} is no block, such as 'blocks.2', nor a matrix of one, 'blocks.2.{parts.DOWN}'")
     return int(layer), path
 
 

@@ -32,7 +32,7 @@ from dlmlab.network import packed, parts
 from dlmlab.network.codes import QSpec, dequantize
 from dlmlab.network.model import LLaDAModelLM
 
-ATTENTION = ("q_proj", "k_proj", "v_proj", "attn_out")
+ATTENTION = (*parts.READERS[0], *parts.READERS[1])
 ENERGY, GATE, NEURONS = 0.96, 0.8, 0.05  # published
 ROW, WHOLE = QSpec(8, symmetric=True), QSpec(8, symmetric=True, granularity="tensor")
 
