@@ -49,7 +49,7 @@ def by_thirds(model, size: int | None = None) -> dict[str, list[float]]:
 
 
 def inside(part: str) -> Callable[[str], bool]:
-    """Return a function that says whether a matrix, by its name in `parts.weights`, belongs to "layer 2", or is `part`."""
+    """Return a function that says whether a matrix, by its name in `parts.weights`, is of "layer 2", or is `part`."""
     if part.startswith("layer"):
         return lambda name: name.split(".")[1] == part.removeprefix("layer ")
     return lambda name: name.split(".")[2] == part

@@ -163,7 +163,9 @@ def test_every_page_can_be_listened_to_and_needs_no_network(html):
     made = {"index", "search", "genindex"}  # by Sphinx, as are the templates under _static
     pages = [p for p in html.rglob("*.html") if p.stem not in made and "_static" not in p.parts]
     assert len(pages) > 2 * len(NOTEBOOKS)
-    assert {str(p.relative_to(html)): found for p in pages if (found := problems(Page(p.read_text(encoding="utf-8"))))} == {}
+    assert {
+        str(p.relative_to(html)): found for p in pages if (found := problems(Page(p.read_text(encoding="utf-8"))))
+    } == {}
 
 
 @browser.ALL

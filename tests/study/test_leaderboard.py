@@ -28,7 +28,9 @@ def entry(tmp_path_factory):
     digest = winner.digest(assembly.model(places))
     path = tmp_path_factory.mktemp("entry") / "mine.json"
     winner.write(winner.Winner("llada-mini", calibration, places, Decoding(0.9), digest), path)
-    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"name": "mine", "by": "me"}), encoding="utf-8")
+    path.write_text(
+        json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"name": "mine", "by": "me"}), encoding="utf-8"
+    )
     return path, weigh_model(assembly.model(places, packed=True)).bytes
 
 
@@ -50,7 +52,9 @@ def test_claimed_numbers_and_digests_are_not_believed(entry, tmp_path):
 
 @pytest.mark.parametrize("change, message", [({"model": "llama-mini"}, "ask for llada-mini"), ({"by": " "}, "its by")])
 def test_what_the_rules_exclude_is_refused_before_the_work(entry, tmp_path, change, message):
-    (tmp_path / "no.json").write_text(json.dumps(json.loads(entry[0].read_text(encoding="utf-8")) | change), encoding="utf-8")
+    (tmp_path / "no.json").write_text(
+        json.dumps(json.loads(entry[0].read_text(encoding="utf-8")) | change), encoding="utf-8"
+    )
     with pytest.raises(ValueError, match=message):
         leaderboard.verify(tmp_path / "no.json", rows=[])
 
@@ -76,7 +80,9 @@ def test_the_board_holds_one_row_an_author_and_name(tmp_path):
     leaderboard.enter(replace(verified, by="you", bytes=400), board)
     rows = leaderboard.enter(replace(verified, correct="111"), board)
     assert [(row["by"], row["bytes"], row["correct"]) for row in rows] == [("you", 400, "110"), ("me", 500, "111")]
-    assert leaderboard.read(board) == rows and json.loads(board.read_text(encoding="utf-8"))["rules"] == [*leaderboard.RULES]
+    assert leaderboard.read(board) == rows and json.loads(board.read_text(encoding="utf-8"))["rules"] == [
+        *leaderboard.RULES
+    ]
     with pytest.raises(ValueError, match="not entered: does not beat"):
         leaderboard.enter(replace(verified, against=ROWS[1] | {"correct": "111"}), board)
     shown = leaderboard.table(rows)

@@ -158,6 +158,14 @@ def test_a_model_beside_itself_has_no_errors(monkeypatch):
     assert found["flips"] == found["frontier"] == found["mismatch"] == [0.0, 0.0] and found["first"] == [0, 0]
 
 
-def test_a_training_problem_is_drawn_once():
-    seen = torch.cat([nb05_qat.draw(step)[0].sum(1) for step in (0, 1)])
-    assert len(seen) == 2 * nb05_qat.ROWS and len(set(seen.tolist())) > nb05_qat.ROWS
+def trimmed(batch):
+    return [tuple(ids[real].tolist()) for ids, real in zip(batch[0], batch[1], strict=True)]
+
+
+def test_a_pass_of_training_sees_every_problem_once_and_a_seed_its_own_order():
+    one, other = nb05_qat.drawn(0), nb05_qat.drawn(1)
+    each = nb05_qat.SPLIT // nb05_qat.ROWS
+    first, second = ([x for step in steps for x in trimmed(one(step))] for steps in (range(each), (each,)))
+    assert len(first) == len(set(first)) == nb05_qat.SPLIT
+    assert set(second) < set(first) and second != first[: nb05_qat.ROWS]
+    assert set(trimmed(other(0))) != set(trimmed(one(0))) and trimmed(other(0)) == trimmed(nb05_qat.drawn(1)(0))

@@ -132,7 +132,7 @@ def split(place: str) -> tuple[int, str]:
     """
     room, layer, path = (*place.split(".", 2), "", "")[:3]
     if room != "blocks" or not layer.isdigit():
-        raise ValueError(f"place {place!r} is no block, such as 'blocks.2', nor a matrix of one, 'blocks.2.{parts.DOWN}'")
+        raise ValueError(f"place {place!r} is no block ('blocks.2'), nor a matrix of one ('blocks.2.{parts.DOWN}')")
     return int(layer), path
 
 
