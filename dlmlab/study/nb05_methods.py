@@ -35,18 +35,14 @@ PROBLEMS, BOUND_PROBLEMS, DRAWS = 500, 128, 2  # exact match; likelihood and its
 SAMPLER = Sampler(commit=Threshold(0.9))
 TOLERANCE = {"nats": (0.02, 0.05), "nfe": (2.0, 0.5)}  # `nfe` is a mean over the problems
 GRID = {  # what is measured, the most telling bits first
-    "llada-mini": {
-        "float": (32,),
-        "rtn": (3, 2, 4, 8),
-        "gptq": (3, 2),
-        "noise": (3, 2),
-        "awq": (3,),
-        "smooth": (3,),
-    },
-    "llama-mini": {"float": (32,), "rtn": (3, 2, 4, 8), "gptq": (3, 2), "noise": (3, 2)},
+    "float": (32,),
+    "rtn": (3, 2, 4, 8),
+    "gptq": (3, 2, 4),
+    "noise": (3, 2),
+    "awq": (3, 2),
+    "smooth": (3, 2),
 }
 WITHOUT_TEXTS = ("float", "rtn")
-NATS_ONLY = ("awq", "smooth")  # likelihood, but no answers
 
 
 def spec(bits: int) -> QSpec:
@@ -109,11 +105,10 @@ def settings() -> list[dict]:
     """List every method of both models in turn, so that an interrupted measurement has something of each."""
     arms = [
         (method, bits, model, seed)
-        for method in GRID[MODELS[0]]
-        for bits in GRID[MODELS[0]][method]
+        for method, widths in GRID.items()
+        for bits in widths
         for model in MODELS
         for seed in SEEDS
-        if bits in GRID[model].get(method, ())
     ]
     return [dict(zip(("method", "bits", "model", "seed"), arm, strict=True)) for arm in arms]
 
@@ -124,7 +119,7 @@ def run(model: str, method: str, bits: int, seed: int, size: int | None = None) 
         small, found = quantized(model, method, bits), _judged_once(model, method, bits, size)
     else:
         small = quantized(model, method, bits, seed)
-        found = {} if method in NATS_ONLY else judged(small, size=size)
+        found = judged(small, size=size)
     return found | {"nats": bound(small, seed, size)} | stored(model, bits)
 
 
@@ -167,18 +162,18 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for model in MODELS:
         for row in store.select(rows, model=model, method="float", seed=0):
             found[f"{model} float, exact match"] = 100 * evaluate.Proportion.of(row["correct"]).value
-        for method in GRID[model]:
+        for method in GRID:
             if method == "float":
                 continue
             pairs = [(against, column) for against in ("float", "rtn") for column in ("correct", "nats")]
             for against, column in pairs:
-                if against == method or (column == "correct" and method in NATS_ONLY):
+                if against == method:
                     continue
                 unit = 100 if column == "correct" else 1
                 gaps = by_bits(rows, method, against, column=column, model=model)
                 name = f"{model} {method} - {against}, {'points' if column == 'correct' else 'nats'},"
                 found |= difference.headlines(name, {k: d.times(unit) for k, d in gaps.items()})
-    for method, widths in (("rtn", (2, 3, 4)), ("gptq", (2, 3))):
+    for method, widths in (("rtn", (2, 3, 4)), ("gptq", (2, 3, 4))):
         both = {f"{bits} bits": twins(rows, method, bits).times(100) for bits in widths}
         found |= difference.headlines(f"{method} LLaDA's loss - twin's, points,", both)
     for bits in (8, 4, 3, 2):

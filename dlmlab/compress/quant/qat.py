@@ -58,11 +58,12 @@ def _nothing(y: Tensor) -> Tensor:
 class FakeQuant(nn.Module):
     """A parametrization of a weight: the module computes with `forward(weight)`, the optimizer moves the weight."""
 
-    def __init__(self, W: Tensor, spec: QSpec, *, learned: bool = False, clip: bool = True):
+    def __init__(self, W: Tensor, spec: QSpec, *, learned: bool = False, clip: bool = True, kept: Tensor | None = None):
         super().__init__()
         if spec.rounding != "nearest":
             raise ValueError(f"rounding={spec.rounding!r}: the straight-through estimate is of rounding to the nearest")
         self.spec, self.clip, self.learned = spec, clip, learned
+        self.register_buffer("kept", kept)  # (R, C) bool: the others stay 0
         scale, zero = grids.fit(W.detach(), spec)
         if learned:
             self.log_scale = nn.Parameter(scale.float().log())
@@ -76,28 +77,40 @@ class FakeQuant(nn.Module):
         return grids.stored(scale.detach(), self.spec).float() + _nothing(scale), self.zero
 
     def forward(self, W: Tensor) -> Tensor:
+        W = self.remaining(W)
         scale, zero = self.grid(W)
         shift = None if zero is None else zero[..., None]
         parts = cells(W, self.spec)
         return straight_through(parts, scale.to(W.dtype)[..., None], shift, self.spec, clip=self.clip).view(W.shape)
 
+    def remaining(self, W: Tensor) -> Tensor:
+        """The weight without what was pruned: every grid holds 0, so it is still 0 when rounded."""
+        return W if self.kept is None else W * self.kept
+
     @torch.no_grad()
     def quantized(self, W: Tensor) -> Quantized:
         """The codes that the weight stands for now."""
+        W = self.remaining(W)
         scale, zero = self.grid(W)
         scale, shift = scale.to(SCALES[self.spec.scale]), None if zero is None else zero[..., None]
         codes = grids.encode(cells(W, self.spec), scale[..., None], shift, self.spec).view(W.shape)
         return Quantized(codes, scale, zero, self.spec, tuple(W.shape))
 
 
-def prepare(model: LLaDAModelLM, choose: QSpec | Choose, *, learned: bool = False, clip: bool = True) -> LLaDAModelLM:
-    """Return a copy of the model that computes with rounded block matrices and can be trained."""
+def prepare(
+    model: LLaDAModelLM, choose: QSpec | Choose, *, learned: bool = False, clip: bool = True, keep_zeros: bool = False
+) -> LLaDAModelLM:
+    """Return a copy of the model that computes with rounded block matrices and can be trained.
+
+    `keep_zeros`: weights that are 0 stay 0, as after pruning.
+    """
     model = copy.deepcopy(check_dense(model))
     for layer, block in enumerate(parts.blocks(model)):
         for name, linear in parts.matrices(block).items():
             spec = choose if isinstance(choose, QSpec) else choose(f"blocks.{layer}.{name}")
             if spec is not None:
-                fake = FakeQuant(linear.weight, spec, learned=learned, clip=clip)
+                kept = linear.weight.detach() != 0 if keep_zeros else None
+                fake = FakeQuant(linear.weight, spec, learned=learned, clip=clip, kept=kept)
                 parametrize.register_parametrization(linear, "weight", fake)
     return model
 
@@ -163,7 +176,7 @@ def finetune(
                 wanted = teacher(xt, real).logits
             loss = kl_to(wanted, logits, masked)
         if not bool(loss.isfinite()):
-            raise ValueError(f"step {step + 1}: the loss is {float(loss)}; take a smaller lr than {lr}")
+            raise ValueError(f"step {step + 1}: the loss is {float(loss.detach())}; take a smaller lr than {lr}")
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - step / steps)
         optimizer.zero_grad()
