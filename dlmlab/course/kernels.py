@@ -6,7 +6,10 @@ Decisions
 * Memory is the proportional set size: what a kernel has for itself and its share of what several map, such as the
   libraries of torch. The sum over kernels is then what the machine needs; the resident size would count the libraries
   once a kernel. Where a system does not tell (macOS, Windows) it is the resident size, and the record says so.
-* A kernel's memory is its largest in samples of half a second, taken from outside while the cells run.
+* A kernel's memory is its largest in samples of half a second, taken from outside while the cells run; of many kernels
+  it is read less often, since a reading walks through all their pages and would take the time that it watches.
+* Kernels share the cores: each gets its part of them in threads (`OMP_NUM_THREADS`), at least one, as a hub should set
+  it. Two threads in each of 25 kernels on two cores spend their time waiting for one another.
 * Time is told as a ratio to the run alone, on this machine, in this hour.
 
 Source: proportional set size, Linux kernel documentation, filesystems/proc, `smaps_rollup`.
@@ -63,14 +66,16 @@ async def _together(notebook: Path, kernels: int) -> dict:
     async def watch() -> None:
         nonlocal total
         while True:
+            start = time.perf_counter()
             now = [_now(client) for client in clients]
             peaks[:] = map(max, peaks, now)
             total = max(total, sum(now))
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(max(EVERY, 4 * (time.perf_counter() - start)))
 
     watching = asyncio.create_task(watch())
     try:
-        seconds = await asyncio.gather(*map(_run, clients))
+        threads = max(1, (os.cpu_count() or 1) // kernels)
+        seconds = await asyncio.gather(*(_run(client, threads) for client in clients))
     finally:
         watching.cancel()
     return {"seconds": [round(s, 1) for s in seconds], "mb": [round(p) for p in peaks], "total_mb": round(total)}
@@ -86,9 +91,9 @@ def _client(notebook: Path) -> NotebookClient:
     )
 
 
-async def _run(client: NotebookClient) -> float:
+async def _run(client: NotebookClient, threads: int) -> float:
     start = time.perf_counter()
-    await client.async_execute(env=dict(os.environ) | {"HF_HUB_OFFLINE": "1"})
+    await client.async_execute(env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(threads)})
     return time.perf_counter() - start
 
 

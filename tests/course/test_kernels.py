@@ -25,6 +25,14 @@ def test_two_kernels_are_measured_beside_one_alone(tmp_path):
     assert min(*found["seconds"], found["alone"]["seconds"]) >= 1.5
 
 
+def test_kernels_share_the_cores(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    told = tmp_path / "threads"
+    source = f"import os\nwith open({str(told)!r}, 'a', encoding='utf-8') as f: f.write(os.environ['OMP_NUM_THREADS'])"
+    kernels.measure(notebook(tmp_path, source), 2)
+    assert told.read_text(encoding="utf-8") == "422"
+
+
 def test_a_cell_that_fails_is_an_error(tmp_path):
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
         kernels.measure(notebook(tmp_path, "1 / 0"), 1)
