@@ -169,12 +169,11 @@ def _decoder(args) -> tuple:
     """Load the model and make its sampler, after all that can be refused without it."""
     import torch
 
-    from dlmlab import guard
     from dlmlab.decode.run import sampler_for
     from dlmlab.decode.sampling import Sampler
     from dlmlab.network import checkpoint
 
-    guard.device(args.device, "--device")
+    _check_place(args)
     given = {k: v for k in ("score", "temperature", "guidance", "block_length") if (v := getattr(args, k)) is not None}
     rule = _rule(args)
     sampler = Sampler(commit=rule, **given)
@@ -184,8 +183,27 @@ def _decoder(args) -> tuple:
     if config.attention == "causal":
         refuse(args, DIFFUSION, f"{args.model} writes left to right, one token a forward")
     sampler = sampler_for(config, commit=rule, **given)
-    model, tokenizer = checkpoint.load(args.model, device=args.device)
-    return model, tokenizer, sampler, torch.Generator(args.device).manual_seed(args.seed or 0)
+    model, tokenizer = _load(args)
+    return model, tokenizer, sampler, torch.Generator(model.device).manual_seed(args.seed or 0)
+
+
+def _check_place(args) -> None:
+    """Refuse a device that is not here, and one beside a map of devices."""
+    from dlmlab import guard
+
+    if args.device_map is not None:
+        refuse(args, ["device"], "--device-map says where every part goes")
+    guard.device(args.device or "cpu", "--device")
+
+
+def _load(args):
+    """Load the model that the options name, where and as what they say."""
+    import torch
+
+    from dlmlab.network import checkpoint
+
+    how = {"dtype": getattr(torch, args.dtype), "device": args.device or "cpu", "device_map": args.device_map}
+    return checkpoint.load(args.model, **how)
 
 
 def _encode(tokenizer, questions: Sequence[str], model, gen_length: int) -> list[list[int]]:
@@ -339,6 +357,7 @@ def _check_small(args) -> None:
 
     if args.calibration in ("clean", "trajectory"):
         refuse(args, ["region"], f"--calibration {args.calibration} adds no noise")
+    _check_place(args)
     if args.out.resolve() in [checkpoint.find(name).resolve() for name in (args.model, *checkpoint.shipped())]:
         raise ValueError(f"--out {args.out} is a shipped model or the one to be {args.command}d: give another folder")
     if checkpoint.read_config(checkpoint.find(args.model)).quantization:
@@ -358,10 +377,10 @@ def _texts(args, model, tokenizer):
 
 def prune(args) -> None:
     from dlmlab.compress import methods, pruning, storage
-    from dlmlab.network.checkpoint import load, save
+    from dlmlab.network.checkpoint import save
 
     _check_prune(args)
-    model, tokenizer = load(args.model)
+    model, tokenizer = _load(args)
     texts = _texts(args, model, tokenizer)
     pattern = args.pattern or "row"
     small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=pattern, block=args.block)
@@ -369,7 +388,7 @@ def prune(args) -> None:
     print(f"{args.method} of {args.model}, calibrated on {len(texts.problems)} problems ({texts.mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
     print(f"parameters {small.num_parameters():,} (before {model.num_parameters():,})")
-    print(f"bytes dense {4 * small.num_parameters():,}, packed {storage.stored_bytes(small):,}")
+    print(f"bytes dense {small.dtype.itemsize * small.num_parameters():,}, packed {storage.stored_bytes(small):,}")
     print(f"written to {args.out}")
 
 
@@ -390,10 +409,10 @@ def _check_quantize(args) -> dict:
 def quantize(args) -> None:
     from dlmlab.compress import pruning, storage
     from dlmlab.compress.quant import quantize as by_name
-    from dlmlab.network.checkpoint import load, save
+    from dlmlab.network.checkpoint import save
 
     given = _check_quantize(args)
-    model, tokenizer = load(args.model)
+    model, tokenizer = _load(args)
     texts, reads = _texts(args, model, tokenizer), by_name.reads(args.method)
     small = by_name.apply(model, args.method, texts=texts, packed=True, **given)
     save(small, tokenizer, args.out)
@@ -402,7 +421,9 @@ def quantize(args) -> None:
     print(f"bits a weight in the blocks {storage.bits_of(small):.2f}, scales and zero points counted")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
     print(f"bytes packed {storage.model_bytes(small):,} (before {storage.model_bytes(model):,}), of which")
-    print(f"  {4 * small.num_parameters():,} are of embedding, norms and head, which stay as they are")
+    print(
+        f"  {small.dtype.itemsize * small.num_parameters():,} are of embedding, norms and head, which stay as they are"
+    )
     print(f"written to {args.out}")
 
 
@@ -532,7 +553,16 @@ def _sampler_options(parser: argparse.ArgumentParser) -> None:
         help="semi-autoregressive blocks of this length (default: those of the attention, if it has any)")  # fmt: skip
     add("--gen-length", type=number(int, 1), default=40, help="tokens of the answer (default 40)")
     add("--seed", type=number(int, 0, SEEDS), help="of all chance (default 0)")
-    add("--device", default="cpu", help="cpu, cuda, cuda:1, mps")
+    _place_options(parser)
+
+
+def _place_options(parser: argparse.ArgumentParser) -> None:
+    """Where the weights of a model go, and as what."""
+    add = parser.add_argument
+    add("--device", help="cpu (default), cuda, cuda:1, mps")
+    add("--device-map", choices=("auto",), help="spread the model over the devices there are (accelerate)")
+    add("--dtype", metavar="NAME", choices=("float32", "bfloat16", "float16"), default="float32",
+        help="of the weights: %(choices)s (default float32)")  # fmt: skip
 
 
 def _text_options(parser: argparse.ArgumentParser) -> None:
@@ -593,6 +623,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--block", type=number(int, 1), help=block)
     _text_options(sub)
     sub.add_argument("--split", choices=("calibration",), help="the others are for measuring")
+    _place_options(sub)
     sub.add_argument("--out", required=True, type=place, help="folder of the pruned model")
     sub = command(quantize, "store a model in few bits and write it where load() finds it")
     sub.add_argument("--model", default="llada-mini")
@@ -606,6 +637,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--pattern", help="gptq with --sparsity: row (default), or n:m such as 2:4")
     sub.add_argument("--block", type=number(int, 1), help="gptq with --sparsity: columns whose mask is chosen together")
     _text_options(sub)
+    _place_options(sub)
     sub.add_argument("--out", required=True, type=place, help="folder of the quantized model")
     sub = command(optimize, "search what each block should become under a budget, and write the best model")
     sub.add_argument("--model", default="llada-mini")

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from dlmlab import cli, guard, study
 from dlmlab.compress import calibration, methods, storage
@@ -116,6 +117,10 @@ MISTAKES = [  # a command line, and words of the one line that answers it
     ("evaluate --device tpu", "--device 'tpu'"),
     ("evaluate --device cuda:99", "--device 'cuda:99'"),
     ("evaluate --device meta", "--device 'meta'"),
+    ("evaluate --device cpu --device-map auto", "--device --device-map"),
+    ("evaluate --dtype int8", "--dtype 'int8' bfloat16"),
+    (f"{PRUNE} wanda --device tpu", "--device 'tpu'"),
+    (f"{QUANTIZE} rtn --device cuda:99", "--device 'cuda:99'"),
     ("evaluate no-such-model", "'no-such-model' llada-mini"),
     # options that would do nothing
     ("evaluate --threshold 0.9 --factor 1", "at most one"),
@@ -277,6 +282,28 @@ def test_evaluate_prints_intervals_and_writes_numbers(tmp_path, capsys):
     numbers = json.loads(path.read_text(encoding="utf-8"))
     assert numbers["n"] == 4 and numbers["mean_nfe"] == 2
     assert "exact match" in capsys.readouterr().out
+
+
+def test_a_model_can_be_pruned_quantized_and_read_in_half_precision(small, tmp_path, capsys):
+    for name, line in {
+        "prune": "--method wanda --sparsity 0.5",
+        "quantize": "--method rtn --bits 4 --group 16",
+    }.items():
+        out = tmp_path / name
+        given = f"{name} --model {small} {line} --dtype bfloat16 --out {out}"
+        assert cli.main(given.split()) == 0, capsys.readouterr().err
+        stored = load_file(out / "model.safetensors")
+        assert {x.dtype for x in stored.values() if x.is_floating_point()} <= {torch.bfloat16, torch.float16}
+        assert cli.main(f"evaluate {out} --limit 1 --steps 1 --dtype bfloat16".split()) == 0
+    printed = capsys.readouterr().out
+    assert f"bytes dense {2 * checkpoint.load(small).model.num_parameters():,}" in printed
+
+
+def test_a_model_may_be_spread_over_what_there_is(small, capsys):
+    assert cli.main(f"evaluate {small} --limit 1 --steps 1 --device-map auto".split()) == 0
+    spread = capsys.readouterr().out
+    assert cli.main(f"evaluate {small} --limit 1 --steps 1".split()) == 0
+    assert capsys.readouterr().out == spread
 
 
 def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
