@@ -7,7 +7,7 @@ at every size l, from some draws a size, most of them where the weights are larg
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -17,11 +17,12 @@ from dlmlab.measure.difference import Difference, of_rows
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
-from dlmlab.objective.noise import EPS, masked_losses
+from dlmlab.objective.noise import EPS, masked_losses, time_masks
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_rows
 
 PROBLEMS, SEEDS, PARTS, LEAST = 8, (0, 1, 2), ("question", "answer"), 4
+CONTROL = "no weight (control)"
 
 
 def variances(mean: Sequence[float], square: Sequence[float]) -> tuple[float, float]:
@@ -40,6 +41,34 @@ def variances(mean: Sequence[float], square: Sequence[float]) -> tuple[float, fl
     chance = chance * sets * t**size * (1 - t) ** (n - size)  # (200, n): of a time near t and l masks
     time = (chance * square / t**2).sum() - (chance * mean / t).sum() ** 2
     return float(time), float(count)
+
+
+def look_up(masked: Tensor, every: Tensor) -> Tensor:
+    """Look up the summed loss of masks over n tokens. Shapes: masked (..., n) bool, every (2**n - 1,) -> (...).
+
+    `every`: the loss of mask number 1, 2, ..., where mask number m hides the tokens of the binary digits of m.
+    """
+    digits = 2 ** torch.arange(masked.shape[-1])
+    return torch.cat([every.new_zeros(1), every])[(masked.long() * digits).sum(-1)]
+
+
+def estimates(
+    name: str, K: int, every: Tensor, *, count_masks: Callable[..., tuple[Tensor, Tensor]], seed: int, runs: int = 50
+) -> Tensor:
+    """Estimate the bound `runs` times with K draws each, from the losses of all masks: (runs,).
+
+    `name` says what is drawn (by time, by count) and whether the draws of a run are independent or on an even grid;
+    CONTROL reads the unweighted loss of a token as if it were a likelihood.
+    """
+    n = (len(every) + 1).bit_length() - 1
+    generator, alone = torch.Generator().manual_seed(seed), "independent" in name
+    maskable = torch.ones(runs * K if alone else runs, n, dtype=torch.bool)
+    draw = count_masks if "count" in name else time_masks
+    masked, weight = draw(maskable, draws=1 if alone else K, generator=generator)  # a row has one shift of its grid
+    masked, weight = masked.view(runs, K, n), weight.view(runs, K)
+    if name == CONTROL:
+        return n * look_up(masked, every).sum(1) / masked.sum((1, 2)).clamp(min=1)
+    return (weight * look_up(masked, every)).mean(1)
 
 
 def masks_by_size(maskable: Tensor, generator: torch.Generator) -> Tensor:

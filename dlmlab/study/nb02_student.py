@@ -157,6 +157,18 @@ def entropy() -> float:
     return float(-(chance * chance.log()).sum())
 
 
+def one_guess_for_all() -> float:
+    """Nats a text that the first guess costs more when it must be the same at every place, as it must in a row of
+    nothing but masks: the entropy of the mean of the places less the mean of their entropies."""
+    texts, chance = equations()
+    places = torch.stack([torch.bincount(column, chance, minlength=BLANK) for column in texts.T])  # (5, V)
+    return float(_entropy(places.mean(0)) - _entropy(places).mean())
+
+
+def _entropy(p: Tensor) -> Tensor:
+    return torch.special.entr(p).sum(-1)
+
+
 def noisier(rows: Sequence[dict], at: int) -> Difference:
     """How much noisier the gradient is with the weight than without, as a share, over the seeds of one variant.
 
@@ -170,7 +182,7 @@ def noisier(rows: Sequence[dict], at: int) -> Difference:
 
 def headlines(rows: list[dict]) -> dict[str, float | str]:
     """Give bound and share of right samples by variant, means over seeds; differences to the first variant."""
-    found: dict[str, float | str] = {"entropy": entropy()}
+    found: dict[str, float | str] = {"entropy": entropy(), "one guess for all": one_guess_for_all()}
     for variant in VARIANTS:
         mine = select(rows, variant=variant)
         right = sum(row["right"].count("1") / len(row["right"]) for row in mine) / len(mine)
@@ -178,7 +190,10 @@ def headlines(rows: list[dict]) -> dict[str, float | str]:
         if variant != VARIANTS[0]:
             d = of_rows(rows, {"variant": variant}, {"variant": VARIANTS[0]}, column="right").times(100)
             found |= {f"{variant}, lost": d.mean, f"{variant}, low": d.low, f"{variant}, high": d.high}
-            found[f"{variant}, word"] = d.word
+            found |= {
+                f"{variant}, word": d.word,
+                f"{variant}, above": found[f"{variant}, bound"] - found[f"{VARIANTS[0]}, bound"],
+            }
     for at in PROBED:
         d = noisier(rows, at).times(100)
         found |= {f"noise {at}": d.mean, f"noise {at}, low": d.low, f"noise {at}, high": d.high}

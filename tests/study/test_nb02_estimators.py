@@ -44,6 +44,39 @@ def test_a_count_saves_everything_when_all_tokens_cost_the_same():
     assert by_count == pytest.approx(0, abs=1e-9) and by_time > 10
 
 
+def test_a_mask_is_looked_up_by_its_binary_digits():
+    masked, loss = every_loss(5, 3)
+    assert torch.equal(estimators.look_up(masked, loss), loss)
+    assert estimators.look_up(torch.zeros(2, 5, dtype=torch.bool), loss).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    "name", ["by time, independent", "by count, independent", "by time, even grid", "by count, even grid"]
+)
+def test_every_estimator_closes_in_on_the_bound_and_the_control_does_not(name):
+    masked, loss = every_loss(4, 5)
+    loss = loss * masked.sum(1)  # masks of many tokens cost more a token: what the control gets wrong
+    bound = float((noise.every_mask(torch.ones(4, dtype=torch.bool))[1] * loss).sum())
+    kwargs = {"count_masks": noise.count_masks, "seed": 0, "runs": 400}
+    runs = estimators.estimates(name, 64, loss, **kwargs)
+    assert runs.shape == (400,) and float(runs.mean()) == pytest.approx(bound, abs=5 * float(runs.std()) / 20)
+    assert len(set(runs.tolist())) > 1
+    control = estimators.estimates(estimators.CONTROL, 64, loss, **kwargs)
+    assert abs(float(control.mean()) - bound) > 5 * float(control.std()) / 20
+
+
+def test_the_masks_by_count_are_the_function_that_is_given():
+    loss, asked = every_loss(3, 0)[1], []
+
+    def mine(maskable, *, draws, generator):
+        asked.append((tuple(maskable.shape), draws))
+        return noise.count_masks(maskable, draws=draws, generator=generator)
+
+    for name in ("by count, independent", "by count, even grid", "by time, even grid"):
+        estimators.estimates(name, 8, loss, count_masks=mine, seed=0, runs=2)
+    assert asked == [((16, 3), 1), ((2, 3), 8)]
+
+
 def test_sets_of_a_size_are_uniform_and_stay_among_the_maskable():
     maskable = torch.tensor([False, True, True, False, True, True, True])
     masked = torch.stack([estimators.masks_by_size(maskable, generator(i)) for i in range(400)])  # (400, draws, 7)

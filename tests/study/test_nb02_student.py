@@ -73,3 +73,23 @@ def test_a_verdict_needs_every_seed():
     assert student.noisier(rows, 50).word == "higher"
     rows[0]["noise"] = [0.9, 0.9]
     assert student.noisier(rows, 50).word == "no difference shown"
+
+
+def test_one_guess_for_all_places_costs_what_the_best_guess_costs():
+    texts, chance = student.equations()
+    guess = torch.zeros(5, student.N + 3, dtype=torch.float64)
+    for text, p in zip(texts.tolist(), chance.tolist(), strict=True):
+        for place, token in enumerate(text):
+            guess[place, token] += p
+
+    def cost(of_place):  # nats of one hidden token, the place drawn at random
+        return -sum(
+            p * float(of_place(place)[token].log()) / 5
+            for text, p in zip(texts.tolist(), chance.tolist(), strict=True)
+            for place, token in enumerate(text)
+        )
+
+    known, alike = cost(lambda place: guess[place]), cost(lambda place: guess.mean(0))
+    assert student.one_guess_for_all() == pytest.approx(alike - known, abs=1e-9)
+    other = 0.9 * guess.mean(0) + 0.1 * guess[0]
+    assert cost(lambda place: other) > alike
