@@ -4,6 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import PreTrainedTokenizerFast
 
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
@@ -77,3 +81,19 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def foreign_tokenizer() -> PreTrainedTokenizerFast:
+    """Make a tokenizer of bytes with a chat template like LLaDA2's: no begin or answer mark, text on both sides."""
+    marks = ["<|end|>", "<|mask|>", "<role>", "</role>"]
+    vocabulary = {token: i for i, token in enumerate([*marks, *sorted(ByteLevel.alphabet())])}
+    backend = Tokenizer(BPE(vocabulary, []))
+    backend.pre_tokenizer, backend.decoder = ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    found = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<|end|>", mask_token="<|mask|>", extra_special_tokens=marks[2:]
+    )
+    found.chat_template = (
+        "{% for m in messages %}<role>HUMAN</role>{{ m['content'] | trim }}<|end|>{% endfor %}"
+        "{% if add_generation_prompt %}<role>ASSISTANT</role>{% endif %}"
+    )
+    return found

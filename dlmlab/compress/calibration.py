@@ -93,7 +93,7 @@ def calibration_set(
         raise ValueError(f"calibration problems must be of the calibration split, got one of {where!r}")
     if region not in REGIONS:
         raise ValueError(f"region={region!r} is unknown; known: {', '.join(REGIONS)}")
-    rows = encode_rows(tokenizer, problems, side="right")
+    rows = encode_rows(tokenizer, problems, side="right", answer_length=None)
     maskable, mask_id = rows.valid if region == "all" else rows.answer, tokenizer.mask_token_id
     return token_set(rows.x0, mode, mask_id=mask_id, real=rows.valid, maskable=maskable, generator=generator)
 

@@ -35,6 +35,7 @@ HUB_IDS = ("GSAI-ML/LLaDA-8B-Base", "GSAI-ML/LLaDA-8B-Instruct", "GSAI-ML/LLaDA-
 HUB_IDS += ("inclusionAI/LLaDA2.0-mini", "inclusionAI/LLaDA2.1-mini")
 FAMILIES = {config.model_type: (config, model) for config, model in
             ((LLaDAConfig, LLaDAModelLM), (LLaDA2Config, LLaDA2MoeModelLM))}  # fmt: skip
+ALIASES = {"llada2_moe_veomni": "llada2_moe"}  # dFactory's name for the model that it trains, experts in one tensor
 KEPT = ".expert_bias"  # decides between close scores: float32 whatever the weights are
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 READ = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "*.safetensors")
@@ -165,15 +166,17 @@ def read_config(folder: Path) -> LLaDAConfig:
     """Read `config.json`. Raises `CheckpointError` when it describes another architecture or what cannot be."""
     values = read_json(folder / "config.json")
     kind, named = values.get("model_type"), values.get("architectures")
-    known = FAMILIES.get(kind) if isinstance(kind, str) else None
+    known = FAMILIES.get(ALIASES.get(kind, kind)) if isinstance(kind, str) else None
     what = f"{folder}: {named or kind} is another architecture than"
     if known is None:
+        if isinstance(named, list) and any(config.architecture in named for config, _ in FAMILIES.values()):
+            what = f"{folder}: model_type {kind!r} is another architecture, though it says {named} too, than"
         names = " and ".join(config.architecture for config, _ in FAMILIES.values())
         raise CheckpointError(f"{what} {names}, the families that are read here")
     if kind == "llada" and values.get("num_experts"):
         raise CheckpointError(
-            f"{what} the dense LLaDAModelLM, under the same model_type: LLaDA-MoE-7B-A1B is not read, because the "
-            "names of its tensors could not be verified where this was written"
+            f"{what} the dense LLaDAModelLM, under the same model_type: LLaDA-MoE-7B-A1B is not read: it routes "
+            "otherwise (no groups, no shared expert, weights that are not normalised), which is not implemented"
         )
     if isinstance(named, list) and named and known[0].architecture not in named:
         raise CheckpointError(f"{what} {known[0].architecture}, though it says model_type {kind!r} too")

@@ -28,6 +28,7 @@ CONSTANTS = {
 CONSTANTS |= dict.fromkeys(("attention_dropout", "residual_dropout", "embedding_dropout"), 0.0)
 # What other models of this family have and this one does not; accepted only when it is switched off.
 ABSENT = ("clip_qkv", "quantization_config", "rope_scaling", "rope_parameters", "num_experts", "tie_word_embeddings")
+ABSENT += ("attention_bias", "mlp_bias", "use_qk_norm", "norm_after")
 
 MOST = 2**24  # no size of a model on this earth; products of two of them still fit a tensor's shape
 WHOLE = dict.fromkeys(
@@ -197,6 +198,15 @@ class LLaDAConfig(PretrainedConfig):
         if self.vocab_size > self.embedding_size:
             problems.append(f"vocab_size={self.vocab_size} is more than embedding_size={self.embedding_size}")
         return problems + self._odd_ids(others)
+
+    @staticmethod
+    def _odd(others: dict[str, Any], known: dict[str, Any]) -> list[str]:
+        """List the keys that say once more, and otherwise, what the rest of a config says."""
+        return [
+            f"{key} = {_short(others[key])}; by the other values it is {value!r}"
+            for key, value in known.items()
+            if others.get(key) is not None and (type(others[key]), others[key]) != (type(value), value)
+        ]
 
     def _odd_ids(self, others: dict[str, Any]) -> list[str]:
         ids = {"mask_token_id": self.mask_token_id} | {k: others.get(k) for k in TOKEN_IDS[1:]}

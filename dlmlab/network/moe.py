@@ -46,6 +46,8 @@ CONSTANTS = {
 } | dict.fromkeys(("use_bias", "use_qkv_bias", "norm_head", "use_sliding_window", "output_router_logits"), False)
 CONSTANTS |= dict.fromkeys(("embedding_dropout", "attention_dropout", "output_dropout"), 0.0) | {"use_cache": False}
 ABSENT = ("rope_scaling", "rope_parameters", "quantization_config", "num_nextn_predict_layers", "tie_word_embeddings")
+ABSENT += ("attention_bias", "mlp_bias", "norm_softmax", "using_split_qkv_in_self_attention")
+SAID = ("rotary_dim", "use_rmsnorm")  # read only to refuse what is not so; not written
 SIZES = ("hidden_size", "num_attention_heads", "num_key_value_heads", "intermediate_size", "moe_intermediate_size")
 SIZES += ("vocab_size", "max_position_embeddings", "head_dim", "n_group", "topk_group")
 WHOLE = dict.fromkeys(SIZES, (1, MOST)) | {"num_hidden_layers": (1, 1024), "first_k_dense_replace": (0, 1024)}
@@ -117,7 +119,7 @@ class LLaDA2Config(LLaDAConfig):
             mask_token_id = PUBLISHED_MASK
         self.mask_token_id, self.attention, self.quantization = mask_token_id, attention, quantization
         self._check(kwargs)
-        self._finish(kwargs)
+        self._finish({key: value for key, value in kwargs.items() if key not in SAID})
 
     @classmethod
     def from_file(cls, values: dict[str, Any]) -> "LLaDA2Config":
@@ -126,7 +128,7 @@ class LLaDA2Config(LLaDAConfig):
         Raises `ValueError` for a missing key of a config of ours, for one of the published that needs biases, and
         whatever the constructor refuses.
         """
-        own = {"attention", "mask_token_id", "quantization"}
+        own = {"attention", "mask_token_id", "quantization", *SAID}
         published = "auto_map" in values
         if published and values.get("use_bias", True) is not False:
             raise ValueError("use_bias is not said to be false, and the published class then has biases: not here")
@@ -186,6 +188,7 @@ class LLaDA2Config(LLaDAConfig):
                 f"num_experts_per_tok={c.num_experts_per_tok} of topk_group={c.topk_group} of n_group={c.n_group} "
                 f"groups of {c.num_experts // c.n_group}: more than there are"
             )
+        problems += self._odd(others, dict(zip(SAID, (c.rotary_width, True), strict=True)))
         return problems + self._odd_ids(others)
 
 

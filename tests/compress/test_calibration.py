@@ -10,7 +10,7 @@ from dlmlab.compress.pruning import Recipe
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_rows
 from tests.compress.cases import PROBLEMS, TOKENIZER, reader, seeded, states, weights_of
-from tests.tiny import one_thread
+from tests.tiny import foreign_tokenizer, one_thread
 
 __all__ = ["one_thread"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -23,6 +23,13 @@ def test_only_the_calibration_split_is_allowed():
     for split in ("test", "validation"):
         with pytest.raises(ValueError, match=f"got one of '{split}'"):
             calibration_set(TOKENIZER, [*PROBLEMS, tasks.load_split(split)[0]], "clean")
+
+
+def test_another_tokenizer_gets_a_window_that_holds_its_solutions():
+    foreign = foreign_tokenizer()
+    found = calibration_set(foreign, PROBLEMS, "t:1.0", region="answer", generator=seeded())
+    answers = [ids[hidden] for ids, hidden in zip(found.ids, found.masked, strict=True)]
+    assert {len(answer) for answer in answers} == {max(len(foreign(p.solution)["input_ids"]) for p in PROBLEMS) + 1}
 
 
 def test_another_seed_draws_other_problems_and_none_twice():

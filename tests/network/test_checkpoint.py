@@ -268,8 +268,16 @@ def test_another_architecture_is_named(folder, values, word):
     assert f"{word} is another architecture" in complaint(folder).replace("['", "").replace("']", "")
 
 
+def test_a_known_class_under_an_unknown_type_is_told_both(folder):
+    set_config(folder, model_type="llada3", architectures=["LLaDAModelLM"])
+    said = complaint(folder)
+    assert "model_type 'llada3' is another architecture, though it says ['LLaDAModelLM'] too" in said
+
+
 @pytest.mark.parametrize(
-    "key", ["include_bias", "include_qkv_bias", "alibi", "scale_logits", "weight_tying", "attention_layer_norm"]
+    "key",
+    ["include_bias", "include_qkv_bias", "alibi", "scale_logits", "weight_tying", "attention_layer_norm"]
+    + ["attention_bias", "mlp_bias", "use_qk_norm"],
 )
 def test_a_flag_the_model_does_not_implement_is_named(folder, key):
     set_config(folder, **{key: True})

@@ -409,12 +409,28 @@ def test_a_config_of_ours_says_everything(tmp_path):
     + [({"hidden_size": 0}, "hidden_size = 0"), ({"d_model": 7}, "another name of hidden_size")]
     + [({"rms_norm_eps": float("nan")}, "rms_norm_eps"), ({"num_experts": True}, "num_experts = True")]
     + [({"attention": "block:0"}, "attention"), ({"num_shared_experts": 0}, "num_shared_experts = 0")]
-    + [({"tie_word_embeddings": True}, "tie_word_embeddings"), ({"norm_topk_prob": False}, "norm_topk_prob")],
+    + [({"tie_word_embeddings": True}, "tie_word_embeddings"), ({"norm_topk_prob": False}, "norm_topk_prob")]
+    + [({"rotary_dim": 2}, "rotary_dim = 2; by the other values it is 4"), ({"rotary_dim": 4.0}, "rotary_dim = 4.0")]
+    + [({"use_rmsnorm": False}, "use_rmsnorm = False"), ({"attention_bias": True}, "attention_bias = True")]
+    + [({"norm_softmax": True}, "norm_softmax"), ({"using_split_qkv_in_self_attention": True}, "using_split_qkv")],
     ids=str,
 )
 def test_a_value_that_cannot_be_is_named(changes, word):
     with pytest.raises(ValueError, match=word):
         LLaDA2Config(**MOE | changes)
+
+
+def test_the_config_of_the_training_code_is_read(tmp_path):
+    """dFactory, `configs/model_configs/llada2_mini`: another name of the class, and the same things said twice."""
+    said = {"model_type": "llada2_moe_veomni", "rotary_dim": 64, "use_rmsnorm": True, "use_sliding_window": False}
+    said |= {"using_split_qkv_in_self_attention": False, "max_position_embeddings": 16_384}
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | said), encoding="utf-8")
+    config = checkpoint.read_config(tmp_path)
+    assert (config.model_type, config.rotary_width) == ("llada2_moe", 64)
+    assert len(empty_model(config).state_dict()) == 14_813
+    (tmp_path / "config.json").write_text(json.dumps(PUBLISHED | said | {"rotary_dim": 32}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="rotary_dim = 32; by the other values it is 64"):
+        checkpoint.read_config(tmp_path)
 
 
 def test_the_short_names_of_the_course_read_the_published_ones():
@@ -444,6 +460,9 @@ def test_experts_merged_into_one_tensor_load_as_the_separate_ones(tmp_path):
     model.config.save_pretrained(tmp_path)
     save_file(tensors, tmp_path / "model.safetensors")
     assert torch.equal(logits(load_model(tmp_path), ids), logits(model, ids))
+    values = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps(values | {"model_type": "llada2_moe_veomni"}), encoding="utf-8")
+    assert torch.equal(logits(load_model(tmp_path), ids), logits(model, ids))  # as dFactory calls it
     assert merged("model.layers.1.mlp.experts.0.up_proj.weight", (2, 3)) is None
     short = {k: v[:7].clone() if k.endswith("experts.up_proj") else v for k, v in tensors.items()}
     save_file(short, tmp_path / "model.safetensors")

@@ -1,5 +1,6 @@
 """From a problem to ids and back: prompts, rows with padding on either side, and errors for what cannot be read."""
 
+import copy
 import re
 
 import pytest
@@ -17,6 +18,7 @@ from dlmlab.task.layout import (
 )
 from dlmlab.task.tasks import load_split, verify
 from dlmlab.task.tokenizer import ANSWER, EOS, MASK, UNKNOWN, build_tokenizer
+from tests.tiny import foreign_tokenizer
 
 QUESTION = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"
 PROBLEMS = load_split("calibration")[:5]  # of different lengths
@@ -134,3 +136,46 @@ def test_what_does_not_fit_is_refused(tokenizer):
     assert encode_rows(tokenizer, PROBLEMS, side="left", answer_length=longest + 1).answer.sum(1).max() == longest + 1
     with pytest.raises(ValueError, match="side='top'"):
         encode_rows(tokenizer, PROBLEMS, side="top")
+
+
+# ---------------------------------------------------------------------------------------------------- other tokenizers
+
+
+@pytest.fixture(scope="module")
+def foreign():
+    return foreign_tokenizer()
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_rows_of_another_tokenizer_hold_the_same_parts(foreign, side):
+    rows = encode_rows(foreign, PROBLEMS, side=side, answer_length=None)
+    longest = max(len(encode_solution(foreign, p)) for p in PROBLEMS)
+    assert longest > ANSWER_LENGTH  # more tokens than the course's tokenizer makes of it
+    for x, valid, question, answer, p in zip(rows.x0, rows.valid, rows.question, rows.answer, PROBLEMS, strict=True):
+        assert foreign.decode(x[question]) == p.question
+        assert int(answer.sum()) == longest + 1 and decode_answer(foreign, x[answer].tolist()) == p.solution
+        around = foreign.decode(x[valid & ~question & ~answer])
+        assert around == "<role>HUMAN</role><|end|><role>ASSISTANT</role>"
+
+
+def test_a_window_that_is_too_short_for_another_tokenizer_says_what_helps(foreign):
+    with pytest.raises(ValueError, match="answer_length=40; None takes what is needed"):
+        encode_rows(foreign, PROBLEMS, side="left")
+
+
+def test_the_course_gives_its_own_tokenizer_no_longer_window(tokenizer):
+    given, found = (encode_rows(tokenizer, PROBLEMS, side="left", answer_length=n) for n in (ANSWER_LENGTH, None))
+    assert torch.equal(given.x0, found.x0)
+
+
+def test_what_needs_the_marks_of_the_course_says_so(foreign):
+    for make in (lambda: hidden_prompt(foreign, 3), lambda: encode_texts(foreign, PROBLEMS)):
+        with pytest.raises(ValueError, match="this tokenizer has other ones"):
+            make()
+
+
+def test_a_chat_template_that_changes_the_question_is_refused(foreign):
+    shouting = copy.deepcopy(foreign)
+    shouting.chat_template = "{% for m in messages %}{{ m['content'] | upper }}{% endfor %}"
+    with pytest.raises(ValueError, match="changes the question"):
+        encode_rows(shouting, PROBLEMS, side="left", answer_length=None)
