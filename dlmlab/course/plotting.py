@@ -218,7 +218,8 @@ def frontier(
 
 
 def forest(groups: dict[str, Sequence[tuple[str, Difference]]], *, title: str, xlabel: str, near: float) -> Figure:
-    """Draw differences as a forest plot: a dot with its interval a row, a cross for each seed, groups with headings.
+    """Draw differences as a forest plot: a dot with its interval a row, a cross for each of several seeds, groups with
+    headings.
 
     The axis is linear up to `near` on both sides of zero and logarithmic beyond, so that small and large differences
     can be read in one picture. Filled dots: the word of the difference is "lower" or "higher"; open ones: not shown.
@@ -232,7 +233,8 @@ def forest(groups: dict[str, Sequence[tuple[str, Difference]]], *, title: str, x
         shown, color = d.word != "no difference shown", COLORS[0] if d.mean < 0 else COLORS[1]
         ax.plot([d.low, d.high], [y, y], "-", color=color, lw=1.6)
         ax.plot(d.mean, y, "o", color=color, mfc=color if shown else "white", ms=5)
-        ax.plot(d.seeds, [y] * len(d.seeds), "x", color="black", ms=3, alpha=0.6)
+        if len(d.seeds) > 1:
+            ax.plot(d.seeds, [y] * len(d.seeds), "x", color="black", ms=3, alpha=0.6)
     ax.axvline(0, color="black", lw=0.8)
     ax.set_xscale("symlog", linthresh=near)
     ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)

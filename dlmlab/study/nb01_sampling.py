@@ -5,11 +5,11 @@ forward, eight times as dear, on its first half. A comparison across them uses t
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from dlmlab.decode.commit import EntropyBound, Factor, Fixed, Threshold
+from dlmlab.decode.commit import Candidates, EntropyBound, Factor, Fixed, Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.decode.trace import cut_at_end
 from dlmlab.limits import ANSWER_LENGTH
@@ -34,15 +34,26 @@ class Setting:
     seeds: Sequence[int] = (0,)
 
 
+@dataclass(frozen=True)
+class LeastSure(Fixed):
+    """Commit by quota what the score ranks *last*: the mirror of a schedule, as a control of its order."""
+
+    def __call__(self, c: Candidates) -> torch.Tensor:
+        return super().__call__(replace(c, score=-c.score))
+
+
 # name -> the sampler with a schedule of so many forwards
 SCHEDULES: dict[str, Callable[[Fixed], Sampler]] = {
     "probability": lambda commit: Sampler("probability", commit),
     "left to right": lambda commit: Sampler("left_to_right", commit),
     "end marks last": lambda commit: Sampler("probability", commit, eos_last=True),
     "random order": lambda commit: Sampler("random", commit),
+    "left to right, stop at end": lambda commit: Sampler("left_to_right", commit, stop_at_eos=True),
 }
+BLIND = ("probability", "left to right", "left to right, stop at end")  # what a rule has to beat
 BUDGETS = [  # the cheap and the quoted ones first
-    ("left to right", (3, 5, 10)),
+    ("left to right, stop at end", (6, 4, 5, 3, 7, 8, 10)),
+    ("left to right", (3, 5, 10, 6)),
     ("probability", (5, 10, 3)),
     ("end marks last", (5,)),
     ("random order", (5,)),
@@ -60,8 +71,10 @@ def sampling_settings() -> list[Setting]:
     found += [Setting("factor", Sampler(commit=Factor(f))) for f in (0.25, 1.0, 4.0)]
     found += [Setting("entropy bound", Sampler(commit=EntropyBound(gamma))) for gamma in (0.02, 0.1, 1.0)]
     found += [Setting("threshold, blocks of 8", Sampler(commit=Threshold(0.9), block_length=8))]
+    found += [Setting("threshold, stop at end", Sampler(commit=Threshold(0.9), stop_at_eos=True))]
     found += [Setting(TWIN, Sampler(), model="llama-mini")]
     found += [_schedule(method, Fixed(steps)) for method, budgets in BUDGETS for steps in budgets]
+    found += [Setting("least sure first", Sampler("probability", LeastSure(5)))]
     found += [Setting("guidance 1.0", Sampler(commit=Threshold(0.9), guidance=1.0))]
     return [*found, Setting("temperature 1.0", Sampler("left_to_right", Fixed(5), temperature=1.0))]
 
@@ -182,6 +195,7 @@ def point(name: str, loop: Callable, commit: Callable, *, size: int = MINE) -> d
 
 # what pages quote: name -> the two sides of a difference
 ONE_BY_ONE = key("probability", ONE)
+STOPPED = "left to right, stop at end"
 COMPARED = {
     "left to right, 3 forwards, against one per forward": (key("left to right", Fixed(3)), ONE_BY_ONE),
     "left to right, 5 forwards, against one per forward": (key("left to right", Fixed(5)), ONE_BY_ONE),
@@ -203,10 +217,35 @@ COMPARED = {
         key("threshold", Threshold(0.9)),
         key("left to right", Fixed(10)),
     ),
+    "threshold against one per forward, left to right": (key("threshold", Threshold(0.9)), key("left to right", ONE)),
+    "threshold against left to right, stop at end, 6 forwards": (
+        key("threshold", Threshold(0.9)),
+        key(STOPPED, Fixed(6)),
+    ),
+    "factor against left to right, stop at end, 6 forwards": (key("factor", Factor(1.0)), key(STOPPED, Fixed(6))),
+    "threshold 0.7 against left to right, stop at end, 4 forwards": (
+        key("threshold", Threshold(0.7)),
+        key(STOPPED, Fixed(4)),
+    ),
+    "left to right, stop at end, 6 forwards against 5": (key(STOPPED, Fixed(6)), key(STOPPED, Fixed(5))),
+    "left to right, stop at end, 6 forwards, against one per forward": (key(STOPPED, Fixed(6)), ONE_BY_ONE),
+    "probability against least sure first, 5 forwards": (
+        key("probability", Fixed(5)),
+        key("least sure first", LeastSure(5)),
+    ),
+    "twin against left to right, stop at end, 6 forwards": (key(TWIN, Fixed()), key(STOPPED, Fixed(6))),
+    "blocks of 8, threshold, against left to right, stop at end, 6 forwards": (
+        key("threshold, blocks of 8", Threshold(0.9)),
+        key(STOPPED, Fixed(6)),
+    ),
     "twin against one per forward": (key(TWIN, Fixed()), ONE_BY_ONE),
     "twin against threshold": (key(TWIN, Fixed()), key("threshold", Threshold(0.9))),
     "factor against threshold": (key("factor", Factor(1.0)), key("threshold", Threshold(0.9))),
     "entropy bound against threshold": (key("entropy bound", EntropyBound(0.1)), key("threshold", Threshold(0.9))),
+    "entropy bound 0.02 against threshold": (
+        key("entropy bound", EntropyBound(0.02)),
+        key("threshold", Threshold(0.9)),
+    ),
     "blocks of 8 against one block, threshold": (
         key("threshold, blocks of 8", Threshold(0.9)),
         key("threshold", Threshold(0.9)),
@@ -249,6 +288,7 @@ TABLE = Table(
         for method, commit in (
             ("left to right", Fixed(5)),
             ("end marks last", Fixed(5)),
+            (STOPPED, Fixed(6)),
             ("threshold", Threshold(0.9)),
             (TWIN, Fixed()),
         )

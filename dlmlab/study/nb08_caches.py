@@ -57,6 +57,9 @@ def methods() -> list[Method]:
     found += [Method("twin with cache", "", None)]
     found += [_blind("fixed schedule", n) for n in (5, 20, 40)]
     found += [_blind("left to right", n, score="left_to_right") for n in (5, 10)]
+    stops = {"score": "left_to_right", "stop_at_eos": True}
+    found += [_blind("left to right, stop at end", 6, **stops)]
+    found += [_blind("left to right, stop at end, dual cache", 6, **stops, cache=DualCache())]
     for commit, label in ((Threshold(0.9), "threshold"), (Fixed(20), "20 forwards")):
         found += [
             Method(f"{label}, {name}", f"blocks of {BLOCK}", Sampler(commit=commit, block_length=BLOCK, cache=cache))

@@ -25,3 +25,18 @@ def test_the_drift_table_covers_layers_ages_and_kinds():
     rows = dl.store.read("08_drift")
     assert {r["layer"] for r in rows} == set(range(6)) and {r["kind"] for r in rows} == set(drift.KINDS)
     assert all(abs(r["key"]) < 1e-5 for r in rows if r["layer"] == 0 and r["kind"] != "committed meanwhile")
+
+
+def test_freezing_committed_tokens_is_compared_with_the_dual_cache_on_all_problems():
+    """In blocks of 8, too: a hundred problems do not show the loss, and one token per forward is no opponent."""
+    whole = dl.bench.read()["decode"]["accuracy"]
+    for name in ("delayed cache", "FOCUS"):
+        frozen, dual = (whole[f"the same, {kind}"]["correct"] for kind in (name, "dual cache"))
+        assert dl.difference.between(frozen, dual).word == "lower"
+
+
+def test_a_blind_schedule_of_the_front_may_stop_and_have_a_cache_too():
+    rows = {(r["family"], r["setting"]): r for r in dl.store.read("08_front")}
+    stops = rows["left to right, stop at end", "6 forwards"]
+    assert stops["nfe"] < rows["left to right", "5 forwards"]["nfe"]
+    assert rows["left to right, stop at end, dual cache", "6 forwards"]["tokens"] < stops["tokens"]
