@@ -24,6 +24,7 @@ TWIN = "twin, left to right"
 SAMPLERS = {
     "random order": Sampler("random", temperature=1.0),
     "most probable first": Sampler("probability", temperature=1.0),
+    "left to right": Sampler("left_to_right", temperature=1.0),  # the twin's order: what is left is the model
     TWIN: Sampler(temperature=1.0),  # a causal model, decoded in its own way
 }
 
