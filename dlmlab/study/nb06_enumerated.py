@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from dlmlab.compress.joint import search, trials
+from dlmlab.compress.joint.additivity import Additivity, additivity
 from dlmlab.compress.joint.validation import Validation
 from dlmlab.measure.table import Table
 from dlmlab.study.finalists import TOLERANCE, assembly, chosen
@@ -104,8 +105,54 @@ def _optuna(models: dict, seed: int) -> list[tuple[int, ...]]:
     return [tuple(int(trial.values[place]) for place in places) for trial in done]
 
 
+def fitting(models: dict, budget: int, evaluations: int, seed: int) -> float:
+    """Ask models at random among those that fit, and give the least loss: bytes are known without asking."""
+    fits = [loss for loss, size in models.values() if size <= budget]
+    picked = np.random.default_rng(seed).choice(len(fits), min(evaluations, len(fits)), replace=False)
+    return min(fits[i] for i in picked)
+
+
+def climb(models: dict, budget: int, evaluations: int, seed: int) -> float:
+    """Ask the uniform models that fit, then give two blocks of the best so far other options, and so on, never asking
+    what does not fit; give the least loss. The idea of EvoPress, arXiv 2410.14649, in its simplest form."""
+    rng, fits = np.random.default_rng(seed), {c: loss for c, (loss, size) in models.items() if size <= budget}
+    choices, losses = np.array(list(fits)), np.array(list(fits.values()))
+    asked = (choices == choices[:, :1]).all(1)
+    while asked.sum() < min(evaluations, len(fits)):
+        best = choices[np.where(asked, losses, np.inf).argmin()]
+        near = ~asked & ((choices != best).sum(1) <= 2)
+        asked[rng.choice(np.flatnonzero(near if near.any() else ~asked))] = True
+    return float(losses[asked].min())
+
+
+INFORMED = {"chance that fits": fitting, "from uniform": climb}
+MORE = 30  # evaluations
+
+
+def informed(models: dict) -> dict[tuple[str, int, int], float]:
+    """Median gap to the optimum of searches that ask whole models and know their bytes: {(search, evaluations, budget):
+    nats}."""
+    found = {}
+    for budget in budgets(models):
+        best = min(loss for loss, size in models.values() if size <= budget)
+        for name, ask in INFORMED.items():
+            for count in (EVALUATIONS, MORE):
+                losses = [ask(models, budget, count, seed) for seed in range(RANDOM_SEEDS)]
+                found[name, count, budget] = float(np.median(losses)) - best
+    return found
+
+
+def added(models: dict, low: int = 0, high: int = LAYERS) -> Additivity:
+    """Compare sums and truths of all models with `low` to `high` blocks at two bits."""
+    nats, _ = one_at_a_time(models)
+    some = [c for c in models if low <= c.count(SMALL.index("2 bits")) <= high]
+    start = models[(0,) * LAYERS][0]
+    return additivity([search.proxy(c, nats) for c in some], [models[c][0] - start for c in some])
+
+
 def headlines(rows: list[dict]) -> dict[str, float | str]:
-    """Median gap of every method under every budget, in nats, and the range of losses within the budgets."""
+    """Median gap of every method under every budget, in nats, the range of losses within the budgets, and how well sums
+    rank the models: all of them, and those with few or many blocks at two bits."""
     found, models = gaps(rows), space(rows)
     numbers: dict[str, float | str] = {"models": len(models), "evaluations": EVALUATIONS}
     for budget in budgets(models):
@@ -114,6 +161,9 @@ def headlines(rows: list[dict]) -> dict[str, float | str]:
         for method in ("greedy", "knapsack", "Optuna", "random"):
             mine = [row["gap"] for row in found if (row["method"], row["budget"]) == (method, budget)]
             numbers[f"gap {method} {budget:,}"] = float(np.median(mine))
+    numbers |= {f"gap {name}, {n}, {budget:,}": gap for (name, n, budget), gap in informed(models).items()}
+    for name, some in (("all", {}), ("at most one", {"high": 1}), ("four or more", {"low": 4})):
+        numbers |= {f"{part}, {name}": getattr(added(models, **some), part) for part in ("spearman", "r2", "slope")}
     return numbers
 
 

@@ -90,6 +90,9 @@ def headlines(rows: list[dict]) -> dict[str, float | str]:
         found |= difference.headlines(f"{a} - {b}, points,", compared(rows, a, b, "correct"))
     for method, each in volumes(rows).items():
         found |= {f"volume {method}": sum(each) / len(each)}
+    free = [row for row in select(rows, method="knapsack") if row["budget"] != BUDGETS[0]]  # where there is a choice
+    picked = [name for row in free for name in row["choice"]]
+    found["narrower blocks"] = f"{sum('neurons' in name or 'heads' in name for name in picked)} of {len(picked)}"
     return found
 
 

@@ -12,6 +12,7 @@ from dlmlab.study import (
     nb06_front,
     nb06_latency,
     nb06_options,
+    nb06_orders,
     nb06_search,
     nb06_spq,
     nb06_trials,
@@ -103,6 +104,32 @@ def test_losses_that_do_not_add_up_leave_the_knapsack_a_gap():
     assert min(r["gap"] for r in found) >= -1e-9
 
 
+def test_searches_that_know_the_bytes_ask_only_what_fits_and_gain_by_asking_more():
+    models = nb06_enumerated.space(enumerated_rows(0.0))
+    budget = nb06_enumerated.budgets(models)[0]
+    fits = [loss for loss, size in models.values() if size <= budget]
+    for ask in nb06_enumerated.INFORMED.values():
+        few, more, all_ = (ask(models, budget, count, 3) for count in (3, 30, len(models)))
+        assert few in fits and more <= few and all_ == min(fits)
+    uniform = [models[(o,) * 6][0] for o in range(3) if models[(o,) * 6][1] <= budget]
+    assert nb06_enumerated.climb(models, budget, 1, 0) == min(uniform)
+    assert set(nb06_enumerated.informed(models)) >= {("from uniform", 30, budget), ("chance that fits", 13, budget)}
+
+
+def test_sums_of_the_enumerated_models_are_compared_by_their_blocks_at_two_bits():
+    add = nb06_enumerated.added(nb06_enumerated.space(enumerated_rows(0.0)))
+    assert (add.spearman, add.slope) == pytest.approx((1, 1))
+    hurt = nb06_enumerated.space(enumerated_rows(0.8))
+    assert nb06_enumerated.added(hurt).slope > 1 and nb06_enumerated.added(hurt, low=4).r2 < 1
+
+
+def test_models_without_neurons_and_repaired_masks_have_their_settings():
+    methods = {row["method"] for row in nb06_orders.settings()}
+    assert methods == {*nb06_orders.ARMS, *nb06_orders.NEURONS, *nb06_orders.REPAIRED}
+    for choice in nb06_orders.NEURONS.values():
+        assert len(choice) == 6 and all(option.units == "neurons" and not option.sparsity for option in choice)
+
+
 def test_sums_are_compared_as_changes_against_the_dense_model(monkeypatch):
     monkeypatch.setattr(store, "read", {"06_options": option_rows()}.__getitem__)
     rows = [k | {"proxy": float(i), "nats": [1.0 + 2 * i] * ASKED} for i, k in enumerate(nb06_additivity.settings())]
@@ -167,6 +194,7 @@ def test_every_table_lists_each_setting_once():
         nb06_search,
         nb06_additivity,
         nb06_enumerated,
+        nb06_orders,
         nb06_latency,
         nb06_spq,
         nb06_front,
