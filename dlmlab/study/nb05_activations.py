@@ -31,6 +31,7 @@ ARMS = (  # weights, bits, grain, rotated
     (4, 8, "token", False),
     (32, 4, "token", False),
     (32, 4, "token" + BUT, False),
+    (4, 4, "tensor", True),
 )
 COLUMNS = ("weights", "bits", "grain", "rotated")
 
@@ -87,6 +88,8 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
             for other in ("tensor", "token"):
                 pair = gap(rows, arm, (weights, bits, other, rotated))
                 found |= difference.headlines(f"class - {other},", {f"W{weights}A{bits}" + " rotated" * rotated: pair})
+    pair = gap(rows, (4, 4, "tensor", True), (4, 4, "class", False))
+    found |= difference.headlines("rotated tensor - class,", {"W4A4": pair})
     alone = gap(rows, (32, 4, "token" + BUT, False), (32, 4, "token", False))
     found |= difference.headlines(f"{parts.DOWN} left alone - not,", {"W32A4 token": alone})
     return found

@@ -1,7 +1,8 @@
 """Notebook 05: do errors accumulate? LLaDA-mini against itself in few bits, along one run and side by side.
 
-Every claim has a control: a twin whose logits carry noise as large as the error of the quantized ones (`Jittered`), new
-at every forward and without a system. Weights are rounded to nearest.
+Weights are rounded to nearest. Every claim has two controls, `change`:
+    noise    logits carry noise as large as the error of the quantized ones (`Jittered`), new at every forward
+    weights  each group of weights carries noise as large as its rounding error, the same in the whole run
 
 `how` a run goes:
     fixed    nine forwards in one block; what is written stays
@@ -30,6 +31,7 @@ TWINS = 64  # problems of the twin runs
 BATCH = 64
 BITS = 3  # of the twin runs
 FORWARDS = 9
+CONTROLS = ("noise", "weights")
 FORCED = ("kl", "flips", "frontier")
 FIXED = Sampler(commit=Fixed(FORWARDS))
 
@@ -45,6 +47,8 @@ def changed(change: str, bits: int, seed: int):
     """Make the other model: rounded, or with noise of the same size."""
     if change == "rtn":
         return quantized("llada-mini", "rtn", bits)
+    if change == "weights":
+        return quantized("llada-mini", "noise", bits, seed)
     return Jittered(dense(), size_of(bits), torch.Generator().manual_seed(seed))
 
 
@@ -92,7 +96,7 @@ def answers(model: str, bits: int, count: int) -> evaluate.Result:
 def settings() -> list[dict]:
     """List the twin runs, then the texts of both models."""
     arms = [("llada-mini", "fixed", "rtn", BITS, 0)]
-    arms += [("llada-mini", "fixed", "noise", BITS, seed) for seed in SEEDS]
+    arms += [("llada-mini", "fixed", control, BITS, seed) for control in CONTROLS for seed in SEEDS]
     arms += [(model, "answers", "rtn", BITS, 0) for model in MODELS]
     return [dict(zip(("model", "how", "change", "bits", "seed"), arm, strict=True)) for arm in arms]
 
@@ -109,22 +113,31 @@ def run(model: str, how: str, change: str, bits: int, seed: int, size: int | Non
 # ------------------------------------------------------------------------------------------------ what pages quote
 
 
-def beyond_noise(rows: Sequence[dict], column: str) -> difference.Difference:
+def beyond_noise(rows: Sequence[dict], column: str, control: str = "noise") -> difference.Difference:
     """Compare rounding with noise of the same size."""
-    twins = [*every_seed(rows, how="fixed", change="rtn"), *store.select(rows, how="fixed", change="noise")]
-    return difference.of_rows(twins, {"change": "rtn"}, {"change": "noise"}, column=column)
+    twins = [*every_seed(rows, how="fixed", change="rtn"), *store.select(rows, how="fixed", change=control)]
+    return difference.of_rows(twins, {"change": "rtn"}, {"change": control}, column=column)
+
+
+def mean_of(rows: Sequence[dict], column: str, change: str) -> float:
+    """Mean of a column over problems and seeds."""
+    chosen = store.select(rows, how="fixed", change=change)
+    return sum(sum(row[column]) / len(row[column]) for row in chosen) / len(chosen)
 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: rounding beyond noise, and the texts of both models."""
     found: dict[str, float | str] = {}
     for column in (*FORCED, "mismatch"):
-        gap = beyond_noise(rows, column).times(1 if column == "kl" else 100)
-        found |= difference.headlines(f"{column}, rtn - noise,", {f"{BITS} bits": gap})
-        for change in ("rtn", "noise"):
-            chosen = store.select(rows, how="fixed", change=change)
-            mean = sum(sum(row[column]) / len(row[column]) for row in chosen) / len(chosen)
-            found[f"{column}, {change}, {BITS} bits"] = mean * (1 if column == "kl" else 100)
+        unit = 1 if column == "kl" else 100
+        for control in CONTROLS:
+            gap = beyond_noise(rows, column, control).times(unit)
+            found |= difference.headlines(f"{column}, rtn - {control},", {f"{BITS} bits": gap})
+        for change in ("rtn", *CONTROLS):
+            found[f"{column}, {change}, {BITS} bits"] = unit * mean_of(rows, column, change)
+    for change in ("rtn", *CONTROLS):
+        last = [row["kl_steps"][-1] for row in store.select(rows, how="fixed", change=change)]
+        found[f"kl of the last forward, {change}, {BITS} bits"] = sum(last) / len(last)
     for row in store.select(rows, how="answers"):
         name = f"{row['model']} {row['bits']} bits"
         lost = difference.between(row["float"], row["correct"]).times(100)

@@ -43,6 +43,11 @@ GRID = {  # what is measured, the most telling bits first
     "smooth": (3, 2),
 }
 WITHOUT_TEXTS = ("float", "rtn")
+RIVALS = (  # bits, and two others that are compared: methods of equal bits, and a repair with one bit more
+    *((bits, ("gptq", bits), ("awq", bits)) for bits in (3, 2)),
+    (3, ("gptq", 3), ("rtn", 4)),
+    (2, ("gptq", 2), ("rtn", 3)),
+)
 
 
 def spec(bits: int) -> QSpec:
@@ -84,10 +89,17 @@ def stored(model: str, bits: int) -> dict:
     return {"real_bits": round(storage.bits_of(small), 5), "bytes": storage.model_bytes(small)}
 
 
-def judged(model, *, sampler: Sampler = SAMPLER, problems: int = PROBLEMS, size: int | None = None) -> dict:
+def judged(
+    model,
+    *,
+    sampler: Sampler = SAMPLER,
+    problems: int = PROBLEMS,
+    size: int | None = None,
+    generator: torch.Generator | None = None,
+) -> dict:
     """Answer the first problems of the test split: `correct` one digit a problem, `nfe` forwards a problem."""
     test = tasks.load_split("test")[: size or problems]
-    result = evaluate.accuracy(model, load("llada-mini").tokenizer, test, sampler=sampler)
+    result = evaluate.accuracy(model, load("llada-mini").tokenizer, test, sampler=sampler, generator=generator)
     return {"correct": result.correct, "nfe": round(result.mean_nfe, 3)}
 
 
@@ -176,6 +188,12 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for method, widths in (("rtn", (2, 3, 4)), ("gptq", (2, 3, 4))):
         both = {f"{bits} bits": twins(rows, method, bits).times(100) for bits in widths}
         found |= difference.headlines(f"{method} LLaDA's loss - twin's, points,", both)
+    for bits, a, b in RIVALS:
+        name = f"{a[0]} {a[1]} bits - {b[0]} {b[1]} bits" if a[1] != b[1] else f"{a[0]} - {b[0]}"
+        pair = [{"model": MODELS[0], "method": method, "bits": width} for method, width in (a, b)]
+        for column, unit, word in (("nats", 1, "nats"), ("correct", 100, "points")):
+            gap = difference.of_rows(rows, *pair, column=column).times(unit)
+            found |= difference.headlines(f"{MODELS[0]} {name}, {word},", {f"{bits} bits": gap})
     for bits in (8, 4, 3, 2):
         (row,) = store.select(rows, model=MODELS[0], method="rtn", bits=bits, seed=0)
         found |= {f"real bits {bits}": row["real_bits"], f"kB {bits}": row["bytes"] / 1000}

@@ -13,6 +13,8 @@ How it is judged, `by`:
     nats       likelihood; a state with many masks is early, and the rule can only be `share`
     threshold  exact match on 500 problems, threshold 0.9: about three forwards a problem
     fixed      exact match on 250 problems, nine forwards, in one block: every phase is as long as the others
+    chance     as `fixed`, on 100 problems, but chance decides which positions are written next, not confidence; the
+               seed draws them
 """
 
 from collections.abc import Sequence
@@ -37,12 +39,13 @@ WIDE = ("8-4-2", "2-4-8")  # mean 14/3, which no uniform one has
 PUBLISHED = ("16-4-4", "4-4-16", "8-8-8")  # mean 8, the sentence that circulates
 EARLY, LATE, MIDDLE, UNIFORM = "4-3-2", "2-3-4", "2-4-3", "3-3-3"
 LINE = {2: "2-2-2", 3: UNIFORM, 4: "4-4-4"}
-STEPS = {"threshold": 3, "fixed": 9}  # forwards of a run that the phases cut
+STEPS = {"threshold": 3, "fixed": 9, "chance": 9}  # forwards of a run that the phases cut
 CUTS = (0.4, 0.8)  # confidences; the first forward of a run counts as 0
 DEALT = 13  # how often the three levels are dealt out at random: 39 forwards, or shares
 SAMPLERS = {
     "threshold": (Sampler(commit=Threshold(0.9)), 500),
     "fixed": (Sampler(commit=Fixed(STEPS["fixed"])), 250),
+    "chance": (Sampler(score="random", commit=Fixed(STEPS["chance"])), 100),
 }
 
 
@@ -75,6 +78,7 @@ def settings() -> list[dict]:
     arms += [("threshold", "steps", levels, 0) for levels in (UNIFORM, EARLY, "4-2-3", LATE, MIDDLE, LINE[2], LINE[4])]
     arms += [("fixed", "steps", levels, 0) for levels in (UNIFORM, EARLY, LATE, MIDDLE)]
     arms += [("threshold", "confidence", levels, 0) for levels in (EARLY, LATE)]
+    arms += [("chance", "steps", levels, seed) for seed in SEEDS for levels in (EARLY, LATE, UNIFORM)]
     return [dict(zip(("by", "rule", "levels", "seed"), arm, strict=True)) for arm in arms]
 
 
@@ -86,7 +90,8 @@ def run(by: str, rule: str, levels: str, seed: int, size: int | None = None) -> 
         found = {"nats": bound(model, seed, size)}
     else:
         sampler, problems = SAMPLERS[by]
-        found = judged(model, sampler=sampler, problems=problems, size=size)
+        drawn = torch.Generator().manual_seed(seed) if by == "chance" else None
+        found = judged(model, sampler=sampler, problems=problems, size=size, generator=drawn)
     return found if size else found | {"mean_bits": round(model.mean_bits, 4)}
 
 
@@ -142,7 +147,7 @@ def against_line(rows: Sequence[dict]) -> dict[str, Difference]:
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: early against late, and every order against three bits throughout."""
     found = difference.headlines("early - late,", early_against_late(rows))
-    for by in ("nats", "threshold", "fixed"):
+    for by in ("nats", "threshold", "fixed", "chance"):
         found |= difference.headlines(f"{by} - uniform,", against_uniform(rows, by))
     found |= difference.headlines("threshold - line,", against_line(rows))
     for row in rows:

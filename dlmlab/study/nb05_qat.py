@@ -99,7 +99,7 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
                 others["float trained"] = {"start": "float", "loss": "diffusion", "lr": lr}
             if start in ("2", "3"):
                 others["gptq"] = {"start": start, "loss": "gptq"}
-            if loss == "kl":
+            if loss == "kl" and (start, "diffusion", lr) in TRAINED:
                 others["diffusion"] = mine | {"loss": "diffusion"}
             for name, other in others.items():
                 d = difference.of_rows(rows, mine, other, column=column).times(unit)

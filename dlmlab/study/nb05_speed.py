@@ -98,6 +98,16 @@ def run(way: str, batch: int, isa: str, size: int | None = None) -> dict:
     return found | json.loads(done.stdout.splitlines()[-1])
 
 
+def word(ratio: list[float]) -> str:
+    """Say "faster" or "slower" where the quartiles and the median are on one side of float32.
+
+    >>> word([0.87, 0.84, 0.91]), word([1.1, 0.9, 1.3])
+    ('faster', 'no difference shown')
+    """
+    _, low, high = ratio
+    return "faster" if high < 1 else "slower" if low > 1 else "no difference shown"
+
+
 def headlines(rows: list[dict]) -> dict[str, float | str]:
     """Name what pages quote: times as long as float32, by way, batch and instructions; and the machine."""
     found: dict[str, float | str] = {"machine": rows[0]["machine"]["processor"]}
@@ -105,7 +115,7 @@ def headlines(rows: list[dict]) -> dict[str, float | str]:
         if row["ratio"]:
             name = f"{row['way']}, batch {row['batch']}, {row['isa']}"
             found |= {name: row["ratio"][0], f"{name}, low": row["ratio"][1], f"{name}, high": row["ratio"][2]}
-            found[f"{row['way']}, kB"] = row["bytes"] / 1000
+            found |= {f"{name}, word": word(row["ratio"]), f"{row['way']}, kB": row["bytes"] / 1000}
     return found
 
 

@@ -23,6 +23,7 @@ from dlmlab.study.nb05_methods import BOUND_PROBLEMS, TEXTS, TOLERANCE, bound, s
 from dlmlab.task import layout, tasks
 
 THIRDS, DRAWS = ("low", "middle", "high"), 3
+MASKS = {"high": "most masks", "middle": "some", "low": "fewest masks"}
 LAYERS = tuple(f"layer {i}" for i in range(6))
 LINEARS = tuple(name for names in parts.READERS for name in names)
 WIDTHS = (2, 3, 4, 6, 8)  # what a matrix may get in mixed precision
@@ -82,6 +83,18 @@ def loss_of(rows: Sequence[dict], kind: str, part: str, bits: int, *, column: st
     return difference.of_rows(rows, {"kind": kind, "part": part, "bits": bits}, {"kind": "float"}, column=column)
 
 
+def rivals(rows: Sequence[dict], part: str, group: Sequence[str]) -> dict[str, difference.Difference]:
+    """Nats that one part, alone at two bits, costs more than each other one of its group."""
+    keys = {other: {"kind": "only", "part": other, "bits": 2} for other in {part, *group}}
+    return {other: difference.of_rows(rows, keys[part], keys[other]) for other in group if other != part}
+
+
+def times_float(rows: Sequence[dict], bits: int, third: str) -> float:
+    """Loss with all matrices rounded, as a multiple of what the float model loses in the same states."""
+    (row,), (base,) = store.select(rows, kind="all", bits=bits), store.select(rows, kind="float")
+    return sum(row[third]) / sum(base[third])
+
+
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: nats lost by part, the worst parts, and where on the way from masks to text."""
     found: dict[str, float | str] = {}
@@ -90,6 +103,7 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for name, group in (("layer", LAYERS), ("linear", LINEARS)):
         worst = max(group, key=lambda part: gaps[part].mean)
         found[f"worst {name}, only, 2 bits"] = worst.removeprefix("layer ")
+        found |= difference.headlines(f"{worst} minus,", rivals(rows, worst, group))
     for bits in (2, 3, 4):
         lost = {
             f"{third} share of masks": loss_of(rows, "all", "", bits, column=third) for third in THIRDS
@@ -98,6 +112,7 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
         (row,), (base,) = store.select(rows, kind="all", bits=bits), store.select(rows, kind="float")
         more = [[a - b for a, b in zip(row[k], base[k], strict=True)] for k in ("high", "low")]
         found |= difference.headlines(f"all, {bits} bits, lost,", {"high - low": difference.between(*more)})
+        found |= {f"all, {bits} bits, times float, {MASKS[third]}": times_float(rows, bits, third) for third in THIRDS}
     return found
 
 

@@ -1,5 +1,7 @@
 """What the tables of notebook 05 are made of: equal real bits, equal noise, orders of equal mean, as many states."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -73,7 +75,9 @@ def test_rules_cut_a_run_where_they_say():
         found = nb05_phases.rule_of(rule, [4, 3, 2], by, 0)
         return [found(Moment(step, 1 - step / 9, 0.1 * step)) for step in range(9)]
 
-    assert levels("steps", "fixed") == levels("share", "nats") == [4] * 3 + [3] * 3 + [2] * 3
+    assert (
+        levels("steps", "fixed") == levels("share", "nats") == levels("steps", "chance") == [4] * 3 + [3] * 3 + [2] * 3
+    )
     assert levels("steps", "threshold") == [4, 3] + [2] * 7
     assert levels("confidence", "threshold") == [4] * 4 + [3] * 4 + [2]
 
@@ -84,6 +88,13 @@ def test_likelihood_by_share_is_that_of_the_levels_third_by_third():
     assert found == pytest.approx(nb05_methods.bound(nb05_phases.at(3), 0, 3), abs=2e-3)
     other = nb05_phases.run("nats", "share", "4-3-2", 0, size=3)["nats"]
     assert other != pytest.approx(found, abs=2e-3)
+
+
+def test_where_chance_orders_the_tokens_only_the_order_is_another_one():
+    fixed, chance = (nb05_phases.SAMPLERS[by][0] for by in ("fixed", "chance"))
+    assert replace(chance, score=fixed.score) == fixed and chance.score == "random"
+    one, again = (nb05_phases.run("chance", "steps", "3-3-3", 0, size=2)["correct"] for _ in range(2))
+    assert one == again
 
 
 def test_a_schedule_is_compared_with_the_line_at_the_bits_it_used():
@@ -131,6 +142,15 @@ def test_one_part_alone_is_rounded():
             assert torch.equal(only[name], every[name] if nb05_where.inside(part)(name) else W), name
 
 
+def test_a_rival_is_what_costs_less_and_a_loss_is_a_multiple_of_the_loss_of_the_float_model():
+    rows = [
+        {"kind": kind, "part": part, "bits": 2, "nats": [cost, cost + 1], "high": [cost]}
+        for kind, part, cost in (("only", "layer 0", 3), ("only", "layer 1", 1), ("float", "", 1), ("all", "", 8))
+    ]
+    assert nb05_where.rivals(rows, "layer 0", ("layer 0", "layer 1"))["layer 1"].mean == 2
+    assert nb05_where.times_float(rows, 2, "high") == 8
+
+
 def test_bits_go_where_they_save_most_and_never_above_the_mean():
     sizes = {"a": 100, "b": 100, "c": 200}
     costs = {name: {b: scale / 4**b for b in nb05_where.WIDTHS} for name, scale in (("a", 100), ("b", 1), ("c", 1))}
@@ -156,6 +176,17 @@ def test_a_model_beside_itself_has_no_errors(monkeypatch):
     monkeypatch.setattr(nb05_errors, "changed", lambda change, bits, seed: dense())
     found = nb05_errors.twin_runs("rtn", 3, 0, 2)
     assert found["flips"] == found["frontier"] == found["mismatch"] == [0.0, 0.0] and found["first"] == [0, 0]
+
+
+def test_a_control_of_changed_weights_stays_what_it_is_during_a_run():
+    one, again, other = (nb05_errors.changed("weights", 3, seed) for seed in (0, 0, 1))
+    W, same, another = (next(iter(parts.weights(model).values())) for model in (one, again, other))
+    assert torch.equal(W, same) and not torch.equal(W, another)
+
+
+def test_gptq_stands_beside_the_trained_models_of_its_width():
+    rows = nb05_qat.beside_gptq([{"start": "3", "loss": "kl"}], [{"model": "llada-mini", "method": "gptq", "bits": 3}])
+    assert [(row["start"], row["loss"]) for row in rows] == [("3", "kl"), ("3", "gptq")]
 
 
 def trimmed(batch):
