@@ -11,7 +11,7 @@ from dlmlab.measure import store
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.study import nb06_options
-from dlmlab.study.finalists import NAMES, TOLERANCE, assembly, chosen, validation, weighed
+from dlmlab.study.finalists import NAMES, TOLERANCE, about, assembly, chosen, validation, weighed
 
 MODELS, SEED = 20, 0
 POOLS = {"all": NAMES, "mild": tuple(name for name in NAMES if name not in ("2 bits", "no layer"))}
@@ -32,7 +32,8 @@ def run(pool: str, number: int, size: int | None = None) -> dict:
     nats = [round(v, 5) for v in validation(SEED).nats(made.model(choice), size)]
     alone, _ = nb06_options.table(store.read("06_options"), SEED)
     proxy = search.proxy([NAMES.index(names[i]) for i in picked], alone)
-    return {"choice": [names[i] for i in picked], "proxy": round(proxy, 5), "nats": nats} | weighed(SEED, choice)
+    weights = about(weighed(SEED, choice), size)
+    return {"choice": [names[i] for i in picked], "proxy": round(proxy, 5), "nats": nats} | weights
 
 
 def sums(rows: list[dict], pool: str) -> tuple[list[float], list[float]]:

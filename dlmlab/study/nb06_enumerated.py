@@ -13,7 +13,7 @@ from dlmlab.compress.joint import search, trials
 from dlmlab.compress.joint.additivity import Additivity, additivity
 from dlmlab.compress.joint.validation import Validation
 from dlmlab.measure.table import Table
-from dlmlab.study.finalists import TOLERANCE, assembly, chosen
+from dlmlab.study.finalists import TOLERANCE, about, assembly, chosen
 
 SMALL = ("4 bits", "2 bits", "4 bits, neurons 50%")
 LAYERS, SEED, PROBLEMS = 6, 0, 16
@@ -39,7 +39,7 @@ def run(first: int, second: int, size: int | None = None) -> dict:
     for rest in list(search.every_choice([len(SMALL)] * (LAYERS - 2)))[:size]:
         choice = chosen(SEED, [SMALL[i] for i in (first, second, *rest)])
         losses.append(round(problems().loss(made.model(choice)), 5))
-        sizes.append(made.weigh(choice).bytes)
+        sizes.append(about({"bytes": made.weigh(choice).bytes}, size)["bytes"])
     return {"losses": losses, "sizes": sizes}
 
 
@@ -173,6 +173,6 @@ TABLE = Table(
     run,
     live=({"first": 1, "second": 2},),
     size=3,
-    tolerance=TOLERANCE,
+    tolerance=TOLERANCE | {"sizes": TOLERANCE["bytes"]},
     headlines=headlines,
 )

@@ -24,7 +24,7 @@ from dlmlab.measure import difference, store
 from dlmlab.measure.table import Table
 from dlmlab.network import parts
 from dlmlab.network.codes import QSpec, Quantized, dequantize
-from dlmlab.study.finalists import BUDGETS, SEEDS, TOLERANCE, assembly, tested
+from dlmlab.study.finalists import BUDGETS, SEEDS, TOLERANCE, about, assembly, tested
 from dlmlab.study.nb06_search import UNIFORM
 
 FOUR = QSpec(4, group=64)
@@ -85,7 +85,8 @@ def run(method: str, seed: int, size: int | None = None) -> dict:
     for block in parts.blocks(model):
         unpacked(block)
     weights = {"bytes": weight.bytes, "energy": weight.energy, "macs": weight.macs, "bits": round(bits, 4)}
-    return weights | {"shapes": [list(parts.shape(b)) for b in parts.blocks(model)]} | tested(model, size=size)
+    shapes = {"shapes": [list(parts.shape(b)) for b in parts.blocks(model)]}
+    return about(weights, size) | shapes | tested(model, size=size)
 
 
 PAIRS = (

@@ -17,6 +17,7 @@ from dlmlab.study.finalists import (
     NAMES,
     SEEDS,
     TOLERANCE,
+    about,
     assembly,
     chosen,
     recipe,
@@ -63,7 +64,7 @@ def outcome(seed: int, names: tuple[str, ...], size: int | None) -> dict:
     """Test a model."""
     choice = chosen(seed, names)
     extra = {} if size else {"recipe": recipe(seed, choice)}
-    return weighed(seed, choice) | tested(assembly(seed).model(choice), size=size) | extra
+    return about(weighed(seed, choice), size) | tested(assembly(seed).model(choice), size=size) | extra
 
 
 def volumes(rows: list[dict]) -> dict[str, list[float]]:
