@@ -22,14 +22,16 @@ from dlmlab.network.checkpoint import load
 from dlmlab.task import tasks
 
 COMMITS = {"threshold 0.9": Sampler(commit=Threshold(0.9)), "five forwards": Sampler(commit=Fixed(5))}
-EDITS = {
+RULES = {
     "none": None,
+    "replace above 0.99": edit.Replace(0.99),
     "replace above 0.9": edit.Replace(0.9),
     "replace above 0.5": edit.Replace(0.5),
     "mask again below 0.1": edit.Remask(0.1),
     "mask again below 0.5": edit.Remask(0.5),
+    "mask again below 0.1, 2 more": edit.Remask(0.1, extra=2),
 }
-RULES = EDITS | {"replace above 0.99": edit.Replace(0.99), "mask again below 0.1, 2 more": edit.Remask(0.1, extra=2)}
+EDITS = ("none", "replace above 0.9", "replace above 0.5", "mask again below 0.1", "mask again below 0.5")  # under both
 CONTROLS = {
     "7 forwards": Sampler(commit=Fixed(7)),
     "21 forwards": Sampler(commit=Fixed(21)),
