@@ -7,18 +7,14 @@ from dlmlab import study
 from dlmlab.measure import store
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
 
-WAITING = {"05_qat", "05_speed"}  # 2026-11: written, and not measured yet
-late = pytest.mark.xfail(strict=True, reason="not measured yet")
-NAMES = [pytest.param(name, marks=late) if name in WAITING else name for name in study.TABLES]
-
 
 def test_every_stored_table_has_its_maker_and_the_other_way_round():
-    assert {path.stem for path in store.RESULTS.glob("*.json")} == set(study.TABLES) - WAITING
+    assert {path.stem for path in store.RESULTS.glob("*.json")} == set(study.TABLES)
     with pytest.raises(ValueError, match="'05_none'.*01_sampling"):
         study.table("05_none")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", study.TABLES)
 def test_a_table_holds_every_setting_once_over_the_same_problems(name):
     table = study.table(name)
     rows = table.rows()
@@ -30,7 +26,7 @@ def test_a_table_holds_every_setting_once_over_the_same_problems(name):
             assert len({len(row[column]) for row in mine if column in row}) <= 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", study.TABLES)
 def test_the_code_still_gives_the_stored_rows(name):
     table = study.table(name)
     if reason := table.missing():

@@ -6,10 +6,9 @@ import torch
 from dlmlab.compress.joint.options import Option
 from dlmlab.compress.joint.recover import recovered
 from dlmlab.network import parts
-from tests.compress.cases import logits
+from tests.compress.cases import logits, seeded
 from tests.compress.joint.cases import GROUP, assembly
 from tests.compress.quant.test_qat import batch
-from tests.compress.cases import seeded
 
 CHOICE = {"blocks.0": Option(4, GROUP, 0.5), "blocks.1": Option(2, GROUP, units="neurons", share=0.5)}
 HOW = {"steps": 3, "lr": 1e-2}
