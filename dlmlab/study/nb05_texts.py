@@ -74,9 +74,11 @@ TABLE = Table(
     "05_texts",
     settings,
     run,
-    live=({"mode": "clean", "region": "all", "bits": 2, "seed": 0},),
+    # At two bits another processor, which adds in another order, makes another model of the same texts (nats of one
+    # problem then differ by 10): only the seeds tell about two bits, and only three bits can be repeated.
+    live=({"mode": "uniform", "region": "answer", "bits": 3, "seed": 0},),
     size=10,
-    tolerance=TOLERANCE | {"nats": (0.5, 0.3)},  # of one problem: another processor rounds a column otherwise
+    tolerance=TOLERANCE | {"nats": (0.3, 0.2)},  # of one problem
     headlines=headlines,
 )
 
