@@ -78,7 +78,7 @@ TABLE = Table(
     # problem then differ by 10): only the seeds tell about two bits, and only three bits can be repeated.
     live=({"mode": "uniform", "region": "answer", "bits": 3, "seed": 0},),
     size=10,
-    tolerance=TOLERANCE | {"nats": (0.3, 0.2)},  # of one problem
+    tolerance=TOLERANCE | {"nats": (0.5, 0.3)},  # of one problem
     headlines=headlines,
 )
 
