@@ -23,7 +23,7 @@ NUMBER = rf"(?:\d+(?:[.,]\d+)?|{'|'.join([*UNITS.split(), *TENS.split(), 'eighty
 RESULT = re.compile(
     rf"""(?<![\w.])(?:\d+(?:[.,]\d+)?\s?%|\d+\.\d+(?!\d|\.\d)
     |{NUMBER}\ (?:points?|percent|nats?)\b
-    |(?:\d\d+|{'|'.join(TENS.split())})\ (?:\w+\ )?(?:equations|answers|errors|results|sinks|heads)\b
+    |(?:\d\d+|{"|".join(TENS.split())})\ (?:\w+\ )?(?:equations|answers|errors|results|sinks|heads)\b
     |{NUMBER}\ (?:of|out\ of)\ (?:the\ |every\ )?{NUMBER}\b|{NUMBER}\ in\ (?:three|four|five|ten|twenty|a\ hundred)\b
     |{NUMBER}(?:\s?×(?!\s?\d)|\ times\ (?:as(?!\ (?:large|long)\b)|more|less|fewer|the)\b|-fold\b)
     |(?<!\d)(?<!\d\s)×\s?\d+(?!\w)
