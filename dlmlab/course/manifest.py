@@ -17,7 +17,8 @@ from dlmlab.paths import DATA, to_write
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
-    "llada2-mini-toy/": "python -m dlmlab train --config data/llada2-mini-toy/training.toml",
+    "llada2-mini-toy/": "python -m dlmlab train --config data/llada2-mini-toy/training.toml --export data/llada2-mini-toy",
+    "llada-small/": "python -m dlmlab train --config data/llada-small/training.toml --export data/llada-small",
     "mini-gsm/": "python -m dlmlab data",
     "sweep/": "written by hand",
     "wild/": "written by hand",
@@ -53,7 +54,7 @@ def how(name: str) -> str:
         return f"python -m dlmlab measure {Path(name).stem}"
     for prefix, command in HOW.items():
         if name.startswith(prefix):
-            return "written by hand" if name.endswith("training.toml") else command
+            return "written by hand" if name.endswith(".toml") else command
     raise ValueError(f"data/{name} has no entry in dlmlab.manifest.HOW: how is it made?")
 
 
