@@ -17,7 +17,9 @@ from dlmlab.paths import DATA, to_write
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
-    "llada2-mini-toy/": "python -m dlmlab train --config data/llada2-mini-toy/training.toml --export data/llada2-mini-toy",
+    "llada2-mini-toy/": (
+        "python -m dlmlab train --config data/llada2-mini-toy/training.toml --export data/llada2-mini-toy"
+    ),
     "llada-small/": "python -m dlmlab train --config data/llada-small/training.toml --export data/llada-small",
     "mini-gsm/": "python -m dlmlab data",
     "sweep/": "written by hand",
