@@ -42,7 +42,7 @@ def tuned(weight: float | None, seed: int | None, steps: int | None = None) -> L
     if weight is None:
         return load(EXPERTS).model
     with tempfile.TemporaryDirectory() as folder:
-        return Run(recipe(weight, seed), folder).train(stop_after=steps, say=lambda line: None)
+        return Run(recipe(weight, seed), folder).run(stop_after=steps, say=lambda line: None)
 
 
 def run(weight: float | None, seed: int | None, size: int | None = None) -> dict:
