@@ -1,0 +1,220 @@
+"""Lab 13: which tokens of a finished draft to doubt, and what to do with them.
+
+`RANKED`: does a confidence rank the wrong tokens of a draft below its right ones? One number for each draft that has
+both: the share of pairs (a wrong and a right token) in which the wrong one has less confidence, ties counted half.
+
+`REVISED`: the k tokens of least confidence are masked and written again in `refill` forwards, or overwritten in one.
+`read`: sequences that went through the network for one problem, the draft included: leave-one-out reads one for every
+token in question. `calls`: how often in a row the network was asked, which is what waits, if the rows of a call cost
+nothing.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dlmlab.decode import sampling, trust
+from dlmlab.decode.commit import Fixed
+from dlmlab.decode.sampling import Sampler
+from dlmlab.limits import ANSWER_LENGTH
+from dlmlab.measure import evaluate, store
+from dlmlab.measure.difference import Difference, between, headlines, of_rows
+from dlmlab.measure.store import select
+from dlmlab.measure.table import Table
+from dlmlab.network.checkpoint import load
+from dlmlab.study.judging import SEEDS
+from dlmlab.study.labs import lab13_drafts as source
+from dlmlab.task import layout, tasks
+
+HASTY, BOLD = source.DRAFTS
+DETECTION = {"random": 0, "stored": 0, "re-evaluated": 1, "head": 1, "truth": 0}  # sequences to read
+K = 8
+
+
+def ranked(confidence: Tensor, right: Tensor) -> float:
+    """Share of pairs in which the wrong token has less confidence than the right one, ties half.
+
+    >>> ranked(torch.tensor([0.1, 0.5, 0.5]), torch.tensor([False, True, False]))
+    0.75
+    """
+    wrong, good = confidence[~right][:, None], confidence[right][None]
+    return float(((wrong < good).double() + 0.5 * (wrong == good).double()).mean())
+
+
+def rank(confidence: str, size: int | None = None) -> dict:
+    """Rank the tokens of the hasty drafts by one confidence; `auc` one number for each draft with an error."""
+    all_drafts = source.drafts(HASTY, size=size)
+    found = []
+    for d, c in zip(all_drafts, source.confidence(HASTY, confidence, size), strict=True):
+        right = d.right[d.places]
+        if bool(right.any()) and not bool(right.all()):
+            found.append(round(ranked(c[d.places], right), 4))
+    return {"auc": found}
+
+
+def rank_pairs(rows: Sequence[dict]) -> dict[str, Difference]:
+    """Compare each confidence with the stored one, and the head with leave-one-out, in points of ranked pairs."""
+    pairs = [("re-evaluated", "stored"), ("leave-one-out", "stored"), ("head", "stored")]
+    pairs += [("leave-one-out", "re-evaluated"), ("leave-one-out", "head")]
+    auc = {row["confidence"]: row["auc"] for row in rows}
+    return {f"{a} - {b}": between(auc[a], auc[b]).times(100) for a, b in pairs if a in auc and b in auc}
+
+
+def rank_lines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote."""
+    means = {row["confidence"]: 100 * sum(row["auc"]) / len(row["auc"]) for row in rows}
+    return means | headlines("ranked", rank_pairs(rows))
+
+
+RANKED = Table(
+    "13_ranked",
+    lambda: [{"confidence": name} for name in source.CONFIDENCES],
+    rank,
+    live=({"confidence": "stored"}, {"confidence": "re-evaluated"}),
+    size=12,
+    tolerance={"auc": (0.1, 0.0)},
+    headlines=rank_lines,
+)
+
+
+def settings() -> list[dict]:
+    """List the hasty draft and what is done with it, then the bold one."""
+
+    def line(draft, by, how="mask", refill=2, k=K, seed=None):
+        return {"draft": draft, "by": by, "how": how, "k": k, "refill": refill, "seed": seed}
+
+    found = [line(HASTY, "nothing", "keep", 0, 0)]
+    found += [line(HASTY, "random", seed=seed) for seed in SEEDS]
+    found += [line(HASTY, by) for by in ("stored", "re-evaluated", "head", "truth", "leave-one-out")]
+    found += [line(HASTY, by, "overwrite", 1) for by in ("re-evaluated", "truth", "leave-one-out")]
+    found += [line(HASTY, by, refill=1) for by in ("re-evaluated", "truth", "leave-one-out")]
+    found += [line(BOLD, "nothing", "keep", 0, 0)]
+    found += [line(BOLD, by, refill=1, k=4) for by in ("stored", "re-evaluated", "head")]
+    found += [line(BOLD, "re-evaluated", "overwrite", 1, 4)]
+    return found + [line(HASTY, "stored", k=k) for k in (4, 16)]
+
+
+def chosen(d: source.Draft, confidence: Tensor, by: str, k: int) -> Tensor:
+    """Mark what is revised, (L,) bool: the k least trusted places; of the truth only those that are wrong."""
+    return d.places & ~d.right if by == "truth" else trust.lowest_places(confidence, d.places, k)
+
+
+def confidences(draft: str, by: str, seed: int | None, size: int | None) -> list[Tensor]:
+    """Give the confidence of every draft; a random one is drawn in the order of the problems."""
+    if by != "random":
+        return source.confidence(draft, by, size)
+    g = torch.Generator().manual_seed(seed)
+    return [torch.rand(len(d.x), generator=g) for d in source.drafts(draft, size=size)]
+
+
+def run(draft: str, by: str, how: str, k: int, refill: int, seed: int | None, size: int | None = None) -> dict:
+    """Revise the drafts of the test problems once; `correct` one digit a problem."""
+    _, tokenizer = load("llada-mini")
+    found = source.drafts(draft, size=size)
+    if how == "keep":
+        texts, extra = [d.x for d in found], [0] * len(found)
+    else:
+        c = confidences(draft, by, seed, size)
+        marked = [chosen(d, own, by, k) for d, own in zip(found, c, strict=True)]
+        detection = [DETECTION.get(by, int(d.places.sum())) for d in found]
+        texts = overwritten(draft, found, marked, by, size) if how == "overwrite" else refilled(found, marked, refill)
+        again = 0 if how == "overwrite" and by in ("re-evaluated", "leave-one-out") else refill  # one forward for both
+        extra = [n + again * bool(m.any()) for n, m in zip(detection, marked, strict=True)]
+    answers = [layout.decode_answer(tokenizer, x[-ANSWER_LENGTH:].tolist()) for x in texts]
+    verdicts = [tasks.verify(d.problem.question, a).correct for d, a in zip(found, answers, strict=True)]
+    read = [d.forwards + n for d, n in zip(found, extra, strict=True)]
+    calls = [d.forwards + min(n, 1 + refill) for d, n in zip(found, extra, strict=True)]
+    same = [int((d.x != x).sum()) for d, x in zip(found, texts, strict=True)]
+    return {
+        "correct": evaluate.digits(verdicts),
+        "read": round(sum(read) / len(read), 3),
+        "calls": round(sum(calls) / len(calls), 3),
+        "changed": round(sum(same) / len(same), 3),
+    }
+
+
+def overwritten(draft: str, found: list[source.Draft], marked: list[Tensor], by: str, size: int | None) -> list[Tensor]:
+    """Write at each marked place what the model would write there: with the place masked alone, or all visible."""
+    texts = []
+    for d, m in zip(found, marked, strict=True):
+        if by == "leave-one-out":
+            best = source.rewritten(draft, by, size)[d.problem.question]
+        else:
+            logits = source.denoiser()(d.x[None])[0].clone()
+            logits[:, load("llada-mini")[1].mask_token_id] = float("-inf")
+            best = logits.argmax(-1)
+        texts.append(torch.where(m, best, d.x))
+    return texts
+
+
+def refilled(found: list[source.Draft], marked: list[Tensor], refill: int) -> list[Tensor]:
+    """Mask the marked places and write them again in so many forwards; texts without any are not read."""
+    model, tokenizer = load("llada-mini")
+    texts = [d.x for d in found]
+    order = sorted((i for i, m in enumerate(marked) if bool(m.any())), key=lambda i: (len(texts[i]), i))
+    for start in range(0, len(order), source.BATCH):
+        rows = order[start : start + source.BATCH]
+        masked = [texts[i].masked_fill(marked[i], tokenizer.mask_token_id).tolist() for i in rows]
+        out = sampling.sample(model, masked, gen_length=0, sampler=Sampler(commit=Fixed(refill)))
+        for i, ids in zip(rows, out.ids, strict=True):
+            texts[i] = ids[-len(texts[i]) :].clone()
+    return texts
+
+
+CONTROLS = {  # what notebook 01 stores: method, rule
+    "7 forwards, surest first": ("07_edits", {"commit": "7 forwards", "edit": "none"}),
+    "threshold 0.9": ("01_sampling", {"method": "threshold", "sampler": "Threshold(tau=0.9, strict=False)"}),
+    "left to right, 6 planned, stop": ("01_sampling", {"method": "left to right, stop at end", "sampler": "Fixed(steps=6)"}),
+    "left to right, 5": ("01_sampling", {"method": "left to right", "sampler": "Fixed(steps=5)"}),
+    "left to right, 10": ("01_sampling", {"method": "left to right", "sampler": "Fixed(steps=10)"}),
+}
+
+
+def control(name: str) -> dict:
+    """Read the stored row of a plain sampler."""
+    table, key = CONTROLS[name]
+    return select(store.read(table), **key)[0]
+
+
+def key(draft: str, by: str, how: str = "mask", refill: int = 2, k: int = K) -> dict:
+    """Name the rows of one way to revise, all seeds."""
+    return {"draft": draft, "by": by, "how": how, "k": k, "refill": refill}
+
+
+def gains(rows: Sequence[dict]) -> dict[str, Difference]:
+    """Compare the ways to revise with each other and with plain samplers, in points."""
+    ways = {by: key(HASTY, by) for by in ("stored", "re-evaluated", "head", "leave-one-out", "truth")}
+    found = {f"{by} - random": of_rows(rows, way, key(HASTY, "random"), column="correct") for by, way in ways.items()}
+    for a, b in (("re-evaluated", "stored"), ("leave-one-out", "stored"), ("head", "re-evaluated"), ("leave-one-out", "head")):
+        found[f"{a} - {b}"] = of_rows(rows, ways[a], ways[b], column="correct")
+    for by in ("re-evaluated", "truth", "leave-one-out"):
+        over, once = key(HASTY, by, "overwrite", 1), key(HASTY, by, refill=1)
+        found[f"overwrite - mask, {by}"] = of_rows(rows, over, once, column="correct")
+    for by, way in ways.items():
+        for name in ("7 forwards, surest first", "threshold 0.9", "left to right, 6 planned, stop"):
+            found[f"{by} - {name}"] = of_rows([*select(rows, **way), control(name) | {"seed": None, "by": name}], way, {"by": name}, column="correct")
+    bold = {by: key(BOLD, by, refill=1, k=4) for by in ("stored", "re-evaluated", "head")}
+    for by, way in bold.items():
+        found[f"bold, {by} - kept"] = of_rows(rows, way, key(BOLD, "nothing", "keep", 0, 0), column="correct")
+        found[f"bold, {by} - threshold 0.9"] = between(select(rows, **way)[0]["correct"], control("threshold 0.9")["correct"])
+    return {name: d.times(100) for name, d in found.items()}
+
+
+def lines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote."""
+    return headlines("revised", gains(rows))
+
+
+REVISED = Table(
+    "13_revised",
+    settings,
+    run,
+    live=(
+        {"draft": HASTY, "by": "stored", "how": "mask", "k": K, "refill": 2, "seed": None},
+        {"draft": BOLD, "by": "re-evaluated", "how": "overwrite", "k": 4, "refill": 1, "seed": None},
+    ),
+    size=12,
+    tolerance={"read": (1.0, 0.5), "calls": (1.0, 0.5), "changed": (2.0, 0.5)},
+    headlines=lines,
+)
