@@ -12,7 +12,7 @@ Shapes: L tokens of a text, n of them in question. A confidence of places that a
 Sources: ReMDM, arXiv 2503.00307 (stored); PRISM, arXiv 2510.01384 (leave-one-out, and a head for it).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -74,19 +74,16 @@ def lowest_places(confidence: Tensor, places: Tensor, k: int) -> Tensor:
     return chosen & places
 
 
-class Meter:
-    """A denoiser that counts what it is asked to read: `sequences`, the rows of all calls, and `calls`.
+def charged(calls: Sequence[Tensor], texts: int) -> Tensor:
+    """Count the forwards that each text is charged with, (texts,): the sequences that were read for it.
 
-    >>> meter = Meter(lambda ids: torch.zeros(*ids.shape, 3))
-    >>> _ = meter(torch.zeros(4, 7)), meter(torch.zeros(1, 7))
-    >>> meter.sequences, meter.calls
-    (5, 2)
+    `calls`: for every call of the network, whose text each of its sequences was, (R,) whole numbers below `texts`. A
+    text that a call read in n versions is charged n times. Raises `ValueError` for a text that is not there.
+
+    >>> charged([torch.tensor([0, 1]), torch.tensor([1, 1, 1])], 3).tolist()
+    [1, 4, 0]
     """
-
-    def __init__(self, denoise: Callable[..., Tensor]):
-        self.denoise, self.sequences, self.calls = denoise, 0, 0
-
-    def __call__(self, ids: Tensor, *rest) -> Tensor:
-        self.calls += 1
-        self.sequences += len(ids)
-        return self.denoise(ids, *rest)
+    whose = torch.cat([torch.empty(0, dtype=torch.long), *calls])
+    if bool(((whose < 0) | (whose >= texts)).any()):
+        raise ValueError(f"texts are 0..{texts - 1}, the calls name {whose.unique().tolist()}")
+    return torch.bincount(whose, minlength=texts)

@@ -76,18 +76,43 @@ def denoiser():
     return torch.inference_mode()(lambda ids: model(ids).logits.float())
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What one forward over a written text gives at every place: the probability of what stands there (L,), what the
+    model would write there (L,), and the last hidden state (L, D)."""
+
+    present: Tensor
+    best: Tensor
+    state: Tensor
+
+
+@cache
 @torch.inference_mode()
-def states(x: Tensor) -> Tensor:
-    """Last hidden states of a visible text, (L, D)."""
-    return load("llada-mini")[0](x[None], output_hidden_states=True).hidden_states[-1][0].float()
+def visible(name: str, split: str = "test", size: int | None = None) -> list[Seen]:
+    """Read every draft once, texts of one length together."""
+    model, tokenizer = load("llada-mini")
+    texts, found = [d.x for d in drafts(name, split, size)], {}
+    for length in sorted({len(x) for x in texts}):
+        mine = [i for i, x in enumerate(texts) if len(x) == length]
+        for start in range(0, len(mine), BATCH):
+            rows = mine[start : start + BATCH]
+            x = torch.stack([texts[i] for i in rows])
+            out = model(x, output_hidden_states=True)
+            logits = out.logits.float()
+            logits[..., tokenizer.mask_token_id] = float("-inf")
+            present = logits.softmax(-1).gather(-1, x[..., None])[..., 0]
+            parts = zip(present, logits.argmax(-1), out.hidden_states[-1].double(), strict=True)
+            found |= {i: Seen(*part) for i, part in zip(rows, parts, strict=True)}
+    return [found[i] for i in range(len(texts))]
 
 
 @cache
 def head() -> tuple[Tensor, Tensor]:
     """Train the head: weights (D + 1,) on normalised states, and (2, D) their mean and spread. Nothing is drawn."""
-    seen = drafts("five forwards", "calibration", HEAD_PROBLEMS)
-    h = torch.cat([states(d.x)[d.places] for d in seen]).double()
-    y = torch.cat([d.right[d.places] for d in seen]).double()
+    how = ("five forwards", "calibration", HEAD_PROBLEMS)
+    pairs = list(zip(drafts(*how), visible(*how), strict=True))
+    h = torch.cat([seen.state[d.places] for d, seen in pairs]).clone()
+    y = torch.cat([d.right[d.places] for d, _ in pairs]).double()
     scale = torch.stack([h.mean(0), h.std(0)])
     h = F.pad((h - scale[0]) / scale[1], (0, 1), value=1.0)
     w = torch.zeros(h.shape[1], dtype=torch.float64, requires_grad=True)
@@ -104,33 +129,27 @@ def head() -> tuple[Tensor, Tensor]:
 
 
 @cache
+def others(name: str, size: int | None = None) -> list[Tensor]:
+    """Mask every token in question alone: the distributions at these places, (n, V) for every draft."""
+    _, tokenizer = load("llada-mini")
+    return [trust.alone(denoiser(), d.x, d.places, tokenizer.mask_token_id) for d in drafts(name, size=size)]
+
+
 def confidence(name: str, by: str, size: int | None = None) -> list[Tensor]:
     """Give one confidence for every draft, (P + G,) each; high where the token is trusted."""
-    _, tokenizer = load("llada-mini")
-    denoise, found = denoiser(), []
-    for d in drafts(name, size=size):
-        if by == "stored":
-            found.append(d.stored)
-        elif by == "re-evaluated":
-            found.append(trust.reevaluated(denoise, d.x, d.places))
-        elif by == "leave-one-out":
-            p = trust.alone(denoise, d.x, d.places, tokenizer.mask_token_id)
-            own = torch.ones(len(d.x))
-            own[d.places] = p.gather(1, d.x[d.places][:, None])[:, 0]
-            found.append(own)
-            best = d.x.clone()
-            best[d.places] = p.argmax(1)
-            rewritten(name, by, size)[d.problem.question] = best
-        elif by == "head":
-            w, scale = head()
-            h = F.pad((states(d.x).double() - scale[0]) / scale[1], (0, 1), value=1.0)
-            found.append(torch.where(d.places, (h @ w).sigmoid(), torch.ones(len(d.x), dtype=torch.float64)).float())
-        else:  # who knows the truth is the limit of all of them
-            found.append((d.right | ~d.places).float())
-    return found
-
-
-@cache
-def rewritten(name: str, by: str, size: int | None) -> dict[str, Tensor]:
-    """Hold what would be written at each place that was masked alone, by question; filled by `confidence`."""
-    return {}
+    found = drafts(name, size=size)
+    if by == "stored":
+        return [d.stored for d in found]
+    if by == "re-evaluated":
+        return [seen.present for seen in visible(name, size=size)]
+    if by == "head":
+        w, scale = head()
+        states = (F.pad((seen.state - scale[0]) / scale[1], (0, 1), value=1.0) for seen in visible(name, size=size))
+        return [(h @ w).sigmoid().float() for h in states]
+    if by == "leave-one-out":
+        own = []
+        for d, p in zip(found, others(name, size), strict=True):
+            own.append(torch.ones(len(d.x)))
+            own[-1][d.places] = p.gather(1, d.x[d.places][:, None])[:, 0]
+        return own
+    return [(d.right | ~d.places).float() for d in found]  # who knows the truth is the limit of all of them

@@ -18,6 +18,7 @@ from dlmlab.decode.sampling import Sampler
 from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.measure import evaluate, store
 from dlmlab.measure.difference import Difference, headlines, of_rows
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.study.judging import SEEDS
@@ -36,11 +37,10 @@ PLAIN = ("probability", "left to right", "end marks last")  # of 01_sampling
 
 def settings() -> list[dict]:
     """List eta at five forwards, then ten, then the controls and ReMDM with three seeds."""
-    found = [(f"P2 {eta}", 5, None) for eta in (0.5, 0.25, 0.75, 1.0)] + [("P2 0.5, end marks last", 5, None)]
-    found += [("P2 0.5", 10, None), ("P2 0.5", 3, None)]
-    found += [(rule, 5, seed) for rule in ("ReMDM, random", "ReMDM, stored") for seed in SEEDS]
-    found += [("P2 0.75", 10, None), ("P2 0.25", 10, None), ("end marks last", 10, None)]
-    found += [("P2 0.5, left to right", 5, None), ("P2 0.5", 21, None)]
+    found = [(f"P2 {eta}", 5, None) for eta in (0.5, 0.25, 1.0, 0.75)] + [("P2 0.5", 10, None)]
+    found += [("ReMDM, random", 5, seed) for seed in SEEDS] + [("P2 0.5, end marks last", 5, None)]
+    found += [("P2 0.5", 3, None), ("P2 0.5, left to right", 5, None)]
+    found += [("ReMDM, stored", 5, seed) for seed in SEEDS]
     return [{"rule": rule, "steps": steps, "seed": seed} for rule, steps, seed in found]
 
 
@@ -116,9 +116,22 @@ def gains(rows: Sequence[dict]) -> dict[str, Difference]:
     return found
 
 
+def spent(rows: Sequence[dict], rule: str, steps: int) -> dict[str, float]:
+    """Mean number of tokens given up a problem, by kind, and the percentage of wrong ones among those of the text."""
+    mine = select(rows, rule=rule, steps=steps)
+    found = {kind: sum(row[kind] for row in mine) / len(mine) for kind in ("end", "right", "wrong")}
+    text = found["right"] + found["wrong"]
+    return found | {"percent wrong": 100 * found["wrong"] / text if text else 0.0}
+
+
 def lines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
-    return headlines("exchange", gains(rows))
+    found: dict[str, float | str] = {}
+    for row in rows:
+        name, mine = f"{row['rule']}, {row['steps']}", select(rows, rule=row["rule"], steps=row["steps"])
+        found |= {f"{name}, {kind}": value for kind, value in spent(rows, row["rule"], row["steps"]).items()}
+        found[f"{name}, exact"] = 100 * sum(r["correct"].count("1") / len(r["correct"]) for r in mine) / len(mine)
+    return found | headlines("exchange", gains(rows))
 
 
 EXCHANGED = Table(

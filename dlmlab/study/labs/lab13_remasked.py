@@ -9,6 +9,7 @@ token in question. `calls`: how often in a row the network was asked, which is w
 nothing.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -30,6 +31,7 @@ from dlmlab.task import layout, tasks
 HASTY, BOLD = source.DRAFTS
 DETECTION = {"random": 0, "stored": 0, "re-evaluated": 1, "head": 1, "truth": 0}  # sequences to read
 K = 8
+FEWER = 200  # problems where leave-one-out takes part, which reads a sequence for every token
 
 
 def ranked(confidence: Tensor, right: Tensor) -> float:
@@ -44,6 +46,7 @@ def ranked(confidence: Tensor, right: Tensor) -> float:
 
 def rank(confidence: str, size: int | None = None) -> dict:
     """Rank the tokens of the hasty drafts by one confidence; `auc` one number for each draft with an error."""
+    size = size or FEWER
     all_drafts = source.drafts(HASTY, size=size)
     found = []
     for d, c in zip(all_drafts, source.confidence(HASTY, confidence, size), strict=True):
@@ -86,7 +89,7 @@ def settings() -> list[dict]:
 
     found = [line(HASTY, "nothing", "keep", 0, 0)]
     found += [line(HASTY, "random", seed=seed) for seed in SEEDS]
-    found += [line(HASTY, by) for by in ("stored", "re-evaluated", "head", "truth", "leave-one-out")]
+    found += [line(HASTY, by) for by in ("stored", "re-evaluated", "truth", "head", "leave-one-out")]
     found += [line(HASTY, by, "overwrite", 1) for by in ("re-evaluated", "truth", "leave-one-out")]
     found += [line(HASTY, by, refill=1) for by in ("re-evaluated", "truth", "leave-one-out")]
     found += [line(BOLD, "nothing", "keep", 0, 0)]
@@ -110,6 +113,7 @@ def confidences(draft: str, by: str, seed: int | None, size: int | None) -> list
 
 def run(draft: str, by: str, how: str, k: int, refill: int, seed: int | None, size: int | None = None) -> dict:
     """Revise the drafts of the test problems once; `correct` one digit a problem."""
+    size = size or (FEWER if by == "leave-one-out" else None)
     _, tokenizer = load("llada-mini")
     found = source.drafts(draft, size=size)
     if how == "keep":
@@ -137,13 +141,12 @@ def run(draft: str, by: str, how: str, k: int, refill: int, seed: int | None, si
 def overwritten(draft: str, found: list[source.Draft], marked: list[Tensor], by: str, size: int | None) -> list[Tensor]:
     """Write at each marked place what the model would write there: with the place masked alone, or all visible."""
     texts = []
-    for d, m in zip(found, marked, strict=True):
+    for i, (d, m) in enumerate(zip(found, marked, strict=True)):
         if by == "leave-one-out":
-            best = source.rewritten(draft, by, size)[d.problem.question]
+            best = d.x.clone()
+            best[d.places] = source.others(draft, size)[i].argmax(1)
         else:
-            logits = source.denoiser()(d.x[None])[0].clone()
-            logits[:, load("llada-mini")[1].mask_token_id] = float("-inf")
-            best = logits.argmax(-1)
+            best = source.visible(draft, size=size)[i].best
         texts.append(torch.where(m, best, d.x))
     return texts
 
@@ -182,28 +185,39 @@ def key(draft: str, by: str, how: str = "mask", refill: int = 2, k: int = K) -> 
     return {"draft": draft, "by": by, "how": how, "k": k, "refill": refill}
 
 
+def compared(rows: Sequence[dict], a: dict, b: dict) -> Difference:
+    """Difference of two ways in points, over the problems that both have."""
+    n = min(len(row["correct"]) for way in (a, b) for row in select(rows, **way))
+    return of_rows([row | {"correct": row["correct"][:n]} for row in rows], a, b, column="correct").times(100)
+
+
 def gains(rows: Sequence[dict]) -> dict[str, Difference]:
     """Compare the ways to revise with each other and with plain samplers, in points."""
+    rows = [*rows, *({"by": name, "seed": None, "correct": control(name)["correct"]} for name in CONTROLS)]
     ways = {by: key(HASTY, by) for by in ("stored", "re-evaluated", "head", "leave-one-out", "truth")}
-    found = {f"{by} - random": of_rows(rows, way, key(HASTY, "random"), column="correct") for by, way in ways.items()}
-    for a, b in (("re-evaluated", "stored"), ("leave-one-out", "stored"), ("head", "re-evaluated"), ("leave-one-out", "head")):
-        found[f"{a} - {b}"] = of_rows(rows, ways[a], ways[b], column="correct")
+    bold = {by: key(BOLD, by, refill=1, k=4) for by in ("stored", "re-evaluated", "head")}
+    kept = {name: key(name, "nothing", "keep", 0, 0) for name in (HASTY, BOLD)}
+    pairs = {f"{by} - random": (way, key(HASTY, "random")) for by, way in ways.items()}
+    for a, b in itertools.combinations(reversed(ways), 2):
+        pairs[f"{a} - {b}"] = ways[a], ways[b]
     for by in ("re-evaluated", "truth", "leave-one-out"):
         over, once = key(HASTY, by, "overwrite", 1), key(HASTY, by, refill=1)
-        found[f"overwrite - mask, {by}"] = of_rows(rows, over, once, column="correct")
-    for by, way in ways.items():
-        for name in ("7 forwards, surest first", "threshold 0.9", "left to right, 6 planned, stop"):
-            found[f"{by} - {name}"] = of_rows([*select(rows, **way), control(name) | {"seed": None, "by": name}], way, {"by": name}, column="correct")
-    bold = {by: key(BOLD, by, refill=1, k=4) for by in ("stored", "re-evaluated", "head")}
+        pairs |= {f"overwrite - mask, {by}": (over, once), f"overwrite - kept, {by}": (over, kept[HASTY])}
+    pairs |= {f"{by} - {name}": (way, {"by": name}) for by, way in ways.items() for name in CONTROLS}
     for by, way in bold.items():
-        found[f"bold, {by} - kept"] = of_rows(rows, way, key(BOLD, "nothing", "keep", 0, 0), column="correct")
-        found[f"bold, {by} - threshold 0.9"] = between(select(rows, **way)[0]["correct"], control("threshold 0.9")["correct"])
-    return {name: d.times(100) for name, d in found.items()}
+        pairs |= {f"bold, {by} - kept": (way, kept[BOLD]), f"bold, {by} - threshold 0.9": (way, {"by": "threshold 0.9"})}
+    return {name: compared(rows, a, b) for name, (a, b) in pairs.items()}
 
 
 def lines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
-    return headlines("revised", gains(rows))
+    found: dict[str, float | str] = {}
+    for row in rows:
+        mine = select(rows, **{name: row[name] for name in ("draft", "by", "how", "k", "refill")})
+        name = f"{row['draft']}, {row['by']}, {row['how']}, {row['refill']}, k {row['k']}"
+        found[f"{name}, right"] = 100 * sum(r["correct"].count("1") / len(r["correct"]) for r in mine) / len(mine)
+        found[f"{name}, read"] = sum(r["read"] for r in mine) / len(mine)
+    return found | headlines("revised", gains(rows))
 
 
 REVISED = Table(
