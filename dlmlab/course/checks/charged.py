@@ -17,7 +17,10 @@ def check_charged(fn: Callable) -> None:
         "four versions of a text in one call are four forwards: each goes through every layer; here they count as one",
     )
     require(got.tolist() != [6, 6], "the rows of a call are charged to the text they are of, not to all texts")
-    require(got.tolist() == [6, 2], f"two calls with both texts, one with four versions of the first: 6 and 2, got {got.tolist()}")
+    require(
+        got.tolist() == [6, 2],
+        f"two calls with both texts, one with four versions of the first: 6 and 2, got {got.tolist()}",
+    )
     require(_run(fn, [[1]], 3).tolist() == [0, 1, 0], "a text that was never read is charged with 0, and has its place")
     require(_run(fn, [], 2).tolist() == [0, 0], "no call, no charge: a count for each text all the same")
     draw = Cases(133)

@@ -1,4 +1,4 @@
-"""Exercise 13.2. Rows with prompts, with nothing written, with nothing left to write; any eta; then whole runs, that end."""
+"""Exercise 13.2. Rows with prompts, with nothing written, with nothing left to write; any eta; then a run that ends."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,9 @@ def check_given_up(fn: Callable) -> None:
     four = torch.tensor([[0.9, 0.35, 0.8, 0.6]])
     masks, tokens = torch.tensor([[True, True, False, False]]), torch.tensor([[False, False, True, True]])
     got = _run(fn, four, four, masks, tokens, [1], 0.5)
-    require(bool(got.any()), "tokens .8 and .6 at eta = .5 count .4 and .3, a mask counts .9: somebody has to go, or not?")
+    require(
+        bool(got.any()), "tokens .8 and .6 at eta = .5 count .4 and .3, a mask counts .9: somebody has to go, or not?"
+    )
     require(
         got.tolist() == [[False, False, False, True]],
         "masks .9, .35, tokens .8, .6, one is due, eta = .5: the three places .9, .4 and .35 stand, so the last token, "

@@ -1,4 +1,4 @@
-"""Exercise 13.1. Models whose answer at a place depends on what stands there, on masks, and on how often they are asked."""
+"""Exercise 13.1. Models whose answer at a place depends on what stands there and on masks, and that count the calls."""
 
 from collections.abc import Callable
 
@@ -93,7 +93,7 @@ def _mistakes(denoise: _Denoiser, x: Tensor, places: Tensor, mask_id: int) -> di
         logits[mask_id] = float("-inf")
         best[i] = float(logits.softmax(-1).max())
     return {
-        "the token is visible while it is judged: that is the re-evaluated confidence, and it vouches for itself": visible,
+        "the token is visible while it is judged: that is the re-evaluated confidence, it vouches for itself": visible,
         "all places in question are masked at once: each should be judged with all others visible": blind,
         "the probability of what the model would write there, not of what stands there": best,
         "the mask has a share of the probability: it is never written": _right(fresh, x, places, mask_id, drop=False),
@@ -118,8 +118,8 @@ def leave_one_out(denoise: Callable, x: Tensor, places: Tensor, mask_id: int) ->
 ''',
     hints=(
         "How many different texts does the model have to read if every token in question is to be hidden once, alone?",
-        "Copy the text as often as there are places in question, and hide another place in each copy. From row k of the "
-        "answer only one position matters, and at this position only one token.",
+        "Copy the text as often as there are places in question, and hide another place in each copy. From row k of "
+        "the answer only one position matters, and at this position only one token.",
         "rows = x.repeat(n, 1); rows[range(n), at] = mask_id; logits = denoise(rows)[range(n), at]; -inf at mask_id; "
         "softmax; gather x[at].",
     ),

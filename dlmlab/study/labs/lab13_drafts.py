@@ -31,8 +31,8 @@ CONFIDENCES = ("stored", "re-evaluated", "leave-one-out", "head")
 
 @dataclass(frozen=True)
 class Draft:
-    """An answered problem, without padding: ids `x` (P + G,), `places` in question (P + G,) bool, `right` (P + G,) bool,
-    the `stored` confidence (P + G,), and the `forwards` it took."""
+    """An answered problem, without padding: ids `x` (P + G,), which `places` are in question and which tokens `right`,
+    bool, the `stored` confidence, all (P + G,), and the `forwards` it took."""
 
     problem: tasks.Problem
     x: Tensor

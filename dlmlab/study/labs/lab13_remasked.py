@@ -168,7 +168,10 @@ def refilled(found: list[source.Draft], marked: list[Tensor], refill: int) -> li
 CONTROLS = {  # what notebook 01 stores: method, rule
     "7 forwards, surest first": ("07_edits", {"commit": "7 forwards", "edit": "none"}),
     "threshold 0.9": ("01_sampling", {"method": "threshold", "sampler": "Threshold(tau=0.9, strict=False)"}),
-    "left to right, 6 planned, stop": ("01_sampling", {"method": "left to right, stop at end", "sampler": "Fixed(steps=6)"}),
+    "left to right, 6 planned, stop": (
+        "01_sampling",
+        {"method": "left to right, stop at end", "sampler": "Fixed(steps=6)"},
+    ),
     "left to right, 5": ("01_sampling", {"method": "left to right", "sampler": "Fixed(steps=5)"}),
     "left to right, 10": ("01_sampling", {"method": "left to right", "sampler": "Fixed(steps=10)"}),
 }
@@ -205,7 +208,10 @@ def gains(rows: Sequence[dict]) -> dict[str, Difference]:
         pairs |= {f"overwrite - mask, {by}": (over, once), f"overwrite - kept, {by}": (over, kept[HASTY])}
     pairs |= {f"{by} - {name}": (way, {"by": name}) for by, way in ways.items() for name in CONTROLS}
     for by, way in bold.items():
-        pairs |= {f"bold, {by} - kept": (way, kept[BOLD]), f"bold, {by} - threshold 0.9": (way, {"by": "threshold 0.9"})}
+        pairs |= {
+            f"bold, {by} - kept": (way, kept[BOLD]),
+            f"bold, {by} - threshold 0.9": (way, {"by": "threshold 0.9"}),
+        }
     return {name: compared(rows, a, b) for name, (a, b) in pairs.items()}
 
 
