@@ -29,7 +29,6 @@ RULES = {f"P2 {eta}": {"edit": P2(eta)} for eta in (0.25, 0.5, 0.75, 1.0)}
 RULES |= {"ReMDM, random": {"edit": ReMDM(0.5)}, "P2 0.5, end marks last": {"edit": P2(0.5), "eos_last": True}}
 RULES |= {"P2 0.5, left to right": {"edit": P2(0.5), "score": "left_to_right"}}
 DRAWN_RULES = {"plain": None, "ReMDM 0.5": ReMDM(0.5)}
-PROBLEMS = 250  # of the test split: the first half
 TURN = 25  # problems that share a generator
 TOLERANCE = {"nfe": (1.0, 0.5), "end": (3.0, 0.5), "right": (3.0, 0.5), "wrong": (3.0, 0.5)}  # means over problems
 PLAIN = ("probability", "left to right", "end marks last")  # of 01_sampling
@@ -85,9 +84,7 @@ def given_up(out, truth: torch.Tensor, eos_id: int, kinds: dict[str, int]) -> No
 
 def run(rule: str, steps: int, seed: int | None, size: int | None = None) -> dict:
     """Answer the test problems under one rule."""
-    return answered(
-        tasks.load_split("test")[: size or PROBLEMS], Sampler(**{"commit": Fixed(steps)} | RULES[rule]), seed
-    )
+    return answered(tasks.load_split("test")[:size], Sampler(**{"commit": Fixed(steps)} | RULES[rule]), seed)
 
 
 def with_controls(rows: Sequence[dict]) -> list[dict]:
@@ -97,9 +94,7 @@ def with_controls(rows: Sequence[dict]) -> list[dict]:
     for row in plain:
         number = row["sampler"].split("=")[1].split(",")[0].rstrip(")")
         rule, steps = (f"threshold {number}", 0) if row["method"] == "threshold" else (row["method"], int(number))
-        named.append(
-            {"rule": rule, "steps": steps, "seed": None, "correct": row["correct"][:PROBLEMS], "nfe": row["nfe"]}
-        )
+        named.append({"rule": rule, "steps": steps, "seed": None, "correct": row["correct"], "nfe": row["nfe"]})
     return [*rows, *(row for row in named if not any(all(r[k] == row[k] for k in ("rule", "steps")) for r in rows))]
 
 
@@ -151,7 +146,7 @@ EXCHANGED = Table(
 def drawn(rule: str, steps: int, seed: int, size: int | None = None) -> dict:
     """Answer the test problems with tokens drawn at temperature 1, in random order."""
     sampler = Sampler("random", Fixed(steps), temperature=1.0, edit=DRAWN_RULES[rule])
-    return answered(tasks.load_split("test")[: size or PROBLEMS], sampler, seed)
+    return answered(tasks.load_split("test")[:size], sampler, seed)
 
 
 def drawn_gains(rows: Sequence[dict]) -> dict[str, Difference]:

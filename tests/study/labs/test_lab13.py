@@ -40,7 +40,7 @@ def test_what_is_given_up_is_sorted_by_what_it_was():
 
 def test_plain_schedules_stand_beside_the_rules():
     rows = [
-        key | {"correct": "10" * 125, "nfe": 5.0, "end": 2.0, "right": 3.0, "wrong": 1.0}
+        key | {"correct": "10" * 250, "nfe": 5.0, "end": 2.0, "right": 3.0, "wrong": 1.0}
         for key in exchanged.settings()
     ]
     found = exchanged.gains(rows)
