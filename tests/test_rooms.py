@@ -64,7 +64,7 @@ TOGETHER = {  # test files about a room's modules together
 PROVEN_ELSEWHERE = {"checks": "by tests/mutants"}
 
 
-PARTS = [("compress", "quant"), ("compress", "joint")]
+PARTS = [("compress", "quant"), ("compress", "joint"), ("study", "labs")]
 FOLDERS = [*((room,) for room in dlmlab.ROOMS), *PARTS]  # `bench` has one test file for all
 
 
