@@ -1,16 +1,13 @@
 """Lab 11: what the exact denoiser of 20,000 texts needs and what it knows.
 
 The corpus is the training stream of mini-GSM, seeds 0 to 19,999, without repeats; it ships as `data/corpus`, since
-making it takes a minute. Three tables:
+making it takes a minute. Two tables:
 
 * `11_concentration`: how many texts carry the posterior, by noise, keep probability and seed; and what moves that:
   fewer texts, shorter texts, texts from outside.
 * `11_truncation`: what a subset costs the prediction, by how it was chosen.
-* `11_memory`: question visible, answer hidden. Who is right, in the corpus, outside it, on held-out skeletons; and what
-  could save the denoiser: more texts, softer weights, another alignment, the nearest neighbour alone.
 
-`BIG` is the number of texts that LLaDA-mini saw in training (8,058 steps of 64 rows). They are not shipped: that row is
-measured with a corpus made anew.
+What the denoiser knows is `lab11_memory`.
 """
 
 from collections.abc import Sequence
@@ -21,12 +18,6 @@ import torch
 from torch import Tensor
 
 from dlmlab.decode import corpus
-from dlmlab.decode.commit import Threshold
-from dlmlab.decode.sampling import Sampler
-from dlmlab.limits import ANSWER_LENGTH
-from dlmlab.measure import evaluate
-from dlmlab.measure.difference import between, headlines
-from dlmlab.measure.evaluate import Proportion
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
@@ -35,14 +26,10 @@ from dlmlab.task import layout, tasks
 from dlmlab.task.tasks import Problem
 
 FILE = DATA / "corpus" / "texts.npz"
-SEEDS, BIG, L = 20_000, 515_712, 96
+SEEDS, L = 20_000, 96
 ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.9)
 KINDS = ("uniform", "mask", "uniform, 2,000 texts", "uniform, 40 places", "uniform, outside")
 CHOICES, SUBSETS = ("nearest", "random", "coarse"), (1, 16, 256, 4096)
-SIZES = (500, 5_000, SEEDS, BIG)
-SETS = ("corpus", "fresh", "test")
-RULES = ("votes at 0.5", "votes at 0.1", "answers aligned", "nearest alone")  # attempts to save the denoiser
-MASKS = "masks"
 
 
 # ------------------------------------------------------------------------------------------------------ the texts
@@ -238,126 +225,4 @@ TRUNCATION = Table(
     size=2,
     tolerance={"error": (0.01, 0.05), "bound": (0.01, 0.05)},
     headlines=_truncation_headlines,
-)
-
-
-# ------------------------------------------------------------------------------------------------------------- memory
-
-
-def problems(name: str, size: int = SEEDS) -> list[Problem]:
-    """Give 500 problems: of the corpus of this size, of its stream but with later seeds, or of the test split."""
-    if name == "test":
-        return tasks.load_split("test")
-    if name == "fresh":
-        return [tasks.make_problem(seed) for seed in range(1_000_000, 1_000_500)]
-    return [_read(question) for question in _questions(some(texts(size), 500))]
-
-
-def _questions(rows: Tensor) -> list[str]:
-    _, tokenizer = load("llada-mini")
-    words = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    mark = tokenizer.convert_tokens_to_ids("<|answer|>")
-    return [" ".join(words[i] for i in row[1 : row.index(mark)]) for row in rows.tolist()]
-
-
-def _read(question: str) -> Problem:
-    s = tasks.solve(question)
-    return Problem(question, s.text, s.answer, len(s.equations), s.situation, s.distractor, s.skeleton)
-
-
-def answers(known: Tensor, problems: Sequence[Problem], rule: str = MASKS) -> list[str]:
-    """Let the denoiser of `known` answer: the question is visible, the answer is written one token at a time."""
-    _, tokenizer = load("llada-mini")
-    V, mask_id = vocabulary()
-    shape = corpus.Corpus(known, V)
-    marks = tokenizer.convert_tokens_to_ids("<|answer|>")
-    at = (known == marks).int().argmax(1)  # (N,) where each text begins its answer
-    found = []
-    for problem in problems:
-        prompt = torch.tensor(layout.encode_prompt(tokenizer, problem.question))
-        n, here = len(prompt), known
-        if rule == "answers aligned":
-            here = _shifted(known, n - 1 - at, mask_id)
-            shape = corpus.Corpus(here, V)
-        row = torch.full((1, L), mask_id)
-        row[0, :n] = prompt
-        visible = torch.arange(L)[None] < n
-        distance = shape.distances(row, visible)
-        alpha = float(rule.split()[-1]) if rule.startswith("votes") else 1.0
-        w = corpus.text_weights(distance, corpus.inverse_temperature(torch.tensor([alpha]), V))[0]
-        if rule == "nearest alone":
-            w = torch.nn.functional.one_hot(w.argmax(), len(w)).double()
-        w = w * (w > 1e-4 * w.max())
-        hidden = (torch.arange(L) >= n) & (torch.arange(L) < n + ANSWER_LENGTH)
-        found.append(layout.decode_answer(tokenizer, corpus.write(here, w, hidden).tolist()))
-    return found
-
-
-def _shifted(known: Tensor, by: Tensor, fill: int) -> Tensor:
-    """Move every text right by its own number of places, so that all answers begin at one; `fill` what is empty."""
-    source = torch.arange(L) - by[:, None]  # (N, L)
-    inside = (source >= 0) & (source < L)
-    return torch.where(inside, known.gather(1, source.clamp(0, L - 1)), torch.tensor(fill, dtype=known.dtype))
-
-
-@cache
-def skeletons() -> frozenset[str]:
-    """Collect what the shipped corpus asks, names and things blanked."""
-    return frozenset(_read(question).skeleton for question in _questions(texts()))
-
-
-def memory(who: str, asked: str, n_texts: int, rule: str, size: int | None = None) -> dict:
-    """Answer 500 problems and judge the answers. The whole row of the denoiser also says, by problem, if the corpus
-    asks the same with other names."""
-    chosen = problems(asked, n_texts)[:size]
-    if who == "LLaDA-mini":
-        model, tokenizer = load("llada-mini")
-        return {"correct": evaluate.accuracy(model, tokenizer, chosen, sampler=Sampler(commit=Threshold(0.9))).correct}
-    said = answers(texts(n_texts), chosen, rule)
-    right = evaluate.digits(tasks.verify(p.question, a).correct for p, a in zip(chosen, said, strict=True))
-    if size is not None or n_texts != SEEDS or rule != MASKS:
-        return {"correct": right}
-    return {"correct": right, "same_skeleton": evaluate.digits(p.skeleton in skeletons() for p in chosen)}
-
-
-def _memory_settings() -> list[dict]:
-    found = [("denoiser", asked, n, MASKS) for n in SIZES[:-1] for asked in SETS]
-    found += [("denoiser", "test", SEEDS, rule) for rule in RULES]
-    found += [("LLaDA-mini", asked, SEEDS, "threshold") for asked in SETS]
-    found += [("denoiser", asked, BIG, MASKS) for asked in SETS[1:]]
-    return [dict(zip(("who", "asked", "n_texts", "rule"), key, strict=True)) for key in found]
-
-
-def shares(rows: Sequence[dict]) -> dict[str, Proportion]:
-    """Give exact match by "who, asked, texts, rule"."""
-    names = (f"{row['who']}, {row['asked']}, {row['n_texts']:,}, {row['rule']}" for row in rows)
-    return {name: Proportion.of(row["correct"]) for name, row in zip(names, rows, strict=True)}
-
-
-def by_skeleton(rows: Sequence[dict]) -> dict[str, Proportion]:
-    """Split the fresh problems: does the corpus ask the same with other names?"""
-    (row,) = select(rows, who="denoiser", asked="fresh", n_texts=SEEDS, rule=MASKS)
-    pairs = [*zip(row["correct"], row["same_skeleton"], strict=True)]
-    return {name: Proportion.of("".join(c for c, s in pairs if s == d)) for name, d in (("new", "0"), ("known", "1"))}
-
-
-def _memory_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
-    found = {}
-    for name, p in (shares(rows) | {f"fresh, skeleton {k}": p for k, p in by_skeleton(rows).items()}).items():
-        found |= {name: p.value, f"{name}, low": p.interval[0], f"{name}, high": p.interval[1], f"{name}, n": p.n}
-    model, denoiser = (select(rows, asked="test", n_texts=SEEDS, rule=r)[0]["correct"] for r in ("threshold", MASKS))
-    return found | headlines("test", {"LLaDA-mini - denoiser": between(model, denoiser).times(100)})
-
-
-MEMORY = Table(
-    "11_memory",
-    _memory_settings,
-    memory,
-    live=(
-        {"who": "denoiser", "asked": "test", "n_texts": SEEDS, "rule": MASKS},
-        {"who": "denoiser", "asked": "corpus", "n_texts": SEEDS, "rule": MASKS},
-        {"who": "LLaDA-mini", "asked": "fresh", "n_texts": SEEDS, "rule": "threshold"},
-    ),
-    size=16,
-    headlines=_memory_headlines,
 )

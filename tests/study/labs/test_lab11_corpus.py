@@ -3,6 +3,7 @@
 import torch
 
 from dlmlab.study.labs import lab11_corpus as lab
+from dlmlab.study.labs import lab11_memory as memory
 from dlmlab.task import tasks
 
 
@@ -19,7 +20,7 @@ def test_the_first_of_equal_rows_stays():
 
 
 def test_problems_read_out_of_the_corpus_have_its_answers():
-    for problem in lab.problems("corpus")[:5]:
+    for problem in memory.problems("corpus")[:5]:
         assert tasks.verify(problem.question, problem.solution).clean
         assert torch.equal(lab.encode([problem]).to(torch.int16)[0], _of(problem))
 
@@ -31,8 +32,8 @@ def _of(problem):
 
 
 def test_no_held_out_problem_is_asked_in_the_corpus():
-    sample = lab._questions(lab.some(lab.texts(), 200))
-    known = {lab._read(question).skeleton for question in sample}
+    sample = memory._questions(lab.some(lab.texts(), 200))
+    known = {memory._read(question).skeleton for question in sample}
     assert known.isdisjoint(p.skeleton for p in tasks.load_split("test"))
 
 
@@ -52,5 +53,5 @@ def test_aligned_texts_begin_their_answers_at_one_place():
     _, tokenizer = lab.load("llada-mini")
     mark = tokenizer.convert_tokens_to_ids("<|answer|>")
     at = (known == mark).int().argmax(1)
-    moved = lab._shifted(known, 30 - at, lab.vocabulary()[1])
+    moved = memory.shifted(known, 30 - at, lab.vocabulary()[1])
     assert bool((moved[:, 30] == mark).all())
