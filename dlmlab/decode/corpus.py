@@ -12,7 +12,7 @@ Sources: Bayes' rule; the same denoiser for images, with a subset of the data at
 and the beginning of its introduction were read; its schedule and its bounds were not).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -24,23 +24,24 @@ class Corpus:
 
     texts: Tensor
     V: int
+    columns: Tensor = field(init=False, repr=False)  # (L, N): a place is compared in one sweep over memory
 
     def __post_init__(self):
         if self.texts.ndim != 2 or 0 in self.texts.shape or int(self.texts.max()) >= self.V or self.V > 2**15:
             raise ValueError(f"need (N, L) ids below V={self.V} and V at most 32,768, got {tuple(self.texts.shape)}")
         object.__setattr__(self, "texts", self.texts.to(torch.int16))
+        object.__setattr__(self, "columns", self.texts.T.contiguous())
 
     def distances(self, ids: Tensor, visible: Tensor | None = None) -> Tensor:
         """Count the visible places where each text differs from each row, (B, N) int16.
 
         Shapes: ids (B, L); visible (B, L) bool, by default all.
         """
-        rows = ids.to(torch.int16)
-        if visible is None:
-            return torch.stack([(self.texts != row).sum(1, dtype=torch.int16) for row in rows])
-        places = [v.nonzero()[:, 0] for v in visible]
-        pairs = zip(rows, places, strict=True)
-        return torch.stack([(self.texts[:, at] != row[at]).sum(1, dtype=torch.int16) for row, at in pairs])
+        found = torch.zeros(len(ids), len(self.texts), dtype=torch.int16)
+        for b, row in enumerate(ids.tolist()):
+            for i in range(len(row)) if visible is None else visible[b].nonzero()[:, 0].tolist():
+                found[b] += self.columns[i] != row[i]
+        return found
 
 
 def inverse_temperature(alpha: Tensor, V: int) -> Tensor:

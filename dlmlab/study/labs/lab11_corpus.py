@@ -11,6 +11,7 @@ What the denoiser knows is `lab11_memory`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from dlmlab.decode import corpus
+from dlmlab.measure.difference import Difference, between, headlines, of_rows
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
@@ -66,12 +68,7 @@ def ship() -> None:
 
 @cache
 def texts(size: int = SEEDS) -> Tensor:
-    """Read the different texts of the first `size` seeds of the shipped corpus, in their order, (N, 96) int16.
-
-    A `size` above 20,000 makes the rest anew. Repeats are so few that below it the first `size` texts are taken.
-    """
-    if size > SEEDS:
-        return different(torch.cat([texts(), made(range(SEEDS, size))]))
+    """Read the shipped corpus in its order, or its first `size` texts, (N, 96) int16."""
     _, tokenizer = load("llada-mini")
     with np.load(FILE) as file:
         ids, lengths = file["ids"].astype(np.int16), file["lengths"]
@@ -137,6 +134,13 @@ def pooled(rows: Sequence[dict], kind: str, alpha: float, column: str) -> np.nda
     return np.concatenate([row[column] for row in select(rows, kind=kind, alpha=alpha)])
 
 
+def alone(rows: Sequence[dict], kind: str, alpha: float) -> Difference:
+    """Give the share of noised texts for which one text has 99 % of the posterior; its interval is over texts."""
+    one = np.stack([np.array(row["needed"]) == 1 for row in select(rows, kind=kind, alpha=alpha)])  # (seeds, texts)
+    by_text = one.mean(0).tolist()
+    return replace(between(by_text, [0.0] * len(by_text)), seeds=tuple(one.mean(1).tolist()))
+
+
 def _concentration_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     found = {}
     for kind in KINDS:
@@ -145,6 +149,11 @@ def _concentration_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
             found[f"{kind}, {alpha}, effective"] = float(np.median(count))
             found[f"{kind}, {alpha}, needed"] = float(np.median(m))
             found[f"{kind}, {alpha}, worst"] = float(m.max())
+            share = alone(rows, kind, alpha)
+            name = f"{kind}, {alpha}, alone"
+            found |= {name: share.mean, f"{name}, low": share.low, f"{name}, high": share.high}
+            medians = [float(np.median(row["effective"])) for row in select(rows, kind=kind, alpha=alpha)]
+            found |= {f"{kind}, {alpha}, least seed": min(medians), f"{kind}, {alpha}, most seed": max(medians)}
     return found
 
 
@@ -207,6 +216,12 @@ def _truncation_settings() -> list[dict]:
     return [{"alpha": a, "choice": c, "m": m, "seed": s} for a, c, m, s in found]
 
 
+def ahead(rows: Sequence[dict], alpha: float, m: int, other: str) -> Difference:
+    """Give the points of total variation by which the nearest m err more (less: negative) than m chosen otherwise."""
+    a, b = ({"alpha": alpha, "choice": choice, "m": m} for choice in ("nearest", other))
+    return of_rows(rows, a, b, column="error").times(100)
+
+
 def _truncation_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     found = {}
     for row in select(rows, seed=0):
@@ -214,6 +229,9 @@ def _truncation_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
         for column in ("error", "bound"):
             name = f"{row['alpha']}, {row['choice']}, {row['m']:,}, {column}"
             found[name] = float(np.mean([r[column] for r in same]))
+    for other in CHOICES[1:]:
+        for a in (0.05, 0.2):
+            found |= headlines(f"nearest - {other}, {a},", {str(m): ahead(rows, a, m, other) for m in SUBSETS})
     return found
 
 
