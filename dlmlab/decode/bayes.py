@@ -96,8 +96,8 @@ def output_distribution(
 ) -> dict[tuple[int, ...], float]:
     """Enumerate what a sampler of `dlmlab.sampling` writes from `start` (L,), as {text: probability}.
 
-    Temperature 0 or 1 or a proposal, one block, no guidance, all tokens alike. Random order is averaged over what it may choose, and
-    needs planned steps, as those of `Fixed`. Raises `ValueError` for what cannot be enumerated.
+    Temperature 0 or 1 or a proposal, one block, no guidance, all tokens alike. Random order is averaged over what it
+    may choose, and needs planned steps, as those of `Fixed`. Raises `ValueError` for what cannot be enumerated.
     """
     _check_enumerable(sampler)
     masks = sum(token == mask_id for token in start)

@@ -41,8 +41,9 @@ def slope(q: Tensor, p: Tensor, K: int, *, anchor: float = 0.0) -> Tensor:
 def water_filling(p: Tensor, K: int) -> Tensor:
     """Give the q from which K independent draws most often hit a draw from p.
 
-    q_v = max(0, 1 - (c / p_v)^(1 / (K - 1))), c the level at which they sum to 1, by bisection. For K = 1 all
-    probability goes to the most probable token, of equals to the first. Shapes: p (..., V), sums of 1 -> q (..., V).
+    q_v = max(0, 1 - u r_v), r_v = p_v^(-1 / (K - 1)). If the n most probable tokens have a share, u = (n - 1) / (the
+    sum of their r); n is the largest number for which the last of them gets one. For K = 1 all goes to the most
+    probable token, of equals to the first. Shapes: p (..., V), sums of 1 -> q (..., V).
 
     >>> water_filling(torch.tensor([0.5, 0.3, 0.15, 0.05]).double(), 2)
     tensor([0.6250, 0.3750, 0.0000, 0.0000], dtype=torch.float64)
@@ -50,19 +51,12 @@ def water_filling(p: Tensor, K: int) -> Tensor:
     limits.whole("K", K, 1)
     if K == 1:
         return torch.nn.functional.one_hot(p.argmax(-1), p.shape[-1]).to(p)
-    p64 = p.double()
-    low, high = torch.zeros_like(p64[..., :1]), p64.amax(-1, keepdim=True)  # at c = max p nobody gets any
-    for _ in range(100):
-        c = (low + high) / 2
-        too_much = _fill(p64, c, K).sum(-1, keepdim=True) > 1
-        low, high = torch.where(too_much, c, low), torch.where(too_much, high, c)
-    q = _fill(p64, high, K)
-    return (q / q.sum(-1, keepdim=True)).to(p)
-
-
-def _fill(p: Tensor, c: Tensor, K: int) -> Tensor:
-    ratio = torch.where(p > 0, c / p.clamp(min=TINY), torch.inf)
-    return (1 - ratio ** (1 / (K - 1))).clamp(min=0)
+    r = p.double() ** (-1 / (K - 1))  # inf where p is 0
+    sorted_r = r.sort(dim=-1).values
+    u = torch.arange(p.shape[-1], device=p.device) / sorted_r.cumsum(-1)  # for n = 1, 2, ... tokens
+    n = (u * sorted_r < 1).sum(-1, keepdim=True)
+    q = torch.where(p > 0, 1 - u.gather(-1, n - 1) * r, 0.0).clamp(min=0)
+    return q.to(p)
 
 
 def best_of_k(p: Tensor, K: int, *, anchor: float) -> Tensor:
@@ -75,7 +69,7 @@ def best_of_k(p: Tensor, K: int, *, anchor: float) -> Tensor:
     p64 = p.double()
     low = -anchor * torch.ones_like(p64[..., :1]) - 1  # at the least slope some q_v wants more than 1
     high = K + anchor * 60 * torch.ones_like(low)
-    for _ in range(70):
+    for _ in range(50):
         nu = (low + high) / 2
         too_much = _at(p64, nu, K, anchor).sum(-1, keepdim=True) > 1
         low, high = torch.where(too_much, nu, low), torch.where(too_much, high, nu)
@@ -86,7 +80,7 @@ def best_of_k(p: Tensor, K: int, *, anchor: float) -> Tensor:
 def _at(p: Tensor, nu: Tensor, K: int, anchor: float) -> Tensor:
     """Give every q_v whose slope is nu, by bisection: the slope falls in q_v."""
     low, high = torch.zeros_like(p), torch.ones_like(p)
-    for _ in range(60):
+    for _ in range(45):
         q = (low + high) / 2
         steep = slope(q, p, K, anchor=anchor) > nu
         low, high = torch.where(steep, q, low), torch.where(steep, high, q)

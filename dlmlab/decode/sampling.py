@@ -50,8 +50,8 @@ class Sampler:
     each row, as those of block-causal attention are, not from the end of the prompt. `eos_last`: commit end marks only
     when nothing else is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its
     text up to the first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for
-    everything. `edit`: what may become of committed tokens (`dlmlab.edit`), None for nothing. `proposal`: what tokens are
-    drawn from (`dlmlab.proposal`, which has a temperature of its own), None for softmax(logits / temperature).
+    everything. `edit`: what may become of committed tokens (`dlmlab.edit`), None for nothing. `proposal`: what
+    tokens are drawn from (`dlmlab.proposal`, with a temperature of its own), None for softmax(logits / temperature).
     """
 
     score: str = "probability"
