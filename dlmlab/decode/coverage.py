@@ -78,13 +78,13 @@ def best_of_k(p: Tensor, K: int, *, anchor: float) -> Tensor:
 
 
 def _at(p: Tensor, nu: Tensor, K: int, anchor: float) -> Tensor:
-    """Give every q_v whose slope is nu, by bisection: the slope falls in q_v."""
-    low, high = torch.zeros_like(p), torch.ones_like(p)
-    for _ in range(45):
-        q = (low + high) / 2
-        steep = slope(q, p, K, anchor=anchor) > nu
-        low, high = torch.where(steep, q, low), torch.where(steep, high, q)
-    return torch.where(p > 0, low, 0.0)
+    """Give every q_v whose slope is nu, by bisection of its logarithm: the slope falls in q_v, which may be tiny."""
+    low, high = torch.full_like(p, -690.0), torch.zeros_like(p)
+    for _ in range(52):
+        x = (low + high) / 2
+        steep = slope(x.exp(), p, K, anchor=anchor) > nu
+        low, high = torch.where(steep, x, low), torch.where(steep, high, x)
+    return torch.where(p > 0, low.exp(), 0.0)
 
 
 def mirror_step(q: Tensor, p: Tensor, K: int, *, anchor: float, step: float) -> Tensor:

@@ -94,7 +94,7 @@ def sparsemax(scores: Tensor) -> Tensor:
         "Suppose you knew that exactly the three best tokens keep a share. What is tau then?",
         "A token belongs to those that share as long as it lies above the tau of all that are at least as good, itself "
         "included. So sort, add up, and count for how many that holds.",
-        "s sorted; total = cumsum(s); size = (1 + arange(1..V) * s > total).sum(-1); tau = (total[size - 1] - 1) / size",
+        "s sorted; total = cumsum(s); size = (1 + count * s > total).sum(-1); tau = (total[size - 1] - 1) / size",
     ),
     check=check_sparsemax,
 )
