@@ -68,7 +68,7 @@ def best_of_k(p: Tensor, K: int, *, anchor: float) -> Tensor:
     limits.number("anchor", anchor, 0, open="<")
     p64 = p.double()
     low = -anchor * torch.ones_like(p64[..., :1]) - 1  # at the least slope some q_v wants more than 1
-    high = K + anchor * 60 * torch.ones_like(low)
+    high = K + 700 * anchor * torch.ones_like(low)  # and at this one all want next to nothing
     for _ in range(50):
         nu = (low + high) / 2
         too_much = _at(p64, nu, K, anchor).sum(-1, keepdim=True) > 1
