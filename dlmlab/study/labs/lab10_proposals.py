@@ -22,6 +22,7 @@ K = 8  # texts a problem
 PROPOSALS = {
     "greedy": None,
     "softmax": Softmax(),
+    "softmax, T = 0.5": Softmax(0.5),
     "softmax, T = 1.5": Softmax(1.5),
     "top-p 0.9": Truncated(top_p=0.9),
     "sparsemax": Entmax(),
