@@ -37,7 +37,8 @@ def png(fig: Figure) -> bytes:
     """Render a figure, with a palette of 64 colours: a quarter of the bytes, and notebooks keep their pictures."""
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, format="png")
-    Image.open(full).convert("RGB").quantize(64).save(small, format="png", optimize=True)
+    palette = {"colors": 64, "method": Image.Quantize.FASTOCTREE}  # median cut gives thin lines another colour
+    Image.open(full).convert("RGB").quantize(**palette).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

@@ -1,9 +1,10 @@
 """Notebook 07: a block-causal model with experts beside dense ones with full attention, on the test problems.
 
 `llada2-mini-toy` reads two of eight experts a token; `llada-small` is dense, reads as many parameters a token, and saw
-the same texts with the same masks. They differ in two things at once, the experts and who sees whom, as the published
-families do; `llada-mini` is the course's model, with more of everything. `how` is a way to decode, `seed` None where
-there is no chance: at temperature 0.
+the same texts, masked and damaged in like shares (not at the same places: a time is drawn for a block there, for a text
+here). They differ in two things at once, the experts and who sees whom, as the published families do; `llada-mini` is
+the course's model, with more of everything. `way` is a way to decode, `seed` None where there is no chance: at
+temperature 0.
 
 Accuracy, forwards, tokens and FLOPs do not depend on the machine. Time does: `TIMES` is measured in turn, and what is
 repeated live of it is the work.
@@ -147,7 +148,7 @@ def time_of(model: str, way: str, batch: int, size: int | None = None) -> dict:
     """Give one row of the times: `ratio` to `llada-mini` in one block in the same rounds (median, quartiles), and the
     forwards of the batch, which do not depend on the machine."""
     out = decode(load(model).model, prompts(batch), sampler=sampler(model, way, 0.9))
-    work = {"forwards": max(out.trace.nfe)}
+    work = {"forwards": float(max(out.trace.nfe))}
     if size:
         return work
     found = timed(batch)
@@ -172,5 +173,6 @@ TIMES = Table(
     time_of,
     live=({"model": EXPERTS, "way": EXACT, "batch": 1}, {"model": MINI, "way": DUAL, "batch": 1}),
     size=1,
+    tolerance={"forwards": (2.0, 0.0)},  # a token more or less may pass the threshold
     headlines=time_lines,
 )
