@@ -138,7 +138,8 @@ def alone(rows: Sequence[dict], kind: str, alpha: float) -> Difference:
     """Give the share of noised texts for which one text has 99 % of the posterior; its interval is over texts."""
     one = np.stack([np.array(row["needed"]) == 1 for row in select(rows, kind=kind, alpha=alpha)])  # (seeds, texts)
     by_text = one.mean(0).tolist()
-    return replace(between(by_text, [0.0] * len(by_text)), seeds=tuple(one.mean(1).tolist()))
+    found = between(by_text, [0.0] * len(by_text))
+    return replace(found, low=max(found.low, 0.0), seeds=tuple(one.mean(1).tolist()))
 
 
 def _concentration_headlines(rows: Sequence[dict]) -> dict[str, float | str]:

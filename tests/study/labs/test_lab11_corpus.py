@@ -55,3 +55,27 @@ def test_aligned_texts_begin_their_answers_at_one_place():
     at = (known == mark).int().argmax(1)
     moved = memory.shifted(known, 30 - at, lab.vocabulary()[1])
     assert bool((moved[:, 30] == mark).all())
+
+
+def test_hidden_answers_leave_the_question_and_hide_at_least_one_token_of_each_solution():
+    x0 = lab.texts()[:40].long()
+    for shown in (0.1, 0.9, 1.0):
+        z, visible, judged, end = memory.hide(x0, shown, 0)
+        start = memory.answer_starts(x0)[:, None]
+        place = torch.arange(lab.L)
+        assert bool(visible[place.expand_as(x0) <= start].all()) and not bool(visible[place >= end[:, None]].any())
+        assert bool(judged.any(1).all()) and not bool((judged & visible).any())
+        assert torch.equal(z[visible], x0[visible]) and set(z[~visible].tolist()) == {lab.vocabulary()[1]}
+
+
+def test_tokens_in_place_are_counted_over_the_true_solution():
+    problem = memory.problems("fresh")[0]
+    true = problem.solution.split()
+    assert memory.agreement(problem, problem.solution) == 1.0 and memory.agreement(problem, "") == 0.0
+    assert memory.agreement(problem, " ".join(["?", *true[1:]])) == round(1 - 1 / len(true), 3)
+
+
+def test_two_parts_of_the_corpus_share_no_text():
+    parts = [{row.tobytes() for row in memory._known(5_000, rule).numpy()} for rule in (memory.MASKS, *memory.PARTS)]
+    assert all(len(part) == 5_000 for part in parts)
+    assert parts[0].isdisjoint(parts[1]) and parts[0].isdisjoint(parts[2]) and parts[1].isdisjoint(parts[2])
