@@ -176,6 +176,8 @@ def _memory_headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     found = {}
     for name, p in (shares(rows) | {f"fresh, skeleton {k}": p for k, p in by_skeleton(rows).items()}).items():
         found |= {name: p.value, f"{name}, low": p.interval[0], f"{name}, high": p.interval[1], f"{name}, n": p.n}
+    for name, row in zip(shares(rows), rows, strict=True):
+        found[f"{name}, tokens"] = sum(row["tokens"]) / len(row["tokens"])
     model, denoiser = (select(rows, asked="test", n_texts=SEEDS, rule=r)[0] for r in ("threshold", MASKS))
     for column in ("correct", "tokens"):
         against = between(model[column], denoiser[column]).times(100)
@@ -215,17 +217,21 @@ def _whole() -> corpus.Corpus:
 
 
 @torch.inference_mode()
-def guesses(who: str, row: Tensor, visible: Tensor, end: int) -> Tensor:
-    """Predict every token of one partly masked text at once, its answer window ending at `end`, (L,)."""
+def guesses(who: str, rows: Tensor, visible: Tensor, end: Tensor) -> Tensor:
+    """Predict every token of partly masked texts at once, their answer windows ending at `end` (B,), (B, L)."""
     V, _ = lab.vocabulary()
     if who == "most frequent":
-        return frequent()
+        return frequent().expand(rows.shape)
     if who == "LLaDA-mini":
-        said = load("llada-mini")[0](row[None, :end]).logits[0, :, :V].argmax(-1)
-        return torch.nn.functional.pad(said, (0, L - end))
-    w = weights(_whole(), row, visible)
-    inside = w > 0  # most texts have no weight at all
-    return corpus.average(lab.texts()[inside], w[inside][:, None].expand(-1, L), V).round(decimals=9).argmax(1)
+        inside = torch.arange(L) < end[:, None]
+        return load("llada-mini")[0](rows, inside).logits[..., :V].argmax(-1)
+    found = []
+    for row, seen in zip(rows, visible, strict=True):
+        w = weights(_whole(), row, seen)
+        heavy = w > 0  # most texts have no weight at all
+        table = corpus.average(lab.texts()[heavy], w[heavy][:, None].expand(-1, L), V)
+        found.append(table.round(decimals=9).argmax(1))
+    return torch.stack(found)
 
 
 def hide(x0: Tensor, shown: float, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -250,9 +256,9 @@ def denoising(who: str, asked: str, shown: float, seed: int, size: int | None = 
     """Hide all but a share of the answers of 64 texts, and give for each the share of hidden tokens of its solution
     that one prediction gets right."""
     x0 = lab.some(lab.texts() if asked == "corpus" else lab.outside(), 64).long()
-    rows = [*zip(x0, *hide(x0, shown, seed), strict=True)][:size]
-    found = [(guesses(who, z, visible, int(end)) == x)[judged].float().mean() for x, z, visible, judged, end in rows]
-    return {"right": [round(float(share), 3) for share in found]}
+    z, visible, judged, end = (a[:size] for a in hide(x0, shown, seed))
+    right = judged & (guesses(who, z, visible, end) == x0[: len(z)])
+    return {"right": [round(float(share), 3) for share in right.sum(1) / judged.sum(1)]}
 
 
 def _denoising_settings() -> list[dict]:
