@@ -109,6 +109,7 @@ def doctor(args) -> int:
 
 def train(args) -> int:
     from dlmlab import guard
+    from dlmlab.objective import sharding
     from dlmlab.objective.training import Run, TrainConfig, describe
     from dlmlab.task.tokenizer import build_tokenizer
 
@@ -117,10 +118,12 @@ def train(args) -> int:
     export = args.export or out
     guard.folder(out, "--out", holds=("state.pt", "state.part"))
     guard.folder(export, "--export", holds=("state.pt", "state.part", "config.json", "training.toml"))
-    run, say = Run(config, out), functools.partial(print, flush=True)
+    run, say = Run(config, out, fsdp=args.fsdp), functools.partial(print, flush=True)
     chief = run.workers.is_main_process
     if chief:
         say(describe(config))
+        if args.fsdp:
+            say(sharding.describe(run.model))
     if run.resume() and chief:
         say(f"going on from step {run.step} in {out}")
     judge = functools.partial(_validate, tokenizer=build_tokenizer())
@@ -593,6 +596,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=place, help="folder of the run's state (default runs/NAME)")
     sub.add_argument("--export", type=place, help="folder for the finished model (default: --out)")
     sub.add_argument("--stop-after", type=number(int, 1), help="stop at this step; a later run goes on")
+    sub.add_argument(
+        "--fsdp", action="store_true", help="under torchrun: cut weights and optimizer state among the processes"
+    )
     sub = command(release, "write student copies, solution copies and nbgrader assignments of the notebooks")
     sub.add_argument("--out", required=True, type=place, help="a new folder")
     sub.add_argument("--notebook", action="append", metavar="NN", help="only those that begin so; may be repeated")
