@@ -9,15 +9,18 @@ from pathlib import Path
 
 from dlmlab.measure import store
 from dlmlab.measure.evaluate import Proportion
-from dlmlab.network.checkpoint import load_model, sha256, shipped
-from dlmlab.network.model import count_parameters
+from dlmlab.network import inspect
+from dlmlab.network.checkpoint import read_config, sha256, shipped
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.paths import DATA, to_write
 
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
-    "llada2-mini-toy/": "python -m dlmlab train --config data/llada2-mini-toy/training.toml",
+    "llada2-mini-toy/": (
+        "python -m dlmlab train --config data/llada2-mini-toy/training.toml --export data/llada2-mini-toy"
+    ),
+    "llada-small/": "python -m dlmlab train --config data/llada-small/training.toml --export data/llada-small",
     "mini-gsm/": "python -m dlmlab data",
     "sweep/": "written by hand",
     "wild/": "written by hand",
@@ -53,7 +56,7 @@ def how(name: str) -> str:
         return f"python -m dlmlab measure {Path(name).stem}"
     for prefix, command in HOW.items():
         if name.startswith(prefix):
-            return "written by hand" if name.endswith("training.toml") else command
+            return "written by hand" if name.endswith(".toml") else command
     raise ValueError(f"data/{name} has no entry in dlmlab.manifest.HOW: how is it made?")
 
 
@@ -83,12 +86,15 @@ def model_card(name: str) -> str:
     steps = "\n".join(f"| {k} | {Proportion(*v)} | {v[1]} |" for k, v in sorted(test["by_steps"].items()))
     kind = KINDS[config.attention.partition(":")[0]]
     notes = folder / "NOTES.md"
+    model = inspect.describe(name, read_config(folder))
+    experts = f", of which a token reads {model.active:,}" if config.family == "llada2_moe" else ""
+    published = "LLaDA2.x (arXiv 2512.15745)" if experts else "LLaDA-8B (arXiv 2502.09992)"
     precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
     return f"""# {name}
 
-{kind.capitalize()}, {count_parameters(load_model(folder)):,} parameters:
+{kind.capitalize()}, {model.parameters:,} parameters{experts}:
 width {config.d_model}, {config.n_layers} layers, {config.n_heads} heads. The architecture and the tensor names are
-those of LLaDA-8B (arXiv 2502.09992). It answers mini-GSM word problems and nothing else.
+those of {published}. It answers mini-GSM word problems and nothing else.
 
 | | |
 |---|---|

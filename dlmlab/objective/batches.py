@@ -81,6 +81,9 @@ class TrainConfig:
     causal_steps: int = 0  # so many steps as an autoregressive model first (as in arXiv 2410.17891)
     lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
     seed: int = 0
+    start: str = ""  # a model whose weights come first: a shipped one or a folder; "": random ones
+    # Confidence-aware training (arXiv 2512.15745): the weight of the entropy where the surest token is the right one.
+    sharpen: float = 0.0
     optimizer: str = "muon"  # or "adamw"
     compile: bool = True
     bf16: bool = True
@@ -95,7 +98,16 @@ class TrainConfig:
         for name in ("tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 1")
-        for name in ("lr", "lr_rest", "weight_decay", "save_every", "balance", "corrupt_weight", "kept_weight"):
+        for name in (
+            "lr",
+            "lr_rest",
+            "weight_decay",
+            "save_every",
+            "balance",
+            "corrupt_weight",
+            "kept_weight",
+            "sharpen",
+        ):
             if not 0 <= getattr(self, name) < math.inf:  # nan is refused too
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 0 and finite")
         if not self.clip > 0:

@@ -35,20 +35,35 @@ from torch import Tensor
 
 from dlmlab import guard
 from dlmlab.network import parts
-from dlmlab.network.checkpoint import save
+from dlmlab.network.checkpoint import load, save
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM, count_parameters
 from dlmlab.network.moe import LLaDA2Config, LLaDA2MoeModelLM
 from dlmlab.objective import sharding
 from dlmlab.objective.batches import Batch, Batches, TrainConfig, build_tokenizer
+from dlmlab.objective.confidence import right_entropy
 from dlmlab.objective.muon import Muon
 
 # ------------------------------------------------------------------------------------------------ optimizer
 
 
 def build_model(config: TrainConfig) -> LLaDAModelLM:
-    """Make the untrained model of a run; the same seed gives the same weights."""
+    """Make the model of a run before its first step; the same seed gives the same weights.
+
+    With `start` they are those of a model that is there. Raises `ValueError` when the recipe describes another one.
+    """
     tokenizer = build_tokenizer()
+    made = _untrained(config, tokenizer)
+    if config.start:
+        first = load(config.start).model
+        names = {key for key, value in made.config.to_dict().items() if first.config.to_dict().get(key) != value}
+        if names - {"init_std", "architectures", "dtype", "transformers_version"}:
+            raise ValueError(f"start={config.start!r} is another model than the recipe's: {', '.join(sorted(names))}")
+        made.load_state_dict(first.state_dict())
+    return made
+
+
+def _untrained(config: TrainConfig, tokenizer) -> LLaDAModelLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if config.family == "llada2_moe":
@@ -157,6 +172,7 @@ def learn(
     size: int = 1,
     bf16: bool = False,
     edits: tuple[float, float] = (0.0, 0.0),
+    sharpen: float = 0.0,
     paired: bool = False,
     ready: Callable[[], None] | None = None,
     **how,
@@ -165,6 +181,8 @@ def learn(
 
     The loss is the mean cross-entropy over the weighted positions; where the batch has wrong tokens, the means over
     these and over the ones left alone are added, times `edits`. The returned sum is that of the weighted positions.
+    `sharpen`: weight of the entropy where the surest token is the right one (`dlmlab.confidence`), a mean over the
+    weighted positions.
     `paired`: the model reads the clean text behind the noised one (`dlmlab.blockwise`). `rank`, `size`: of the
     processes that share the batch; each takes its rows and counts those of all. `forward`: the model as it is called
     (compiled, parallel). `ready` is called when the gradients are there. `how` goes to the model: which attention,
@@ -176,6 +194,8 @@ def learn(
         logits = (model if forward is None else forward)(inputs, **how | ({"clean": targets} if paired else {})).logits
     loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
     total = loss * size / count
+    if sharpen:
+        total = total + sharpen * right_entropy(logits[weight], targets[weight]).sum() * size / count
     for where, factor in zip((batch.corrupted, batch.kept), edits, strict=True):
         if where is not None and factor:
             here = where[mine].to(model.device)
@@ -314,6 +334,7 @@ class Run:
             attention=config.attention_at(self.step),
             kernel=self.kernel,
             edits=(config.corrupt_weight, config.kept_weight),
+            sharpen=config.sharpen,
             paired=config.block_at(self.step) is not None,
             ready=self._forget_idle if self.fsdp and config.family == "llada2_moe" else None,
         )

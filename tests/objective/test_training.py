@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from dlmlab import cli, guard
-from dlmlab.network import checkpoint
+from dlmlab.network import checkpoint, inspect
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import training
@@ -679,9 +679,20 @@ def test_wrong_and_kept_tokens_weigh_what_the_recipe_says(edits):
             torch.testing.assert_close(found[name], p.grad, rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_the_recipe_of_the_toy_is_the_model_it_says(monkeypatch):
+def test_the_recipe_of_the_toy_is_the_model_it_says():
     config = TrainConfig.read(checkpoint.DATA / "llada2-mini-toy" / "training.toml")
     model = build_model(config)
     assert 2.5e6 < sum(p.numel() for p in model.parameters()) < 12e6 / 4  # at most 12 MB in float32
     assert (model.config.num_experts, model.config.num_experts_per_tok, model.config.attention) == (8, 2, "block:8")
-    assert "llada2-mini-toy" not in checkpoint.shipped()  # not trained yet
+    shipped = checkpoint.load("llada2-mini-toy").model
+    assert shipped.config.to_dict() == model.config.to_dict()
+    assert shipped.state_dict().keys() == model.state_dict().keys()
+    small = TrainConfig.read(checkpoint.DATA / "llada-small" / "training.toml")
+    sizes = [inspect.describe("", build_model(c).config).active for c in (config, small)]
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.001)  # parameters that a token reads
+    assert {k for k, v in asdict(small).items() if asdict(config)[k] != v} == {
+        "name",
+        "family",
+        "attention",
+        "mlp_hidden_size",
+    }
