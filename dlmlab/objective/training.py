@@ -393,7 +393,7 @@ class Run:
         if not self.workers.is_main_process:
             return None
         with torch.device("meta"):
-            model = build_model(self.config)
+            model = _untrained(self.config, build_tokenizer())
         model.load_state_dict(weights, assign=True)
         return model.to(device)
 
