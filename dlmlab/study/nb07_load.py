@@ -22,17 +22,18 @@ from dlmlab.task import layout, tasks
 LEVELS, PROBLEMS = (0.1, 0.3, 0.5, 0.7, 0.9), 256
 
 
-def chosen(model, x: torch.Tensor) -> torch.Tensor:
-    """Mark the experts that every token is sent to, (layers, B, L, E) bool, of the routed layers."""
+def chosen(model, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
+    """Mark the experts that every token of x is sent to, (layers, B, L, E) bool, of the routed layers; the blocks
+    before its own are read clean, x0, as when a text is written."""
     with torch.inference_mode():
-        model(x)
+        model(x, clean=x0)
     found = []
     for block in parts.blocks(model):
         if isinstance(block.mlp, Experts):
-            sent = torch.zeros(x.numel(), len(block.mlp.experts), dtype=torch.bool)
+            sent = torch.zeros(2 * x.numel(), len(block.mlp.experts), dtype=torch.bool)
             for expert, at in enumerate(block.mlp.tokens):
                 sent[at, expert] = True
-            found.append(sent.view(*x.shape, -1))
+            found.append(sent.view(len(x), 2 * x.shape[1], -1)[:, : x.shape[1]])
     return torch.stack(found)
 
 
@@ -55,7 +56,7 @@ def run(level: float, seed: int, size: int | None = None) -> dict:
     written = rows.answer & (rows.x0 != tokenizer.eos_token_id)
     hidden = written & (draw < level)
     x = torch.where(hidden, tokenizer.mask_token_id, rows.x0)
-    sent, half = chosen(model, x), (torch.arange(len(x)) % 2 == 0)[:, None]
+    sent, half = chosen(model, x, rows.x0), (torch.arange(len(x)) % 2 == 0)[:, None]
     masks, visible = shares(sent, hidden), shares(sent, written & ~hidden)
     return {
         "masks": [[round(v, 5) for v in row] for row in masks.tolist()],

@@ -147,7 +147,7 @@ def time_of(model: str, way: str, batch: int, size: int | None = None) -> dict:
     """Give one row of the times: `ratio` to `llada-mini` in one block in the same rounds (median, quartiles), and the
     forwards of the batch, which do not depend on the machine."""
     out = decode(load(model).model, prompts(batch), sampler=sampler(model, way, 0.9))
-    work = {"forwards": max(out.trace.nfe)}
+    work = {"forwards": float(max(out.trace.nfe))}
     if size:
         return work
     found = timed(batch)
@@ -172,5 +172,6 @@ TIMES = Table(
     time_of,
     live=({"model": EXPERTS, "way": EXACT, "batch": 1}, {"model": MINI, "way": DUAL, "batch": 1}),
     size=1,
+    tolerance={"forwards": (2.0, 0.0)},  # a token more or less may pass the threshold
     headlines=time_lines,
 )

@@ -6,8 +6,8 @@ training drew). One forward; at the place of the result the model may notice (wh
 or mend it (the right one has more than `SURE`). The controls are the right tokens of the undamaged solution: those that
 would be replaced (`alarms`) and those that would be noticed (`doubts`).
 
-`EDITED`: the test problems, answered by models trained on wrong tokens, with and without edits; an edit takes forwards,
-so that its control is the same schedule with more of them.
+`EDITED`: the test problems, answered by the model with experts, with and without edits; an edit takes forwards, so that
+its control is the same schedule with more of them.
 """
 
 from collections.abc import Sequence
@@ -135,20 +135,18 @@ PLANTED = Table(
 )
 
 COMMITS = {"threshold 0.9": Threshold(0.9), "threshold 0.5": Threshold(0.5)}
-COMMITS |= {f"{n} forwards": Fixed(n) for n in (5, 10, 15, 20)}
-HASTY = {EXPERTS: "10 forwards", SMALL: "5 forwards"}  # two tokens in three of a block at once, eight of the text
+COMMITS |= {f"{n} forwards": Fixed(n) for n in (10, 15, 20)}
+HASTY = {EXPERTS: "10 forwards"}  # four tokens of a block at once
 EDITS = {"none": None, "replace": Replace(SURE), "mask again": Remask(NOTICED)}
 
 
 def edit_settings() -> list[dict]:
-    """List both trained models under a sure, a bold and a hasty schedule with every edit, then longer schedules."""
+    """List the trained model under a sure, a bold and a hasty schedule with every edit, then longer schedules."""
     found = []
     for model, hasty in HASTY.items():
         for commit in ("threshold 0.9", "threshold 0.5", hasty):
             found += [{"model": model, "commit": commit, "edit": edit} for edit in EDITS]
         found += [{"model": model, "commit": f"{n} forwards", "edit": "none"} for n in (15, 20)]
-        if model == SMALL:
-            found += [{"model": model, "commit": "10 forwards", "edit": "none"}]
     return found
 
 

@@ -44,6 +44,21 @@ def hypervolume(points: Sequence[Point], reference: Point) -> float:
     return float(moocore.hypervolume(_checked(points), ref=np.asarray(reference, dtype=float)))
 
 
+def dominated_area(points: Sequence[Point], reference: Point) -> float:
+    """Measure the union of the boxes between each point and the reference: the hypervolume of two objectives. A point
+    that is not below the reference in both adds nothing.
+
+    >>> dominated_area([(3, 1), (1, 3), (2, 2)], (4, 4)), dominated_area([], (4, 4))
+    (6.0, 0.0)
+    """
+    area, low = 0.0, reference[1]
+    for x, y in sorted(tuple(point) for point in points):
+        if x < reference[0] and y < low:  # a new step of the stairs: what the points before it left below them
+            area += (reference[0] - x) * (low - y)
+            low = y
+    return area
+
+
 def normalized(points: Sequence[Point], reference: Point, ideal: Point) -> float:
     """Measure the hypervolume as a share of the box from `ideal` to `reference`: free of units, between 0 and 1.
 

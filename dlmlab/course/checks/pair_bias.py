@@ -75,14 +75,13 @@ def pair_bias(L: int, block: int) -> Tensor:
     ones of earlier blocks; a clean token the clean ones of its own block and of earlier ones; nothing else.
     """
     # Three bugs stand below; one of them makes the loss wonderfully low.
-    b = torch.arange(2 * L) // block
+    b = torch.arange(2 * L) % L // block
     allowed = b[:, None] >= b
-    return torch.zeros(2 * L, 2 * L).masked_fill(~allowed, float("-inf"))
+    return torch.zeros(2 * L, 2 * L).masked_fill(~allowed, float("-inf"))[None, None]
 ''',
     hints=(
         "Draw the four quarters for four tokens in blocks of two. Which quarter is empty, and which one leaks?",
-        "Number blocks within each half, not over both. Then one comparison for each quarter: equal, greater, never, "
-        "greater or equal; put the quarters together and add the two leading dimensions.",
+        "One comparison for each quarter: equal, greater, never, greater or equal. One rule for all four leaks.",
         "torch.cat([torch.cat([own, before], 1), torch.cat([zeros, own | before], 1)])[None, None] before the -inf.",
     ),
     check=check_pair_bias,

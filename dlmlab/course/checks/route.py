@@ -99,7 +99,7 @@ def route(scores: Tensor, bias: Tensor, *, groups: int, best: int, k: int, scale
     raise NotImplementedError
 ''',
     hints=(
-        "Three choices in a row: groups, experts inside them, weights. Which of the three sees the bias?",
+        "Three steps in a row: groups, experts inside them, weights. Which of the three must not see the bias?",
         "Unflatten the biased scores into groups, sum the two largest of each, keep the best groups; close all other "
         "experts; sort; gather the scores (not the biased ones) of the chosen and divide by their sum.",
         "biased.masked_fill(~open, -inf).sort(descending=True, stable=True).indices[:, :k]; scores.gather(1, chosen).",

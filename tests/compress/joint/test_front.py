@@ -16,6 +16,13 @@ def test_a_staircase_has_the_known_volume():
     assert front.hypervolume([(5, 0), (0, 5)], (4, 4)) == 0.0  # not better than the reference in both
 
 
+def test_the_area_is_the_hypervolume_of_two_objectives():
+    rng = np.random.default_rng(3)
+    for size in (1, 2, 20):
+        points, reference = rng.normal(size=(size, 2)), rng.normal(1, 1, 2)
+        assert front.dominated_area(points, reference) == pytest.approx(front.hypervolume(points, reference), rel=1e-12)
+
+
 @pytest.mark.parametrize("objectives", [2, 3])
 def test_the_front_is_what_no_point_dominates(objectives):
     rng = np.random.default_rng(0)
