@@ -378,15 +378,28 @@ def _texts(args, model, tokenizer):
     return methods.Texts(tokenizer, problems, mode, args.region or "all", seed)
 
 
+def _joined(args) -> bool:
+    """Join the processes of a launcher, which share the calibration texts; say whether this is the one that writes."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=torch.device(args.device or "cpu").type == "cpu").is_main_process
+
+
 def prune(args) -> None:
     from dlmlab.compress import methods, pruning, storage
     from dlmlab.network.checkpoint import save
 
     _check_prune(args)
+    chief = _joined(args)
     model, tokenizer = _load(args)
     texts = _texts(args, model, tokenizer)
     pattern = args.pattern or "row"
     small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=pattern, block=args.block)
+    if not chief:
+        return
     save(small, tokenizer, args.out)
     print(f"{args.method} of {args.model}, calibrated on {len(texts.problems)} problems ({texts.mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
@@ -415,9 +428,12 @@ def quantize(args) -> None:
     from dlmlab.network.checkpoint import save
 
     given = _check_quantize(args)
+    chief = _joined(args)
     model, tokenizer = _load(args)
     texts, reads = _texts(args, model, tokenizer), by_name.reads(args.method)
     small = by_name.apply(model, args.method, texts=texts, packed=True, **given)
+    if not chief:
+        return
     save(small, tokenizer, args.out)
     looked = f", calibrated on {len(texts.problems)} problems ({texts.mode})" if "texts" in reads else ", no texts"
     print(f"{args.method} of {args.model}{looked}")

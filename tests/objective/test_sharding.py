@@ -35,7 +35,9 @@ def test_a_model_cut_in_two_gives_the_weights_of_one(tmp_path):
     arguments = ["train", "--config", str(config), "--stop-after", "20", "--out"]
     assert cli.main([*arguments, str(tmp_path / "one")]) == 0
     said = launched(*arguments, str(tmp_path / "two"), "--fsdp")
-    here, all = (int(n.replace(",", "")) for n in re.search(r"2 processes cut its weights: (\S+) of (\S+)", said).groups())
+    here, all = (
+        int(n.replace(",", "")) for n in re.search(r"2 processes cut its weights: (\S+) of (\S+)", said).groups()
+    )
     assert all == sum(p.numel() for p in build_model(TINY).parameters()) and here / all == pytest.approx(0.5, abs=0.01)
     assert apart(weights(tmp_path / "one"), weights(tmp_path / "two")) < 1e-4
     assert apart(build_model(TINY).state_dict(), weights(tmp_path / "two")) > 1e-2  # and it has learned something
