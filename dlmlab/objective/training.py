@@ -56,8 +56,9 @@ def build_model(config: TrainConfig) -> LLaDAModelLM:
     made = _untrained(config, tokenizer)
     if config.start:
         first = load(config.start).model
-        names = {key for key, value in made.config.to_dict().items() if first.config.to_dict().get(key) != value}
-        if names - {"init_std", "architectures", "dtype", "transformers_version"}:
+        there = first.config.to_dict()
+        names = {key for key, value in made.config.to_dict().items() if there.get(key) != value}
+        if names := names - {"init_std", "architectures", "dtype", "transformers_version"}:
             raise ValueError(f"start={config.start!r} is another model than the recipe's: {', '.join(sorted(names))}")
         made.load_state_dict(first.state_dict())
     return made
@@ -192,10 +193,11 @@ def learn(
     inputs, targets, weight = (x[mine].to(model.device) for x in (batch.inputs, batch.targets, batch.weight))
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
         logits = (model if forward is None else forward)(inputs, **how | ({"clean": targets} if paired else {})).logits
-    loss = F.cross_entropy(logits[weight], targets[weight], reduction="sum")
+    guess, truth = logits[weight], targets[weight]
+    loss = F.cross_entropy(guess, truth, reduction="sum")
     total = loss * size / count
     if sharpen:
-        total = total + sharpen * right_entropy(logits[weight], targets[weight]).sum() * size / count
+        total = total + sharpen * right_entropy(guess, truth).sum() * size / count
     for where, factor in zip((batch.corrupted, batch.kept), edits, strict=True):
         if where is not None and factor:
             here = where[mine].to(model.device)

@@ -1,9 +1,10 @@
 """Notebook 07: a block-causal model with experts beside dense ones with full attention, on the test problems.
 
 `llada2-mini-toy` reads two of eight experts a token; `llada-small` is dense, reads as many parameters a token, and saw
-the same texts with the same masks. They differ in two things at once, the experts and who sees whom, as the published
-families do; `llada-mini` is the course's model, with more of everything. `how` is a way to decode, `seed` None where
-there is no chance: at temperature 0.
+the same texts, masked and damaged in like shares (not at the same places: a time is drawn for a block there, for a text
+here). They differ in two things at once, the experts and who sees whom, as the published families do; `llada-mini` is
+the course's model, with more of everything. `way` is a way to decode, `seed` None where there is no chance: at
+temperature 0.
 
 Accuracy, forwards, tokens and FLOPs do not depend on the machine. Time does: `TIMES` is measured in turn, and what is
 repeated live of it is the work.

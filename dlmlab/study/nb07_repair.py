@@ -25,7 +25,7 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.study.judging import SEEDS
-from dlmlab.study.nb07_pair import EXPERTS, MINI, SMALL
+from dlmlab.study.nb07_pair import BLOCK, EXPERTS, MINI, SMALL
 from dlmlab.task import layout, tasks
 
 SURE, NOTICED, NUMBERS = 0.9, 0.1, 100
@@ -141,43 +141,45 @@ EDITS = {"none": None, "replace": Replace(SURE), "mask again": Remask(NOTICED)}
 
 
 def edit_settings() -> list[dict]:
-    """List the trained model under a sure, a bold and a hasty schedule with every edit, then longer schedules."""
+    """List the trained model under a sure, a bold and a hasty schedule with every edit, then longer schedules, and
+    LLaDA-mini in blocks of the same length."""
     found = []
     for model, hasty in HASTY.items():
         for commit in ("threshold 0.9", "threshold 0.5", hasty):
             found += [{"model": model, "commit": commit, "edit": edit} for edit in EDITS]
         found += [{"model": model, "commit": f"{n} forwards", "edit": "none"} for n in (15, 20)]
-    return found
+    return found + [{"model": MINI, "commit": "threshold 0.9", "edit": edit} for edit in ("none", "replace")]
 
 
 def edited(model: str, commit: str, edit: str, size: int | None = None) -> dict:
     """Answer the test problems under one commit and one edit rule."""
     net, tokenizer = load(model)
-    how = sampler_for(net.config, commit=COMMITS[commit], edit=EDITS[edit])
+    blocks = {"block_length": BLOCK} if model == MINI else {}
+    how = sampler_for(net.config, commit=COMMITS[commit], edit=EDITS[edit], **blocks)
     result = evaluate.accuracy(net, tokenizer, tasks.load_split("test")[:size], sampler=how)
     return {"correct": result.correct, "nfe": round(result.mean_nfe, 3)}
 
 
 def gains(rows: Sequence[dict], model: str) -> dict[str, Difference]:
-    """Compare every edit with none, and with the shortest longer schedule that takes as many forwards, in points."""
+    """Compare every edit with none, and under a planned schedule with each longer one without an edit, in points."""
     mine, found = select(rows, model=model), {}
     for row in mine:
         if row["edit"] == "none":
             continue
         (base,) = select(mine, commit=row["commit"], edit="none")
         found[f"{row['commit']}, {row['edit']}"] = between(row["correct"], base["correct"]).times(100)
-        plain = [r for r in mine if r["edit"] == "none" and r["commit"].endswith("forwards") and r["nfe"] >= row["nfe"]]
-        if row["commit"].endswith("forwards") and plain:
-            control = min(plain, key=lambda r: r["nfe"])
-            name = f"{row['commit']}, {row['edit']}, against {control['commit']}"
-            found[name] = between(row["correct"], control["correct"]).times(100)
+        planned = row["commit"].endswith("forwards")
+        for control in mine if planned else ():
+            if control["edit"] == "none" and control["commit"].endswith("forwards") and control["nfe"] > base["nfe"]:
+                name = f"{row['commit']}, {row['edit']}, against {control['commit']}"
+                found[name] = between(row["correct"], control["correct"]).times(100)
     return found
 
 
 def edit_lines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
     found: dict[str, float | str] = {}
-    for model in HASTY:
+    for model in (*HASTY, MINI):
         found |= named(f"{model},", gains(rows, model))
     return found
 

@@ -1,7 +1,12 @@
 """Views are pure functions from state to figure and text: what is drawn is what is said."""
 
+import io
+
+import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
+from PIL import Image
 
 from dlmlab.course import plotting
 from dlmlab.decode.commit import Fixed
@@ -182,3 +187,15 @@ def test_ticks_of_a_logarithmic_axis_are_the_given_numbers_that_it_shows():
     ax = plotting.figure().add_subplot(xscale="log", xlim=(1.2, 12))
     plotting.plain_ticks(ax.xaxis, (1, 1.5, 3, 10, 100))
     assert [t.get_text() for t in ax.get_xticklabels()] == ["1.5", "3", "10"]
+
+
+def test_lines_keep_their_colours_beside_a_heat_map():
+    fig = plotting.figure(7.0, 3.0)
+    left, right = fig.subplots(1, 2)
+    left.imshow(torch.linspace(0, 1, 80).view(8, 10), cmap="Blues")
+    for i, color in enumerate(plotting.COLORS):
+        right.plot([0, 1], [i, i + 0.5], "o-", color=color, lw=1.2)
+    shown = np.asarray(Image.open(io.BytesIO(plotting.png(fig))).convert("RGB"), dtype=int).reshape(-1, 3)
+    for color in plotting.COLORS:
+        wanted = np.asarray([round(255 * v) for v in to_rgb(color)])
+        assert np.abs(shown - wanted).max(1).min() <= 16, color

@@ -56,7 +56,7 @@ def test_steps_of_it_lower_the_entropy_more_than_the_same_steps_without():
     assert found[5.0] < found[0.0]
 
 
-def test_a_run_starts_from_the_weights_it_names(tmp_path):
+def test_a_run_starts_from_the_weights_it_names():
     config = replace(TrainConfig.read(DATA / "llada-mini" / "training.toml"), start="llada-mini")
     first, model = load("llada-mini").model, training.build_model(config)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), model.parameters(), strict=True))
