@@ -388,6 +388,13 @@ def _joined(args) -> bool:
     return PartialState(cpu=torch.device(args.device or "cpu").type == "cpu").is_main_process
 
 
+def _leave() -> None:
+    """Take leave of the other processes: one that just ends, with its connections open, may be aborted."""
+    torch = sys.modules.get("torch")  # nobody joined who has not imported it
+    if torch and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def prune(args) -> None:
     from dlmlab.compress import methods, pruning, storage
     from dlmlab.network.checkpoint import save
@@ -725,7 +732,9 @@ def main(argv: list[str] | None = None) -> int:
         complain(error)
         return 2
     try:
-        return args.function(args) or 0
+        status = args.function(args) or 0
+        _leave()
+        return status
     except (ValueError, OSError) as error:
         complain(f"dlmlab {args.command}: {error}")
         return 2

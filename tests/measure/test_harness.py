@@ -22,7 +22,8 @@ from tests.tiny import one_thread, tiny_ids, tiny_model, tiny_moe
 __all__ = ["one_thread"]
 pytestmark = pytest.mark.usefixtures("one_thread")
 INSTALLED = harness.LM is not object
-NEEDED = pytest.mark.skipif(not INSTALLED, reason="2026-11-29: lm_eval is an extra of the course, not installed")
+ABSENT = "2026-11-29: " + harness.MISSING
+NEEDED = pytest.mark.skipif(not INSTALLED, reason=ABSENT)
 MODELS = {"full": tiny_model, "block": lambda: tiny_model("block:4"), "experts": tiny_moe}
 
 
@@ -126,7 +127,7 @@ def test_without_the_harness_the_error_says_how_to_get_it(monkeypatch):
 @pytest.fixture(scope="module", params=["llada-mini", "llama-mini"])
 def mini(request):
     if not INSTALLED:
-        pytest.skip("2026-11-29: lm_eval is an extra of the course, not installed")
+        pytest.skip(ABSENT)
     return Harness(request.param, draws=16, threshold=0.9 if request.param == "llada-mini" else None, batch_size=8)
 
 

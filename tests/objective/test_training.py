@@ -603,9 +603,9 @@ def launched(*arguments: str) -> str:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         encoding="utf-8",
-        timeout=240,
+        timeout=600,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr  # all of it: the launcher's own report comes last
     return done.stdout
 
 
