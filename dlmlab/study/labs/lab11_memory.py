@@ -26,10 +26,10 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.study.labs import lab11_corpus as lab
-from dlmlab.study.labs.lab11_corpus import SEEDS, L
 from dlmlab.task import layout, tasks
 from dlmlab.task.tasks import Problem
 
+L, SEEDS = lab.L, lab.SEEDS
 SIZES = (500, 5_000, SEEDS)
 PARTS = ("part 2", "part 3")
 SETS = ("corpus", "fresh", "test")
