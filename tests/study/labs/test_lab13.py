@@ -34,19 +34,23 @@ def test_what_is_given_up_is_sorted_by_what_it_was():
     again = {"edited": torch.tensor([[0, 0], [0, 1], [0, 2]]), "edited_to": torch.tensor([9, 9, 9])}
     trace = Trace(torch.tensor([[9, 9, 9, 9]]), 0, [Step(**step), Step(**(step | none | again))])
     kinds = {"end": 0, "right": 0, "wrong": 0}
-    exchanged.given_up(SimpleNamespace(trace=trace), torch.tensor([[4, 6, 0, 7]]), 0, kinds)
-    assert kinds == {"end": 1, "right": 1, "wrong": 1}
+    rows = exchanged.given_up(SimpleNamespace(trace=trace), torch.tensor([[4, 6, 0, 7]]), 0, kinds)
+    assert rows == {0} and kinds == {"end": 1, "right": 1, "wrong": 1}
 
 
 def test_plain_schedules_stand_beside_the_rules():
     rows = [
-        key | {"correct": "10" * 250, "nfe": 5.0, "end": 2.0, "right": 3.0, "wrong": 1.0}
+        key | {"correct": "10" * 250, "touched": "1" * 500, "nfe": 5.0, "end": 2.0, "right": 3.0, "wrong": 1.0}
         for key in exchanged.settings()
     ]
     found = exchanged.gains(rows)
     assert found["P2 0.5, 5 - left to right"].mean < -30 and found["P2 0.25 - P2 0.5, 5"].mean == 0
     quoted = exchanged.lines(rows)
-    assert quoted["P2 0.5, 5, percent wrong"] == 25.0 and quoted["P2 0.5, 5, exact"] == 50.0
+    assert (
+        quoted["P2 0.5, 5, percent wrong"] == 25.0
+        and quoted["P2 0.5, 5, gained by a repair"] == 100
+        and quoted["P2 0.5, 5, exact"] == 50.0
+    )
 
 
 def test_rules_are_compared_with_draws_of_as_many_forwards():
