@@ -32,6 +32,7 @@ from dlmlab.task import layout, tasks
 HASTY, BOLD = source.DRAFTS
 DETECTION = {"random": 0, "stored": 0, "re-evaluated": 1, "head": 1, "truth": 0}  # sequences to read
 K = 8
+RANKED_DRAFTS = {HASTY: 250, BOLD: 500}  # of the test split; bold drafts have fewer errors
 FEWER = 150  # of the test problems, for what is dear: leave-one-out reads a sequence for every token
 
 
@@ -48,6 +49,7 @@ def ranked(confidence: Tensor, right: Tensor) -> float:
 def rank(draft: str, confidence: str, size: int | None = None) -> dict:
     """Rank the tokens of the test drafts by one confidence; `auc` one number for each draft with an error."""
     _, tokenizer = load("llada-mini")
+    size = size or RANKED_DRAFTS[draft]
     drafts, found = source.drafts(draft, size=size), []
     known = None if confidence == "leave-one-out" else source.confidence(draft, confidence, size)
     for i, d in enumerate(drafts):
