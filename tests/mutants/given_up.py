@@ -83,7 +83,7 @@ MUTANTS = {
     forgets_what_is_due: "",
     one_place_too_many: "somebody has to go",
     gives_up_what_is_below_a_mask: "so the last token",
-    judges_by_the_proposal: "may still change places",
+    judges_by_the_proposal: "not with that of a proposal",
     lets_the_prompt_take_part: "random inputs",
     marks_the_losing_masks: "only a written token",
     all_rows_together: "random inputs",

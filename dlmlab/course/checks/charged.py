@@ -68,7 +68,7 @@ def charged(calls: Sequence[Tensor], texts: int) -> Tensor:
 ''',
     hints=(
         "What does it charge for exercise 13.1, which shows the network forty versions of one text in one call?",
-        "`count[whose] += 1` where `whose` names a text twice: how often is one added? Try it.",
+        "Add one to a list of places that names one place twice: how often is it added there? Try it in a cell.",
         "return torch.bincount(torch.cat([torch.empty(0, dtype=torch.long), *calls]), minlength=texts)",
     ),
     check=check_charged,

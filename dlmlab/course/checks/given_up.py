@@ -26,8 +26,13 @@ def check_given_up(fn: Callable) -> None:
     require(not bool(got.any()), "eta = 1: the three surest places are .9, .8, .6, both tokens are among them")
     got = _run(fn, four, four, masks, tokens, [2], 0.1)
     require(not bool(got.any()), "all four places are to stand after this forward: nothing can be given up")
+    got = _run(fn, torch.tensor([[0.9, 0.35, 0.1, 0.1]]), four, masks, tokens, [1], 1.0)
+    require(not bool(got.any()), "a token counts with its own probability, `present`, not with that of a proposal")
     got = _run(fn, four, torch.tensor([[0.9, 0.35, 0.1, 0.05]]), masks, tokens, [0], 1.0)
-    require(bool(got.any()), "nothing is due, but an unsure token may still change places with a surer mask")
+    require(
+        got.tolist() == [[False, False, True, True]],
+        "nothing is due, but two unsure tokens, .1 and .05, change places with the two surer masks",
+    )
     draw = Cases(132)
     for B, L in ((1, 5), (3, 7), (2, 12), (4, 9), (1, 1), (5, 6)):
         for eta in (0.0, 0.3, 1.0, 4.0):
@@ -48,36 +53,46 @@ def _run(fn, confidence: Tensor, present: Tensor, masks: Tensor, tokens: Tensor,
     return got
 
 
-def _judge(fn, confidence: Tensor, present: Tensor, masks: Tensor, tokens: Tensor, due: list[int], eta: float) -> None:
-    got = _run(fn, confidence, present, masks, tokens, due, eta)
+def _reference(confidence: Tensor, present: Tensor, masks: Tensor, tokens: Tensor, due: list[int], eta: float):
+    """Mark what is given up place by place, a list for each row."""
+    found = []
     for row in range(len(masks)):
         places = [i for i in range(masks.shape[1]) if masks[row, i] or tokens[row, i]]
         score = {i: float(eta * present[row, i] if tokens[row, i] else confidence[row, i]) for i in places}
-        stand = sorted(places, key=lambda i: (-score[i], i))[: int(tokens[row].sum()) + due[row]]
-        right = [bool(tokens[row, i]) and i not in stand for i in range(masks.shape[1])]
+        stand = sorted(places, key=lambda i, score=score: (-score[i], i))[: int(tokens[row].sum()) + due[row]]
+        found.append([bool(tokens[row, i]) and i not in stand for i in range(masks.shape[1])])
+    return found
+
+
+def _judge(fn, confidence: Tensor, present: Tensor, masks: Tensor, tokens: Tensor, due: list[int], eta: float) -> None:
+    got = _run(fn, confidence, present, masks, tokens, due, eta).tolist()
+    for row, right in enumerate(_reference(confidence, present, masks, tokens, due, eta)):
         case = f"row {row} of {len(masks)}, {int(tokens[row].sum())} tokens, {int(masks[row].sum())} masks, "
         case += f"{due[row]} due, eta = {eta}"
-        count, wanted = int(got[row].sum()), sum(right)
+        count, wanted = sum(got[row]), sum(right)
         require(count == wanted, f"random inputs, {case}: {count} tokens are given up, it should be {wanted}")
-        require(got[row].tolist() == right, f"random inputs, {case}: the wrong tokens are given up")
+        require(got[row] == right, f"random inputs, {case}: the wrong tokens are given up")
 
 
 def _expect_an_end(fn: Callable) -> None:
     """Run a schedule of four forwards with a model that trusts nothing it has written."""
     G, confidence, present = 8, torch.linspace(0.9, 0.2, 8)[None], torch.full((1, 8), 0.01)
     stands = torch.zeros(1, G, dtype=torch.bool)
-    for forward in range(4):
-        again = _run(fn, confidence, present, ~stands, stands, [2], 1.0)
-        n = 2 + int(again.sum())
+    for _ in range(4):
         free = ~stands
+        again = _run(fn, confidence, present, free, stands, [2], 1.0)
+        n = 2 + int(again.sum())
         require(
             n <= int(free.sum()),
             f"{int(again.sum())} tokens are given up and 2 masks are due, but only {int(free.sum())} masks are there: "
             "the schedule falls behind, and the run does not end with it",
         )
-        write = confidence.masked_fill(~free, -1.0).argsort(descending=True, stable=True)[0, :n]
+        require(
+            again.tolist() == _reference(confidence, present, free, stands, [2], 1.0),
+            f"in a run of four forwards, with {int(stands.sum())} places written, the wrong tokens are given up",
+        )
+        write = confidence.masked_fill(~free, -1.0).argsort(dim=-1, descending=True, stable=True)[0, :n]
         stands = (stands & ~again).index_fill(1, write, True)
-        require(int(stands.sum()) == 2 * (forward + 1), "as many tokens stand after a forward as the schedule says")
 
 
 EXERCISE = Exercise(
