@@ -39,7 +39,7 @@ def test_nobody_in_question_is_nothing_to_read():
 def test_leave_one_out_of_a_perfect_model_is_bayes_rule():
     """Texts ab, ac, bb with probabilities .5, .3, .2: given the other token, each posterior is worked by hand."""
     texts = torch.tensor([[0, 1], [0, 2], [1, 1]])
-    model = ExactBayes(texts, mask_prior(4, 3), torch.tensor([0.5, 0.3, 0.2]).double())
+    model = ExactBayes(texts, mask_prior(4, 3), torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64))
     got = trust.leave_one_out(model, torch.tensor([0, 1]), torch.tensor([True, True]), 3)
     assert torch.allclose(got, torch.tensor([0.5 / 0.7, 0.5 / 0.8]), atol=1e-5)
 

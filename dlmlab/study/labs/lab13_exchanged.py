@@ -26,7 +26,7 @@ from dlmlab.study.judging import SEEDS
 from dlmlab.study.labs.lab13_drafts import BATCH
 from dlmlab.task import layout, tasks
 
-RULES = {f"P2 {eta}": {"edit": P2(eta)} for eta in (0.25, 0.5, 0.75, 1.0)}
+RULES = {f"P2 {eta}": {"edit": P2(eta)} for eta in (0.25, 0.5, 1.0)}
 RULES |= {"ReMDM, random": {"edit": ReMDM(0.5)}, "P2 0.5, end marks last": {"edit": P2(0.5), "eos_last": True}}
 RULES |= {"P2 0.5, left to right": {"edit": P2(0.5), "score": "left_to_right"}}
 DRAWN_RULES = {"plain": None, "ReMDM 0.5": ReMDM(0.5)}
@@ -39,7 +39,7 @@ PLAIN = ("probability", "left to right", "end marks last")  # of 01_sampling
 def settings() -> list[dict]:
     """List eta at five forwards, then ten, then the controls and ReMDM with three seeds."""
     found = [(f"P2 {eta}", 5, None) for eta in (0.5, 0.25, 1.0)]
-    found += [("ReMDM, random", 5, seed) for seed in SEEDS] + [("P2 0.5", 10, None), ("P2 0.75", 5, None)]
+    found += [("ReMDM, random", 5, seed) for seed in SEEDS] + [("P2 0.5", 10, None)]
     found += [("P2 0.5, end marks last", 5, None), ("P2 0.5, left to right", 5, None)]
     return [{"rule": rule, "steps": steps, "seed": seed} for rule, steps, seed in found]
 
@@ -116,7 +116,7 @@ def gains(rows: Sequence[dict]) -> dict[str, Difference]:
             a, b = {"rule": row["rule"], "steps": row["steps"]}, {"rule": other, "steps": steps}
             if row["rule"] != other and any(r["rule"] == other and r["steps"] == steps for r in every):
                 found[f"{name} - {other}"] = of_rows(every, a, b, column="correct").times(100)
-    for a, b in ((0.25, 0.5), (0.75, 0.5), (1.0, 0.5)):
+    for a, b in ((0.25, 0.5), (1.0, 0.5)):
         pair = {"rule": f"P2 {a}", "steps": 5}, {"rule": f"P2 {b}", "steps": 5}
         found[f"P2 {a} - P2 {b}, 5"] = of_rows(every, *pair, column="correct").times(100)
     return found
