@@ -32,7 +32,7 @@ from dlmlab.task import layout, tasks
 HASTY, BOLD = source.DRAFTS
 DETECTION = {"random": 0, "stored": 0, "re-evaluated": 1, "head": 1, "truth": 0}  # sequences to read
 K = 8
-RANKED_DRAFTS = {HASTY: 250, BOLD: 500}  # of the test split; bold drafts have fewer errors
+RANKED_DRAFTS = {HASTY: 200, BOLD: 500}  # of the test split; bold drafts have fewer errors
 FEWER = 150  # of the test problems, for what is dear: leave-one-out reads a sequence for every token
 
 
