@@ -25,7 +25,7 @@ from dlmlab.task.layout import decode_answer, encode_prompt
 DEPTH, DEPTHS = 8, (1, 2, 4, 8, 16, ANSWER_LENGTH)
 BASES = {"probability": "probability", "rounded": "probability, one decimal", "left_to_right": "left to right"}
 SEEDS = (0, 1, 2)  # of the number that is hidden
-PROBLEMS = {"test": 24, "five equations": 8} | {f"hidden number {seed}": 8 for seed in SEEDS}  # of the test split
+PROBLEMS = {"test": 32, "five equations": 12} | {f"hidden number {seed}": 12 for seed in SEEDS}  # of the test split
 ONE_BY_ONE = "one by one"
 OTHERS = {  # no promise: what a rule or a schedule takes on the same problems
     "threshold 0.9": Sampler(commit=Threshold(0.9)),
