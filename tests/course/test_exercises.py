@@ -436,6 +436,7 @@ INSIDE = {  # exercises whose function the sampler itself calls: a sampler that 
     "1.5": dl.Sampler(commit=dl.Fixed(4), guidance=1.0),
     "8.3": dl.Sampler(commit=dl.Fixed(6), block_length=4, cache=dl.cache.DualCache()),
     "8.4": dl.Sampler(commit=dl.Fixed(6), block_length=4, cache=dl.focus.Focus()),
+    "8.7": dl.Sampler(speculate=4),
 }
 ANOTHER_DRAW = ("with_multinomial", "with_exponential_noise")  # right, and another sample for the same seed
 
