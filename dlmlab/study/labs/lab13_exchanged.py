@@ -23,7 +23,7 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.study.judging import SEEDS
-from dlmlab.study.labs.lab13_drafts import BATCH
+from dlmlab.study.labs import lab13_drafts as source
 from dlmlab.task import layout, tasks
 
 RULES = {f"P2 {eta}": {"edit": P2(eta)} for eta in (0.25, 0.5, 1.0)}
@@ -56,7 +56,7 @@ def answered(problems: Sequence[tasks.Problem], sampler: Sampler, seed: int | No
         order.sort(key=lambda i: (len(prompts[i]), i))
     right, nfe, kinds = [False] * len(prompts), [0] * len(prompts), {"end": 0, "right": 0, "wrong": 0}
     touched = [False] * len(prompts)
-    batch = BATCH if seed is None else TURN
+    batch = source.BATCH if seed is None else TURN
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
         generator = None if seed is None else torch.Generator().manual_seed(1000 * seed + start)

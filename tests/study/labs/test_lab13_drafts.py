@@ -24,7 +24,7 @@ def test_a_draft_holds_its_own_confidences():
     for i, d in enumerate(found):
         assert len(d.x) == len(d.places) == len(stored[i]) == len(seen[i].present) and d.forwards >= 1
         assert d.x[d.places][-1] == tokenizer.eos_token_id and int(d.places.sum()) >= 3
-        p = source.denoiser()(d.x[None])[0]
+        p = source.denoiser()(d.x[None])[0].clone()
         p[:, tokenizer.mask_token_id] = -torch.inf
         own = p.softmax(-1).gather(1, d.x[:, None])[:, 0]
         assert torch.allclose(again[i], own, atol=1e-4)
