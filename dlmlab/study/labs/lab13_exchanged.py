@@ -30,6 +30,7 @@ RULES = {f"P2 {eta}": {"edit": P2(eta)} for eta in (0.25, 0.5, 1.0)}
 RULES |= {"ReMDM, random": {"edit": ReMDM(0.5)}, "P2 0.5, end marks last": {"edit": P2(0.5), "eos_last": True}}
 RULES |= {"P2 0.5, left to right": {"edit": P2(0.5), "score": "left_to_right"}}
 DRAWN_RULES = {"plain": None, "ReMDM 0.5": ReMDM(0.5)}
+DRAWN_PROBLEMS = 125  # of the test split, with three seeds
 TURN = 25  # problems that share a generator
 TOLERANCE = {"nfe": (1.0, 0.5), "end": (3.0, 0.5), "right": (3.0, 0.5), "wrong": (3.0, 0.5)}  # means over problems
 PLAIN = ("probability", "left to right", "end marks last")  # of 01_sampling
@@ -166,7 +167,7 @@ EXCHANGED = Table(
 def drawn(rule: str, steps: int, seed: int, size: int | None = None) -> dict:
     """Answer the test problems with tokens drawn at temperature 1, in random order."""
     sampler = Sampler("random", Fixed(steps), temperature=1.0, edit=DRAWN_RULES[rule])
-    return answered(tasks.load_split("test")[:size], sampler, seed)
+    return answered(tasks.load_split("test")[: size or DRAWN_PROBLEMS], sampler, seed)
 
 
 def drawn_gains(rows: Sequence[dict]) -> dict[str, Difference]:

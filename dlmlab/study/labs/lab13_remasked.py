@@ -32,6 +32,8 @@ from dlmlab.task import layout, tasks
 HASTY, BOLD = source.DRAFTS
 DETECTION = {"random": 0, "stored": 0, "re-evaluated": 1, "head": 1, "truth": 0}  # sequences to read
 K = 8
+RANKED_DRAFTS = {HASTY: 200, BOLD: 500}  # of the test split; bold drafts have fewer errors
+FEWER = 150  # of the test problems, for what is dear: leave-one-out reads a sequence for every token
 
 
 def ranked(confidence: Tensor, right: Tensor) -> float:
@@ -47,6 +49,7 @@ def ranked(confidence: Tensor, right: Tensor) -> float:
 def rank(draft: str, confidence: str, size: int | None = None) -> dict:
     """Rank the tokens of the test drafts by one confidence; `auc` one number for each draft with an error."""
     _, tokenizer = load("llada-mini")
+    size = size or RANKED_DRAFTS[draft]
     drafts, found = source.drafts(draft, size=size), []
     known = None if confidence == "leave-one-out" else source.confidence(draft, confidence, size)
     for i, d in enumerate(drafts):
@@ -99,6 +102,12 @@ def settings() -> list[dict]:
     return found + [line(by, "mask once", draft=BOLD, refill=1, k=4) for by in ("stored", "head")]
 
 
+def problems(by: str, how: str) -> int | None:
+    """Say how many test problems a way is measured on: all, or the first `FEWER`."""
+    few = by in ("head", "leave-one-out") or how not in ("keep", "mask")
+    return FEWER if few else None
+
+
 def chosen(d: source.Draft, confidence: Tensor, by: str, k: int) -> Tensor:
     """Mark what is revised, (L,) bool: the k least trusted places; of the truth only those that are wrong."""
     return d.places & ~d.right if by == "truth" else trust.lowest_places(confidence, d.places, k)
@@ -114,6 +123,7 @@ def confidences(draft: str, by: str, seed: int | None, size: int | None) -> list
 
 def run(draft: str, by: str, how: str, k: int, refill: int, seed: int | None, size: int | None = None) -> dict:
     """Revise the drafts of the test problems once; `correct` one digit a problem."""
+    size = size or problems(by, how)
     _, tokenizer = load("llada-mini")
     found = source.drafts(draft, size=size)
     if how == "keep":
@@ -185,6 +195,12 @@ def key(by: str, how: str = "mask", draft: str = HASTY) -> dict:
     return {"draft": draft, "by": by, "how": how}
 
 
+def compared(rows: Sequence[dict], a: dict, b: dict) -> Difference:
+    """Difference of two ways in points, over the problems that both have."""
+    n = min(len(row["correct"]) for way in (a, b) for row in select(rows, **way))
+    return of_rows([row | {"correct": row["correct"][:n]} for row in rows], a, b, column="correct").times(100)
+
+
 def gains(rows: Sequence[dict]) -> dict[str, Difference]:
     """Compare the ways to revise with each other and with plain samplers, in points."""
     rows = [*rows, *({"by": name, "seed": None, "correct": control(name)["correct"]} for name in CONTROLS)]
@@ -199,7 +215,7 @@ def gains(rows: Sequence[dict]) -> dict[str, Difference]:
     for by in ("stored", "head"):
         way = key(by, "mask once", BOLD)
         pairs |= {f"bold, {by} - {name}": (way, {"by": name}) for name in ("threshold 0.5", "threshold 0.9")}
-    return {name: of_rows(rows, a, b, column="correct").times(100) for name, (a, b) in pairs.items()}
+    return {name: compared(rows, a, b) for name, (a, b) in pairs.items()}
 
 
 def lines(rows: Sequence[dict]) -> dict[str, float | str]:
