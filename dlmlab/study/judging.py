@@ -1,12 +1,13 @@
 """Notebook 04: what its tables share: the dense models, the calibration texts, exact match and likelihood.
 
-Problems: all of the test split (of a model that has none of the first `FIRST` right no more are asked); likelihood: the
-first `BOUND_PROBLEMS`, the bound of the answer by mask count with common random masks (`noise.bound_by_count`), in
+Problems: all of the test split, `FIRST` of them of a model that has none of these right, and of other draws of the same
+model than the first; likelihood: the first `BOUND_PROBLEMS`, the bound of the answer by mask count with common random masks (`noise.bound_by_count`), in
 nats, one mean for each problem. A row keeps the numbers of all problems, so that notebooks can pair them. A live slice
 (`size`) takes the first of the same problems, under the same masks.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -14,8 +15,8 @@ import torch
 from dlmlab.compress import calibration
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure import difference, evaluate, store
-from dlmlab.measure.difference import Difference
+from dlmlab.measure import evaluate, store
+from dlmlab.measure.difference import Difference, between
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import likelihood, noise
@@ -63,12 +64,16 @@ def answer_bound(
     return [round(v, 5) for v in nats.tolist()]
 
 
-def judge(model, *, size: int | None = None) -> dict:
+def judge(model, *, seed: int | None = None, size: int | None = None) -> dict:
     """Answer problems of the test split: `correct` one digit a problem, `nfe` forwards a problem.
 
-    Of a model with nothing right in the first `FIRST` no more is asked: ruined models take the most forwards.
+    Of a model with nothing right in the first `FIRST` no more is asked (ruined models take the most forwards), nor of
+    one whose seed is not the first.
     """
-    problems, sampler = tasks.load_split("test")[: size or PROBLEMS], Sampler(commit=Threshold(0.9))
+    problems, sampler = (
+        tasks.load_split("test")[: size or (FIRST if seed else PROBLEMS)],
+        Sampler(commit=Threshold(0.9)),
+    )
     correct, forwards = "", 0.0
     for part in (problems[:FIRST], problems[FIRST:]):
         if part and (not correct or "1" in correct):
@@ -101,30 +106,33 @@ def mean_nats(rows: Sequence[dict]) -> float:
 def points(rows: Sequence[dict], *by: str) -> list[dict]:
     """Make one row of all that differ in their seed only: those that have the columns `by` in common (else each row).
 
-    Added: exact match, mean over seeds, with an interval from the lowest to the highest that Wilson's interval of any
-    seed allows; the mean bound; mean forwards; the number of seeds.
+    Exact match and its Wilson interval are those of the first seed, which answered most; `others`: of the others, a
+    list. The bound is the mean over seeds.
     """
     groups: dict[object, list[dict]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(tuple(row[name] for name in by) or i, []).append(row)
     table = []
     for group in groups.values():
-        shares = [evaluate.Proportion.of(row["correct"]) for row in group]
-        lows, highs = zip(*(share.interval for share in shares), strict=True)
-        value, nfe = (sum(v) / len(group) for v in ([s.value for s in shares], [row.get("nfe", 0) for row in group]))
-        found = {"exact_match": value, "low": min(lows), "high": max(highs), "bound": mean_nats(group)}
-        table.append(group[0] | found | {"nfe": nfe, "seeds": len(group)})
+        first, *others = (evaluate.Proportion.of(row["correct"]) for row in group)
+        low, high = first.interval
+        found = {"exact_match": first.value, "low": low, "high": high, "others": [share.value for share in others]}
+        table.append(group[0] | found | {"bound": mean_nats(group)})
     return table
 
 
 def more_right(rows: Sequence[dict], a: dict, b: dict) -> Difference:
-    """Compare the answers of the rows with key `a` and key `b`, in points, on the problems that all of them answered.
+    """Compare the answers of the rows with key `a` and key `b`, in points.
+
+    Seed by seed, on the problems that both answered: the interval is over the problems of the first seed, which
+    answered most; the others count as seeds, which must agree for a word.
 
     >>> rows = [{"m": "a", "correct": "1101"}, {"m": "b", "correct": "00"}]
     >>> more_right(rows, {"m": "a"}, {"m": "b"}).mean
     100.0
     """
-    chosen = [row for key in (a, b) for row in store.select(rows, **key)]
-    asked = min(len(row["correct"]) for row in chosen)
-    cut = [row | {"correct": row["correct"][:asked]} for row in chosen]
-    return difference.of_rows(cut, a, b, column="correct").times(100)
+    ours, theirs = ({row.get("seed"): row["correct"] for row in store.select(rows, **key)} for key in (a, b))
+    seeds = [seed for seed in ours if seed in theirs or None in theirs] or list(theirs)
+    pairs = [(ours.get(s, ours.get(None)), theirs.get(s, theirs.get(None))) for s in seeds]
+    found = [between(*(text[: min(map(len, pair))] for text in pair)).times(100) for pair in pairs]
+    return replace(found[0], seeds=tuple(d.mean for d in found))

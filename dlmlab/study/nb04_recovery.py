@@ -54,7 +54,7 @@ def run(kind: str, steps: int, lr: float, seed: int | None, size: int | None = N
         return {"begin": begin(kind, lr, seed)}
     model = recovered(kind, lr, seed) if steps else recoverable(kind, seed or 0)
     numbers = {"nats": answer_bound(model, size=size), "sparsity": round(pruning.sparsity_of(model), 4)}
-    return judge(model, size=size) | numbers | ({"begin": begin(kind, lr, seed)} if steps else {})
+    return judge(model, seed=seed, size=size) | numbers | ({"begin": begin(kind, lr, seed)} if steps else {})
 
 
 TABLE = Table(

@@ -69,7 +69,7 @@ def settings() -> list[dict]:
 def run(curve: str, sparsity: float, seed: int | None, size: int | None = None) -> dict:
     """Measure one model of the figure."""
     model = dense() if curve == "dense" else pruned({c.name: c for c in CURVES}[curve], sparsity, seed or 0)
-    return judge(model, size=size) | {"nats": answer_bound(model, size=size)}
+    return judge(model, seed=seed, size=size) | {"nats": answer_bound(model, size=size)}
 
 
 TABLE = Table(

@@ -65,7 +65,7 @@ def run(units: str, method: str, share: float, seed: int | None, size: int | Non
         (exact,) = (s for u, m, s in STRUCTURED if (u, m, round(s, 4)) == (units, method, share))
         model = smaller(units, method, exact, seed or 0)
     work = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
-    return judge(model, size=size) | {"nats": answer_bound(model, size=size)} | work | extra
+    return judge(model, seed=seed, size=size) | {"nats": answer_bound(model, size=size)} | work | extra
 
 
 TABLE = Table(
