@@ -1,9 +1,9 @@
 """Notebook 04: what its tables share: the dense models, the calibration texts, exact match and likelihood.
 
-Problems: all of the test split, `FIRST` of them of a model that has none of these right, and of other draws of the same
-model than the first; likelihood: the first `BOUND_PROBLEMS`, the bound of the answer by mask count with common random masks (`noise.bound_by_count`), in
-nats, one mean for each problem. A row keeps the numbers of all problems, so that notebooks can pair them. A live slice
-(`size`) takes the first of the same problems, under the same masks.
+Problems: all of the test split, but `FIRST` of a model that has none of these right, and of draws of a model after the
+first draw; likelihood: the first `BOUND_PROBLEMS`, the bound of the answer by mask count with common random masks
+(`noise.bound_by_count`), in nats, one mean for each problem. A row keeps the numbers of all problems, so that notebooks
+can pair them. A live slice (`size`) takes the first of the same problems, under the same masks.
 """
 
 from collections.abc import Sequence
