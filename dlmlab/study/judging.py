@@ -70,11 +70,8 @@ def judge(model, *, seed: int | None = None, size: int | None = None) -> dict:
     Of a model with nothing right in the first `FIRST` no more is asked (ruined models take the most forwards), nor of
     one whose seed is not the first.
     """
-    problems, sampler = (
-        tasks.load_split("test")[: size or (FIRST if seed else PROBLEMS)],
-        Sampler(commit=Threshold(0.9)),
-    )
-    correct, forwards = "", 0.0
+    sampler, correct, forwards = Sampler(commit=Threshold(0.9)), "", 0.0
+    problems = tasks.load_split("test")[: size or (FIRST if seed else PROBLEMS)]
     for part in (problems[:FIRST], problems[FIRST:]):
         if part and (not correct or "1" in correct):
             result = evaluate.accuracy(model, load("llada-mini").tokenizer, part, sampler=sampler, batch_size=ROWS)
