@@ -64,15 +64,15 @@ def answer_bound(
     return [round(v, 5) for v in nats.tolist()]
 
 
-def judge(model, *, seed: int | None = None, size: int | None = None) -> dict:
+def judge(model, *, problems: int = PROBLEMS, seed: int | None = None, size: int | None = None) -> dict:
     """Answer problems of the test split: `correct` one digit a problem, `nfe` forwards a problem.
 
     Of a model with nothing right in the first `FIRST` no more is asked (ruined models take the most forwards), nor of
     one whose seed is not the first.
     """
     sampler, correct, forwards = Sampler(commit=Threshold(0.9)), "", 0.0
-    problems = tasks.load_split("test")[: size or (FIRST if seed else PROBLEMS)]
-    for part in (problems[:FIRST], problems[FIRST:]):
+    chosen = tasks.load_split("test")[: size or (min(FIRST, problems) if seed else problems)]
+    for part in (chosen[:FIRST], chosen[FIRST:]):
         if part and (not correct or "1" in correct):
             result = evaluate.accuracy(model, load("llada-mini").tokenizer, part, sampler=sampler, batch_size=ROWS)
             correct, forwards = correct + result.correct, forwards + result.mean_nfe * len(part)
