@@ -41,6 +41,14 @@ def test_the_model_and_its_decoders_do_not_know_the_task():
             assert "task" not in {name[0] for name in imported(path)}, "/".join(parts)
 
 
+def test_a_lab_imports_no_other_lab():
+    labs = {parts[-1].removesuffix(".py"): path for parts, path in FILES.items() if parts[:2] == ("study", "labs")}
+    assert len(labs) > 1
+    for name, path in labs.items():
+        others = {found[-1] for found in imported(path) if found[:2] == ("study", "labs")}
+        assert {other.split("_")[0] for other in others} <= {name.split("_")[0]}, name
+
+
 def test_a_short_name_means_one_module():
     inside = Counter(
         parts[-1]
@@ -64,7 +72,7 @@ TOGETHER = {  # test files about a room's modules together
 PROVEN_ELSEWHERE = {"checks": "by tests/mutants"}
 
 
-PARTS = [("compress", "quant"), ("compress", "joint")]
+PARTS = [("compress", "quant"), ("compress", "joint"), ("study", "labs")]
 FOLDERS = [*((room,) for room in dlmlab.ROOMS), *PARTS]  # `bench` has one test file for all
 
 
@@ -74,7 +82,7 @@ def test_every_module_has_a_test_file_and_every_test_file_a_module(folder):
     inside = {parts[len(folder)].removesuffix(".py") for parts in FILES if parts[: len(folder)] == folder}
     apart = {below[-1] for below in FOLDERS if below[:-1] == folder}
     modules = inside - {"__init__", *PROVEN_ELSEWHERE} - apart
-    tables = {name for name in modules if folder == ("study",) and name in TABLES.values()}
+    tables = {name for name in modules if folder[0] == "study" and name in TABLES.values()}
     files = {path.stem.removeprefix("test_") for path in TESTS.joinpath(*folder).glob("test_*.py")}
     strangers = files - modules - TOGETHER.get(folder[-1], set()) - {name.split("_")[0] for name in tables}
     assert (sorted(modules - tables - files), sorted(strangers)) == ([], [])

@@ -96,8 +96,8 @@ def output_distribution(
 ) -> dict[tuple[int, ...], float]:
     """Enumerate what a sampler of `dlmlab.sampling` writes from `start` (L,), as {text: probability}.
 
-    Temperature 0 or 1, one block, no guidance, all tokens alike. Random order is averaged over what it may choose, and
-    needs planned steps, as those of `Fixed`. Raises `ValueError` for what cannot be enumerated.
+    Temperature 0 or 1 or a proposal, one block, no guidance, all tokens alike. Random order is averaged over what it
+    may choose, and needs planned steps, as those of `Fixed`. Raises `ValueError` for what cannot be enumerated.
     """
     _check_enumerable(sampler)
     masks = sum(token == mask_id for token in start)
@@ -129,7 +129,8 @@ def _one_step(
     free = x == mask_id  # (1, L)
     logits = denoise(x, None).double().index_fill(-1, torch.tensor([mask_id]), NEG_INF)
     p = logits.softmax(-1)
-    draws, weight = _draws(p[0], free[0], sampler.temperature)  # (R, L), (R,)
+    drawn_from = p if sampler.proposal is None else sampler.proposal(logits)
+    draws, weight = _draws(drawn_from[0], free[0], sampler.temperature if sampler.proposal is None else 1)  # (R, L)
     p = p.expand(len(draws), -1, -1)
     for order, share in _orders(free[0], sampler.score, quota):
         score = SCORES[sampler.score](p, draws, None) if order is None else order.expand(draws.shape)

@@ -33,6 +33,7 @@ from dlmlab.decode.cache import BlockCache, Cache, Forward
 from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, order_of
 from dlmlab.decode.edit import Edit, Written
 from dlmlab.decode.prompts import read_prompts
+from dlmlab.decode.proposal import Proposal
 from dlmlab.decode.trace import Sample, Step, Trace, cut_at_end
 from dlmlab.network.cost import forward_flops
 
@@ -49,7 +50,8 @@ class Sampler:
     each row, as those of block-causal attention are, not from the end of the prompt. `eos_last`: commit end marks only
     when nothing else is left in the block. `forbid`: ids that are never proposed. `stop_at_eos`: a row ends once its
     text up to the first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for
-    everything. `edit`: what may become of committed tokens (`dlmlab.edit`), None for nothing.
+    everything. `edit`: what may become of committed tokens (`dlmlab.edit`), None for nothing. `proposal`: what
+    tokens are drawn from (`dlmlab.proposal`, with a temperature of its own), None for softmax(logits / temperature).
     """
 
     score: str = "probability"
@@ -63,6 +65,12 @@ class Sampler:
     cache: Cache | None = None
     edit: Edit | None = None
     aligned: bool = False
+    proposal: Proposal | None = None
+
+    @property
+    def random(self) -> bool:
+        """Whether chance decides anything: then a generator is needed."""
+        return self.temperature > 0 or self.score == "random" or self.proposal is not None
 
     def __post_init__(self) -> None:
         if not isinstance(self.score, str) or self.score not in SCORES:
@@ -88,6 +96,10 @@ class Sampler:
             raise ValueError(f"cache={self.cache!r} is no cache, such as DualCache(), nor None")
         if self.cache is not None and self.guidance > 0:
             raise ValueError(f"guidance={self.guidance} reads two texts, a cache holds the keys of one: choose")
+        if not isinstance(self.proposal, Proposal | None):
+            raise ValueError(f"proposal={self.proposal!r} is no proposal, such as Softmax(1.0), nor None")
+        if self.proposal is not None and self.temperature:
+            raise ValueError(f"temperature={self.temperature} is that of no proposal; {self.proposal} has its own")
         if not isinstance(self.edit, Edit | None):
             raise ValueError(f"edit={self.edit!r} is no edit rule, such as Replace(0.9), nor None")
         stale = not isinstance(self.cache, BlockCache | None)  # only keys of finished blocks are never edited
@@ -253,7 +265,7 @@ def sample(
     if not isinstance(sampler, Sampler):
         raise ValueError(f"sampler={sampler!r} must be a Sampler(...) or None")
     mask_id, eos_id = _special_ids(model, mask_id, eos_id)
-    check_request(gen_length, sampler.temperature > 0 or sampler.score == "random", generator)
+    check_request(gen_length, sampler.random, generator)
     if eos_id is None and (sampler.eos_last or sampler.stop_at_eos):
         raise ValueError("eos_last and stop_at_eos need eos_id: the model has no config.eos_token_id")
     _check_model(model, sampler)
@@ -401,7 +413,7 @@ class _Loop:
     def step(self, rows: Tensor, eligible: Tensor, quota: Tensor) -> None:
         """Run one forward for `rows` (R,) and commit some of their `eligible` (R, L) columns."""
         start, sampler = time.perf_counter(), self.sampler
-        chance = sampler.temperature > 0 or sampler.score == "random"
+        chance = sampler.random
         full, editable = ~eligible.any(1), self.editable(rows)
         wanted = torch.ones_like(eligible[0]) if chance and not self.cache else (eligible | editable).any(0)
         columns = wanted.nonzero()[:, 0]  # (C,)
@@ -411,7 +423,10 @@ class _Loop:
         logits = rule_out(forward.logits.float(), self.never, self.vocab_size)  # (R, C, V)
         positions = self.real[rows].cumsum(1)[:, columns] - 1  # (R, C), counted without padding
         check_logits(logits, eligible | editable, len(self.trace.steps) + 1, rows, positions)
-        x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
+        if sampler.proposal is None:
+            x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
+        else:  # noise is added to log q: its zeros stay zeros
+            x0 = gumbel_argmax(sampler.proposal(logits).log(), 1.0, self.generator)
         p = logits.softmax(-1)
         confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, C)
         score = SCORES[sampler.score](p, x0, self.generator)

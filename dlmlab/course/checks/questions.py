@@ -67,4 +67,14 @@ PREDICTIONS = (
         high=100,
         unit="%",
     ),
+    Prediction(
+        id="10.4",
+        title="Sixteen tokens, sixteen texts",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee what the best choice for every token does to a whole text.",
+        question="points by which sixteen texts cover more than the truth's if every token covers for sixteen draws",
+        low=-50,
+        high=50,
+    ),
 )
