@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dlmlab.limits import ANSWER_LENGTH
