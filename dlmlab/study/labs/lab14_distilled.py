@@ -1,0 +1,143 @@
+"""Lab 14: LLaDA-mini after a short distillation, beside plain training of the same cost, judged at several decoders.
+
+Every student starts from the shipped weights, sees the same batches in the same order, and may spend the FLOPs of
+`STEPS` plain steps: a forward and a backward of the student cost three forwards, two forwards of the teacher two more,
+so a student of a teacher takes 3/5 of the steps. Masks are those of the last stage of LLaDA-mini's own training.
+
+`before`: LLaDA-mini as it is. `plain`: cross-entropy. `confidence`: cross-entropy and the entropy of what is right
+(`dlmlab.confidence`). `through time`: the two steps of a teacher at once (`dlmlab.distill`), half of the masks first,
+by chance; `through time, sure first`: first what a threshold of 0.9 would commit.
+"""
+
+import copy
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dlmlab.compress.recovery import recipe
+from dlmlab.decode.commit import Fixed, Threshold
+from dlmlab.decode.sampling import Sampler
+from dlmlab.measure import evaluate
+from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.difference import headlines as named
+from dlmlab.measure.table import Table
+from dlmlab.network.checkpoint import load
+from dlmlab.network.cost import forward_flops
+from dlmlab.network.model import LLaDAModelLM
+from dlmlab.objective import distill
+from dlmlab.objective.batches import Batch, Batches
+from dlmlab.objective.confidence import right_entropy
+from dlmlab.objective.training import build_optimizers, rates, schedule, set_rates
+from dlmlab.study.judging import SEEDS, answer_bound
+from dlmlab.task import layout, tasks
+
+STEPS, ROWS, RATE, WEIGHT = 40, 16, 1e-3, 2.0  # plain steps; weight of the entropy, as in the released recipe
+ARMS = ("confidence", "through time", "plain", "through time, sure first")
+FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
+HOW = {
+    "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
+    "threshold 0.5": Sampler(commit=Threshold(0.5), stop_at_eos=True),
+    "left to right": Sampler("left_to_right", Fixed(6), stop_at_eos=True),  # as many forwards as threshold 0.9
+    "one forward": Sampler(commit=Fixed(1)),
+}
+HIDDEN = 200  # problems with a hidden number
+
+
+def steps_of(arm: str) -> int:
+    """Say how many steps an arm may take for the cost of `STEPS` plain ones."""
+    return STEPS if arm in ("plain", "confidence") else round(STEPS / (1 + distill.TEACHER_COST))
+
+
+def loss_of(arm: str, model, teacher, batch: Batch, generator: torch.Generator) -> Tensor:
+    """Give the loss of a batch, a mean over its masked places."""
+    guess, truth = model(batch.inputs, kernel="explicit").logits[batch.weight], batch.targets[batch.weight]
+    if arm in ("plain", "confidence"):
+        loss = F.cross_entropy(guess, truth)
+        return loss + WEIGHT * right_entropy(guess, truth).mean() if arm == "confidence" else loss
+    first = distill.if_sure(0.9) if "sure" in arm else distill.by_chance(0.5, generator)
+    mask_id = teacher.config.mask_token_id
+    target, _ = distill.two_step_target(teacher, batch.inputs, mask_id, first=first, generator=generator)
+    return distill.divergence(guess, target[batch.weight]).mean()
+
+
+@cache
+def student(arm: str, seed: int | None, steps: int | None = None) -> tuple[LLaDAModelLM, float]:
+    """Train a student, for its share of the budget or the first `steps` of it; with the FLOPs that it took, in 1e12."""
+    teacher = load("llada-mini").model
+    if arm == "before":
+        return teacher, 0.0
+    config = recipe(steps_of(arm), rows=ROWS, lr=RATE, seed=seed)
+    model, batches, spent, seen = copy.deepcopy(teacher).train(), Batches(config), 0, 0
+    optimizers = build_optimizers(model, config)
+    base, generator = rates(optimizers), torch.Generator().manual_seed(seed)
+    forwards = 3 if arm in ("plain", "confidence") else 5
+    for step in range(steps or steps_of(arm)):
+        batch = batches(step)
+        set_rates(optimizers, base, schedule(seen, step, config))
+        loss_of(arm, model, teacher, batch, generator).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        B, L = batch.inputs.shape
+        spent, seen = spent + forwards * B * forward_flops(model.config, L), seen + B * L
+    return model.eval(), spent / 1e12
+
+
+@torch.inference_mode()
+def hidden_number(model: LLaDAModelLM, problems: Sequence[tasks.Problem]) -> dict[str, list[float]]:
+    """Hide the first number of a question and the whole answer: `hidden nats`, -log p of what stood there, and `hidden
+    entropy` of the guess. Several numbers fit, so a sure guess is a wrong one."""
+    _, tokenizer = load("llada-mini")
+    rows = layout.encode_rows(tokenizer, problems, side="left")
+    numbers = torch.tensor([tokenizer.convert_tokens_to_ids(str(n)) for n in range(100)])
+    place = (torch.isin(rows.x0, numbers) & rows.question).int().argmax(1)  # (B,)
+    x = torch.where(rows.answer, tokenizer.mask_token_id, rows.x0)
+    x[torch.arange(len(x)), place] = tokenizer.mask_token_id
+    log_p = torch.cat(
+        [
+            model(ids, valid, logits_to_keep=at[:, None]).logits[:, 0]
+            for ids, valid, at in zip(x.split(50), rows.valid.split(50), place.split(50), strict=True)
+        ]
+    ).log_softmax(-1)  # (B, V)
+    truth = rows.x0[torch.arange(len(x)), place]
+    found = {
+        "hidden nats": -log_p.gather(-1, truth[:, None])[:, 0],
+        "hidden entropy": -(log_p.exp() * log_p).sum(-1),
+    }
+    return {name: [round(v, 4) for v in values.tolist()] for name, values in found.items()}
+
+
+def run(arm: str, seed: int | None, size: int | None = None) -> dict:
+    """Ask one student the test problems at every decoder: verdicts and forwards, problem by problem."""
+    problems = tasks.load_split("test")
+    tokenizer = load("llada-mini").tokenizer
+    begin, _ = student(arm, seed, FIRST_STEPS)
+    row: dict = {"begin": answer_bound(begin, problems=FIRST_PROBLEMS, draws=1)}
+    if size and arm != "before":
+        return row
+    model, spent = student(arm, seed)
+    for name, how in HOW.items():
+        result = evaluate.accuracy(model, tokenizer, problems[:size], sampler=how)
+        row |= {f"correct {name}": result.correct} | ({} if size else {f"nfe {name}": result.nfe})
+    return row | hidden_number(model, problems[: size or HIDDEN]) | ({} if size else {"tflop": round(spent, 4)})
+
+
+def settings() -> list[dict]:
+    """List the students seed by seed, LLaDA-mini as it is, and then the students of the other order."""
+    main, (extra,) = ARMS[:3], ARMS[3:]
+    keys = [{"arm": arm, "seed": seed} for seed in SEEDS for arm in main]
+    return [*keys, {"arm": "before", "seed": None}, *({"arm": extra, "seed": seed} for seed in SEEDS)]
+
+
+TABLE = Table(
+    "14_distilled",
+    settings,
+    run,
+    live=({"arm": "before", "seed": None}, {"arm": "through time", "seed": 0}),
+    size=16,
+    tolerance={"begin": (0.1, 0.05), "hidden nats": (0.05, 0.05), "hidden entropy": (0.05, 0.05)},
+)
