@@ -10,7 +10,8 @@ Decisions
 * The divergence of a place is KL(student || teacher), *reverse*, as published to be best, or KL(teacher || student).
   If the teacher's draws are right, the mean of its targets over the draws is what it said at the start, so the optimum
   of the second is the teacher itself; the optimum of the first is their geometric mean, which is sharper (`pooled`).
-* A round costs two forwards of the teacher for each forward and backward of the student: 5/3 of plain training.
+* A step costs two forwards of the teacher and a forward and a backward of the student, 5/3 of a plain step
+  (`plain_steps`): a control with as many steps is no control.
 
 Source: Deschenaux and Gulcehre, arXiv 2410.21035, section 3; one round, and the teacher does not change. Which mean is
 the optimum is derived here and held by tests.
@@ -25,7 +26,6 @@ from torch import Tensor
 from dlmlab import limits
 
 First = Callable[[Tensor, Tensor], Tensor]  # log p (B, L, V), masked (B, L) -> what is unmasked first (B, L)
-TEACHER_COST = 2 / 3  # two forwards, where a forward and a backward cost three
 
 
 def by_chance(share: float, generator: torch.Generator) -> First:
@@ -45,22 +45,34 @@ def if_sure(tau: float) -> First:
     return first
 
 
+def plain_steps(steps: int, teacher_forwards: int = 2) -> float:
+    """Say how many steps of plain training cost as much as `steps` of distillation.
+
+    A backward costs two forwards, so a plain step costs three; a teacher's forward, which has no backward, one more.
+
+    >>> plain_steps(30)
+    50.0
+    """
+    limits.whole("steps", steps, 0)
+    limits.whole("teacher_forwards", teacher_forwards, 0)
+    return steps * (3 + teacher_forwards) / 3
+
+
 @torch.no_grad()
 def two_step_target(
     teacher: Callable, xt: Tensor, mask_id: int, *, first: First, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Let a teacher take two steps from xt; give its log p of the step that unmasked each place, and what came first.
+) -> Tensor:
+    """Let a teacher take two steps from xt, and give its log p of the step in which each place is unmasked.
 
-    Tokens of the first step are drawn at temperature 1. `teacher`: ids (B, L) -> logits (B, L, V), or an object with
-    `.logits`. Shapes: xt (B, L) -> log p (B, L, V), with the mask ruled out; first (B, L) bool.
+    The first step reveals where `first(log p, masked)` says so, tokens drawn at temperature 1; the second all the rest.
+    `teacher`: ids (B, L) -> logits (B, L, V), or an object with `.logits`. Shapes: xt (B, L) -> (B, L, V), the mask at
+    -inf. `xt` is not changed, and no gradient flows into the teacher.
     """
-    masked = xt == mask_id
     early = _log_p(teacher, xt, mask_id)
-    now = first(early, masked)
-    u = torch.rand(early.shape, generator=generator, dtype=torch.float64)
-    drawn = (early.double() - (-u.log()).log()).argmax(-1)
+    now = first(early, xt == mask_id)
+    drawn = torch.multinomial(early.exp().flatten(0, 1), 1, generator=generator).view(xt.shape)
     late = _log_p(teacher, torch.where(now, drawn, xt), mask_id)
-    return torch.where(now[..., None], early, late), now
+    return torch.where(now[..., None], early, late)
 
 
 def _log_p(model: Callable, ids: Tensor, mask_id: int) -> Tensor:

@@ -13,6 +13,7 @@ import copy
 from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +24,7 @@ from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate
 from dlmlab.measure.difference import Difference, of_rows
 from dlmlab.measure.difference import headlines as named
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.network.cost import forward_flops
@@ -48,7 +50,7 @@ HIDDEN = 200  # problems with a hidden number
 
 def steps_of(arm: str) -> int:
     """Say how many steps an arm may take for the cost of `STEPS` plain ones."""
-    return STEPS if arm in ("plain", "confidence") else round(STEPS / (1 + distill.TEACHER_COST))
+    return STEPS if arm in ("plain", "confidence") else round(STEPS / distill.plain_steps(1))
 
 
 def loss_of(arm: str, model, teacher, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -59,7 +61,7 @@ def loss_of(arm: str, model, teacher, batch: Batch, generator: torch.Generator) 
         return loss + WEIGHT * right_entropy(guess, truth).mean() if arm == "confidence" else loss
     first = distill.if_sure(0.9) if "sure" in arm else distill.by_chance(0.5, generator)
     mask_id = teacher.config.mask_token_id
-    target, _ = distill.two_step_target(teacher, batch.inputs, mask_id, first=first, generator=generator)
+    target = distill.two_step_target(teacher, batch.inputs, mask_id, first=first, generator=generator)
     return distill.divergence(guess, target[batch.weight]).mean()
 
 
@@ -133,6 +135,84 @@ def settings() -> list[dict]:
     return [*keys, {"arm": "before", "seed": None}, *({"arm": extra, "seed": seed} for seed in SEEDS)]
 
 
+# ------------------------------------------------------------------------------------------------ what is read off
+
+def rises(rows: Sequence[dict], how: str) -> list[dict]:
+    """Add how many forwards one more equation costs, as `rise`: a line fitted to each row, one value a problem.
+
+    The mean of the values is the slope s of the line; a value is s + N w (forwards - line), w = (k - mean k) / sum (k -
+    mean k)^2, so that their bootstrap is that of the slope (to first order).
+    """
+    k = np.array([problem.steps for problem in tasks.load_split("test")], dtype=float)
+    found = []
+    for row in rows:
+        nfe = np.array(row[f"nfe {how}"], dtype=float)
+        k_row = k[: len(nfe)]
+        w = (k_row - k_row.mean()) / ((k_row - k_row.mean()) ** 2).sum()
+        slope = float(w @ nfe)
+        rest = nfe - nfe.mean() - slope * (k_row - k_row.mean())
+        found.append(row | {"rise": (slope + len(nfe) * w * rest).tolist()})
+    return found
+
+
+def by_equations(rows: Sequence[dict], arm: str, column: str) -> dict[int, float]:
+    """Mean of a column by number of equations in the true solution, over problems and seeds."""
+    k = [problem.steps for problem in tasks.load_split("test")]
+    groups: dict[int, list[float]] = {}
+    for row in select(rows, arm=arm):
+        for steps, value in zip(k, map(float, row[column]), strict=False):
+            groups.setdefault(steps, []).append(value)
+    return {steps: sum(values) / len(values) for steps, values in sorted(groups.items())}
+
+
+def mean(rows: Sequence[dict], arm: str, column: str) -> float:
+    """Mean of a column over problems and seeds."""
+    mine = [float(value) for row in select(rows, arm=arm) for value in row[column]]
+    return sum(mine) / len(mine)
+
+
+def effects(rows: Sequence[dict], how: str, what: str, other: str) -> dict[str, Difference]:
+    """Compare every student with `other`, an arm: points of exact match, forwards, or forwards an equation (`rise`)."""
+    data = rises(rows, how) if what == "rise" else rows
+    column = {"points": f"correct {how}", "forwards": f"nfe {how}", "rise": "rise"}[what]
+    factor = 100 if what == "points" else 1
+    arms = [arm for arm in ARMS if arm != other]
+    return {arm: of_rows(data, {"arm": arm}, {"arm": other}, column=column).times(factor) for arm in arms}
+
+
+def against_before(rows: Sequence[dict], arm: str, how: str, other: str) -> Difference:
+    """Compare a student at one decoder with LLaDA-mini as it is at another, in points of exact match."""
+    theirs = {"arm": "rival", "seed": None, "correct": select(rows, arm="before")[0][f"correct {other}"]}
+    ours = [{"arm": arm, "seed": row["seed"], "correct": row[f"correct {how}"]} for row in select(rows, arm=arm)]
+    return of_rows([*ours, theirs], {"arm": arm}, {"arm": "rival"}, column="correct").times(100)
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote."""
+    found: dict[str, float | str] = {}
+    for how in HOW:
+        for what in ("points", "forwards"):
+            if how != "one forward" or what == "points":
+                for other in ("before", "plain"):
+                    found |= named(f"{how}, {what}, against {other},", effects(rows, how, what, other))
+        for arm in ("before", *ARMS):
+            found[f"{how}, match, {arm}"] = mean(rows, arm, f"correct {how}")
+            found[f"{how}, forwards, {arm}"] = mean(rows, arm, f"nfe {how}")
+    for other in ("before", "plain"):
+        found |= named(f"rise, against {other},", effects(rows, "threshold 0.9", "rise", other))
+    for arm in ("before", *ARMS):
+        found[f"rise, {arm}"] = mean(rises(rows, "threshold 0.9"), arm, "rise")
+        for column in ("hidden nats", "hidden entropy"):
+            found[f"{column}, {arm}"] = mean(rows, arm, column)
+    for arm in ARMS:
+        found |= named(f"{arm} against left to right,", {"before": against_before(rows, arm, *RIVALS)})
+        for column in ("hidden nats", "hidden entropy"):
+            found |= named(f"{column}, against before,", {arm: of_rows(rows, {"arm": arm}, {"arm": "before"}, column=column)})
+    return found
+
+
+RIVALS = ("threshold 0.9", "left to right")
+
 TABLE = Table(
     "14_distilled",
     settings,
@@ -140,4 +220,5 @@ TABLE = Table(
     live=({"arm": "before", "seed": None}, {"arm": "through time", "seed": 0}),
     size=16,
     tolerance={"begin": (0.1, 0.05), "hidden nats": (0.05, 0.05), "hidden entropy": (0.05, 0.05)},
+    headlines=headlines,
 )
