@@ -59,9 +59,7 @@ def plain_steps(steps: int, teacher_forwards: int = 2) -> float:
 
 
 @torch.no_grad()
-def two_step_target(
-    teacher: Callable, xt: Tensor, mask_id: int, *, first: First, generator: torch.Generator
-) -> Tensor:
+def two_step_target(teacher: Callable, xt: Tensor, mask_id: int, *, first: First, generator: torch.Generator) -> Tensor:
     """Let a teacher take two steps from xt, and give its log p of the step in which each place is unmasked.
 
     The first step reveals where `first(log p, masked)` says so, tokens drawn at temperature 1; the second all the rest.

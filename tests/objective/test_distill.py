@@ -43,9 +43,7 @@ def test_each_place_has_the_distribution_of_its_own_step():
 
 def test_tokens_of_the_first_step_are_drawn_from_the_first_guess():
     teacher, B = Teacher(), 4000
-    distill.two_step_target(
-        teacher, torch.full((B, 6), M), M, first=lambda log_p, masked: masked, generator=seeded()
-    )
+    distill.two_step_target(teacher, torch.full((B, 6), M), M, first=lambda log_p, masked: masked, generator=seeded())
     p = torch.stack([(teacher.seen[1] == v).float().mean(0) for v in range(V)], -1)  # (6, V)
     logits = teacher.weight[0].clone()
     logits[:, M] = -torch.inf

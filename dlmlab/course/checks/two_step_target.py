@@ -121,9 +121,7 @@ def _spread(fn: Callable) -> None:
     tokens = drawn(seeded(6))
     found = torch.stack([(tokens == v).float().mean() for v in range(V)])
     require(float(found[3]) == 0, "the mask was drawn: rule it out before you draw")
-    require(
-        float(found.max()) < 0.99, "the most probable token was taken everywhere: a step of the sampler *draws* it"
-    )
+    require(float(found.max()) < 0.99, "the most probable token was taken everywhere: a step of the sampler *draws* it")
     require(close(found, share, 0.05), "tokens are drawn with the probabilities of the first guess, temperature 1")
     alike = (tokens[:, 0] == tokens[:, 1]).float().mean()
     require(abs(float(alike) - 0.38) < 0.08, "two places of a row were drawn with the same noise")

@@ -10,6 +10,7 @@ by chance; `through time, sure first`: first what a threshold of 0.9 would commi
 """
 
 import copy
+import itertools
 from collections.abc import Sequence
 from functools import cache
 
@@ -33,19 +34,19 @@ from dlmlab.objective import distill
 from dlmlab.objective.batches import Batch, Batches
 from dlmlab.objective.confidence import right_entropy
 from dlmlab.objective.training import build_optimizers, rates, schedule, set_rates
+from dlmlab.study import nb01_sampling
 from dlmlab.study.judging import SEEDS, answer_bound
 from dlmlab.task import layout, tasks
 
-STEPS, ROWS, RATE, WEIGHT = 40, 16, 1e-3, 2.0  # plain steps; weight of the entropy, as in the released recipe
+STEPS, ROWS, RATE, WEIGHT = 40, 16, 3e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
 ARMS = ("confidence", "through time", "plain", "through time, sure first")
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 HOW = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
     "threshold 0.5": Sampler(commit=Threshold(0.5), stop_at_eos=True),
-    "left to right": Sampler("left_to_right", Fixed(6), stop_at_eos=True),  # as many forwards as threshold 0.9
     "one forward": Sampler(commit=Fixed(1)),
 }
-HIDDEN = 200  # problems with a hidden number
+PROBLEMS, HIDDEN = 250, 100  # of the test split: asked, and asked with a hidden number
 
 
 def steps_of(arm: str) -> int:
@@ -115,7 +116,7 @@ def hidden_number(model: LLaDAModelLM, problems: Sequence[tasks.Problem]) -> dic
 
 def run(arm: str, seed: int | None, size: int | None = None) -> dict:
     """Ask one student the test problems at every decoder: verdicts and forwards, problem by problem."""
-    problems = tasks.load_split("test")
+    problems = tasks.load_split("test")[:PROBLEMS]
     tokenizer = load("llada-mini").tokenizer
     begin, _ = student(arm, seed, FIRST_STEPS)
     row: dict = {"begin": answer_bound(begin, problems=FIRST_PROBLEMS, draws=1)}
@@ -136,6 +137,7 @@ def settings() -> list[dict]:
 
 
 # ------------------------------------------------------------------------------------------------ what is read off
+
 
 def rises(rows: Sequence[dict], how: str) -> list[dict]:
     """Add how many forwards one more equation costs, as `rise`: a line fitted to each row, one value a problem.
@@ -180,9 +182,17 @@ def effects(rows: Sequence[dict], how: str, what: str, other: str) -> dict[str, 
     return {arm: of_rows(data, {"arm": arm}, {"arm": other}, column=column).times(factor) for arm in arms}
 
 
-def against_before(rows: Sequence[dict], arm: str, how: str, other: str) -> Difference:
+def rivals() -> dict[str, dict]:
+    """Give what LLaDA-mini as it is does without any training, from the table of notebook 01: rows by name."""
+    stored, stopped = nb01_sampling.stored(), "left to right, stop at end"
+    found = {f"threshold {tau}": nb01_sampling.key("threshold", Threshold(tau)) for tau in (0.98, 0.9, 0.7, 0.5)}
+    found |= {f"left to right in {n}": nb01_sampling.key(stopped, Fixed(n)) for n in (3, 4, 5, 6, 7)}
+    return {name: select(stored, **key)[0] for name, key in found.items()}
+
+
+def against(rows: Sequence[dict], arm: str, how: str, rival: str) -> Difference:
     """Compare a student at one decoder with LLaDA-mini as it is at another, in points of exact match."""
-    theirs = {"arm": "rival", "seed": None, "correct": select(rows, arm="before")[0][f"correct {other}"]}
+    theirs = {"arm": "rival", "seed": None, "correct": rivals()[rival]["correct"][:PROBLEMS]}
     ours = [{"arm": arm, "seed": row["seed"], "correct": row[f"correct {how}"]} for row in select(rows, arm=arm)]
     return of_rows([*ours, theirs], {"arm": arm}, {"arm": "rival"}, column="correct").times(100)
 
@@ -190,28 +200,27 @@ def against_before(rows: Sequence[dict], arm: str, how: str, other: str) -> Diff
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
     found: dict[str, float | str] = {}
-    for how in HOW:
-        for what in ("points", "forwards"):
-            if how != "one forward" or what == "points":
-                for other in ("before", "plain"):
-                    found |= named(f"{how}, {what}, against {other},", effects(rows, how, what, other))
-        for arm in ("before", *ARMS):
-            found[f"{how}, match, {arm}"] = mean(rows, arm, f"correct {how}")
-            found[f"{how}, forwards, {arm}"] = mean(rows, arm, f"nfe {how}")
+    for how, other in itertools.product(HOW, ("before", "plain")):
+        found |= named(f"{how}, points, against {other},", effects(rows, how, "points", other))
+        if how != "one forward":
+            found |= named(f"{how}, forwards, against {other},", effects(rows, how, "forwards", other))
     for other in ("before", "plain"):
         found |= named(f"rise, against {other},", effects(rows, "threshold 0.9", "rise", other))
+    for name in ("threshold 0.7", "left to right in 5", "left to right in 6"):
+        found |= named(f"against {name},", {arm: against(rows, arm, "threshold 0.9", name) for arm in ARMS})
+        found |= {f"{name}, nfe": rivals()[name]["nfe"]}
+    for column in ("hidden nats", "hidden entropy"):
+        differences = {arm: of_rows(rows, {"arm": arm}, {"arm": "before"}, column=column) for arm in ARMS}
+        found |= named(f"{column}, against before,", differences)
     for arm in ("before", *ARMS):
         found[f"rise, {arm}"] = mean(rises(rows, "threshold 0.9"), arm, "rise")
         for column in ("hidden nats", "hidden entropy"):
             found[f"{column}, {arm}"] = mean(rows, arm, column)
-    for arm in ARMS:
-        found |= named(f"{arm} against left to right,", {"before": against_before(rows, arm, *RIVALS)})
-        for column in ("hidden nats", "hidden entropy"):
-            found |= named(f"{column}, against before,", {arm: of_rows(rows, {"arm": arm}, {"arm": "before"}, column=column)})
+        for how in HOW:
+            found[f"{how}, match, {arm}"] = mean(rows, arm, f"correct {how}")
+            found[f"{how}, forwards, {arm}"] = mean(rows, arm, f"nfe {how}")
     return found
 
-
-RIVALS = ("threshold 0.9", "left to right")
 
 TABLE = Table(
     "14_distilled",

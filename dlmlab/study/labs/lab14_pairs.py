@@ -75,12 +75,14 @@ def best_distance(w: float) -> float:
     return 2 * (s - s * s)
 
 
-def trained(w: float, *, weight: float = 0.0, steps: int = 2000, seed: int = 0, rate: float = 1.0) -> Tensor:
-    """Train both places by gradient descent on the expected loss, from a random start; a and b after every step.
+def trained(w: float, weight: Tensor, *, steps: int = 2000, seed: int = 0, rate: float = 1.0) -> Tensor:
+    """Train students by gradient descent on the expected loss, from one random start; a and b after every step.
 
-    `weight`: of the entropy where the surest token is the right one (`dlmlab.confidence`). Shapes: -> (steps + 1, 2).
+    `weight` (...): for each student that of the entropy where the surest token is the right one (`dlmlab.confidence`),
+    0 for plain cross-entropy. Shapes: -> (steps + 1, ..., 2).
     """
     z = torch.randn(2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    z, weight = z.expand(*weight.shape, 2), weight.double()[..., None]
     found = [z.sigmoid()]
     for _ in range(steps):
         c = z.sigmoid()

@@ -40,14 +40,23 @@ def test_training_follows_the_gradient_of_the_expected_loss():
 
 def test_plain_training_ends_at_the_shares_and_stays():
     for seed in range(3):
-        path = pairs.trained(0.6, steps=400, seed=seed)
+        path = pairs.trained(0.6, torch.zeros(()), steps=400, seed=seed)
         assert path[-1].tolist() == pytest.approx([0.6, 0.6]) and path[200].tolist() == pytest.approx([0.6, 0.6])
 
 
-@pytest.mark.parametrize("weight, leaves", [(0.0, False), (1.9, False), (2.2, True), (4.0, True)])
-def test_above_a_weight_of_two_a_fair_pair_takes_sides(weight, leaves):
-    ends = [pairs.trained(0.5, weight=weight, steps=3000, seed=seed)[-1] for seed in range(4)]
-    assert all(bool(((c - 0.5).abs() > 0.1).all()) == leaves for c in ends)
+def test_one_step_of_training_is_one_step_of_the_gradient():
+    path = pairs.trained(0.6, torch.tensor([0.0, 1.5]), steps=1, seed=3, rate=0.5)  # (2, 2, 2)
+    z, c = torch.logit(path[0, 1]), path[0, 1]
+    slope = (c - 0.6) - 1.5 * torch.where(c > 0.5, 0.6, 0.4) * z * c * (1 - c)
+    assert torch.allclose(torch.logit(path[1, 1]), z - 0.5 * slope)
+    assert torch.allclose(torch.logit(path[1, 0]), z - 0.5 * (c - 0.6))
+
+
+def test_above_a_weight_of_two_a_fair_pair_takes_sides():
+    weight = torch.tensor([0.0, 1.9, 2.2, 4.0])
+    ends = torch.stack([pairs.trained(0.5, weight, steps=3000, seed=seed)[-1] for seed in range(4)])  # (4, weights, 2)
+    assert ((ends - 0.5).abs() > 0.1).all(-1).tolist() == [[False, False, True, True]] * 4
+    assert bool((((ends - 0.5).abs() < 1e-3)[:, :2]).all())
 
 
 def test_distillation_ends_where_the_sum_over_its_cases_says():
