@@ -40,6 +40,7 @@ from dlmlab.task import layout, tasks
 
 STEPS, ROWS, RATE, WEIGHT = 40, 16, 3e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
 ARMS = ("confidence", "through time", "plain", "through time, sure first")
+OTHERS = ({"rate": 1e-3}, {"rate": 1e-4}, {"steps": 120})  # attempts, one seed each
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 HOW = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
@@ -49,9 +50,9 @@ HOW = {
 PROBLEMS, HIDDEN = 250, 100  # of the test split: asked, and asked with a hidden number
 
 
-def steps_of(arm: str) -> int:
-    """Say how many steps an arm may take for the cost of `STEPS` plain ones."""
-    return STEPS if arm in ("plain", "confidence") else round(STEPS / distill.plain_steps(1))
+def steps_of(arm: str, steps: int = STEPS) -> int:
+    """Say how many steps an arm may take for the cost of so many plain ones."""
+    return steps if arm in ("plain", "confidence") else round(steps / distill.plain_steps(1))
 
 
 def loss_of(arm: str, model, teacher, batch: Batch, generator: torch.Generator) -> Tensor:
@@ -67,17 +68,20 @@ def loss_of(arm: str, model, teacher, batch: Batch, generator: torch.Generator) 
 
 
 @cache
-def student(arm: str, seed: int | None, steps: int | None = None) -> tuple[LLaDAModelLM, float]:
-    """Train a student, for its share of the budget or the first `steps` of it; with the FLOPs that it took, in 1e12."""
+def student(
+    arm: str, seed: int | None, steps: int = STEPS, rate: float = RATE, stop_after: int | None = None
+) -> tuple[LLaDAModelLM, float]:
+    """Train a student for the cost of so many plain steps, or the first `stop_after` of its steps; with the operations
+    that it took, in 1e12."""
     teacher = load("llada-mini").model
     if arm == "before":
         return teacher, 0.0
-    config = recipe(steps_of(arm), rows=ROWS, lr=RATE, seed=seed)
+    config = recipe(steps_of(arm, steps), rows=ROWS, lr=rate, seed=seed)
     model, batches, spent, seen = copy.deepcopy(teacher).train(), Batches(config), 0, 0
     optimizers = build_optimizers(model, config)
     base, generator = rates(optimizers), torch.Generator().manual_seed(seed)
     forwards = 3 if arm in ("plain", "confidence") else 5
-    for step in range(steps or steps_of(arm)):
+    for step in range(stop_after or steps_of(arm, steps)):
         batch = batches(step)
         set_rates(optimizers, base, schedule(seen, step, config))
         loss_of(arm, model, teacher, batch, generator).backward()
@@ -114,15 +118,14 @@ def hidden_number(model: LLaDAModelLM, problems: Sequence[tasks.Problem]) -> dic
     return {name: [round(v, 4) for v in values.tolist()] for name, values in found.items()}
 
 
-def run(arm: str, seed: int | None, size: int | None = None) -> dict:
+def run(arm: str, seed: int | None, steps: int, rate: float, size: int | None = None) -> dict:
     """Ask one student the test problems at every decoder: verdicts and forwards, problem by problem."""
-    problems = tasks.load_split("test")[:PROBLEMS]
-    tokenizer = load("llada-mini").tokenizer
-    begin, _ = student(arm, seed, FIRST_STEPS)
+    problems, tokenizer = tasks.load_split("test")[:PROBLEMS], load("llada-mini").tokenizer
+    begin, _ = student(arm, seed, steps, rate, FIRST_STEPS)
     row: dict = {"begin": answer_bound(begin, problems=FIRST_PROBLEMS, draws=1)}
     if size and arm != "before":
         return row
-    model, spent = student(arm, seed)
+    model, spent = student(arm, seed, steps, rate)
     for name, how in HOW.items():
         result = evaluate.accuracy(model, tokenizer, problems[:size], sampler=how)
         row |= {f"correct {name}": result.correct} | ({} if size else {f"nfe {name}": result.nfe})
@@ -130,10 +133,18 @@ def run(arm: str, seed: int | None, size: int | None = None) -> dict:
 
 
 def settings() -> list[dict]:
-    """List the students seed by seed, LLaDA-mini as it is, and then the students of the other order."""
-    main, (extra,) = ARMS[:3], ARMS[3:]
-    keys = [{"arm": arm, "seed": seed} for seed in SEEDS for arm in main]
-    return [*keys, {"arm": "before", "seed": None}, *({"arm": extra, "seed": seed} for seed in SEEDS)]
+    """List the students seed by seed, LLaDA-mini as it is, attempts with another rate or more steps, and the students
+    of another order."""
+    usual, main, (extra,) = {"steps": STEPS, "rate": RATE}, ARMS[:3], ARMS[3:]
+    keys = [{"arm": arm, "seed": seed} | usual for seed in SEEDS for arm in main]
+    keys += [{"arm": "before", "seed": None, "steps": 0, "rate": 0.0}]
+    keys += [{"arm": arm, "seed": 0} | usual | other for other in OTHERS for arm in main]
+    return [*keys, *({"arm": extra, "seed": seed} | usual for seed in SEEDS)]
+
+
+def usual(rows: Sequence[dict]) -> list[dict]:
+    """Leave out the attempts."""
+    return [row for row in rows if row["arm"] == "before" or (row["steps"], row["rate"]) == (STEPS, RATE)]
 
 
 # ------------------------------------------------------------------------------------------------ what is read off
@@ -199,7 +210,7 @@ def against(rows: Sequence[dict], arm: str, how: str, rival: str) -> Difference:
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
-    found: dict[str, float | str] = {}
+    rows, found = usual(rows), {}
     for how, other in itertools.product(HOW, ("before", "plain")):
         found |= named(f"{how}, points, against {other},", effects(rows, how, "points", other))
         if how != "one forward":
@@ -226,7 +237,7 @@ TABLE = Table(
     "14_distilled",
     settings,
     run,
-    live=({"arm": "before", "seed": None}, {"arm": "through time", "seed": 0}),
+    live=tuple(settings()[i] for i in (1, 9)),
     size=16,
     tolerance={"begin": (0.1, 0.05), "hidden nats": (0.05, 0.05), "hidden entropy": (0.05, 0.05)},
     headlines=headlines,
