@@ -20,7 +20,6 @@ the optimum is derived here and held by tests.
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab import limits

@@ -38,9 +38,9 @@ from dlmlab.study import nb01_sampling
 from dlmlab.study.judging import SEEDS, answer_bound
 from dlmlab.task import layout, tasks
 
-STEPS, ROWS, RATE, WEIGHT = 40, 16, 3e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
+STEPS, ROWS, RATE, WEIGHT = 30, 8, 2e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
 ARMS = ("confidence", "through time", "plain", "through time, sure first")
-OTHERS = ({"rate": 1e-3}, {"rate": 1e-4}, {"steps": 120})  # attempts, one seed each
+OTHERS = ({"rate": 1e-3}, {"rate": 1e-4}, {"steps": 90})  # attempts, one seed each
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 HOW = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
