@@ -112,11 +112,17 @@ def rules_the_mask_out_at_the_end(teacher, xt, mask_id, *, first, generator):
     return out.log_softmax(-1)
 
 
+def _logits(teacher, ids, mask_id):
+    logits = teacher(ids).clone()
+    logits[..., mask_id] = -torch.inf
+    return logits
+
+
 @torch.no_grad()
 def returns_logits(teacher, xt, mask_id, *, first, generator):
-    early, now, drawn, _ = _steps(teacher, xt, mask_id, first, generator)
-    late = teacher(torch.where(now, drawn, xt)).clone()
-    late[..., mask_id] = -torch.inf
+    early = _log_p(teacher, xt, mask_id)
+    now = first(early, xt == mask_id)
+    late = _logits(teacher, torch.where(now, _draw(early, generator), xt), mask_id)
     return torch.where(now[..., None], early, late)
 
 

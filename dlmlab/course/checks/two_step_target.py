@@ -114,15 +114,16 @@ def _spread(fn: Callable) -> None:
 
     def drawn(generator: torch.Generator) -> Tensor:
         seen.clear()
-        fn(teacher, torch.full((B, L), 3), 3, first=lambda log_p, masked: masked, generator=generator)
+        out = fn(teacher, torch.full((B, L), 3), 3, first=lambda log_p, masked: masked, generator=generator)
+        expect_same(out.exp(), share.expand(B, L, V), "a teacher that always says the same", 1e-4)
         return seen[1]
 
-    expect_seeded(drawn)
     tokens = drawn(seeded(6))
     found = torch.stack([(tokens == v).float().mean() for v in range(V)])
     require(float(found[3]) == 0, "the mask was drawn: rule it out before you draw")
     require(float(found.max()) < 0.99, "the most probable token was taken everywhere: a step of the sampler *draws* it")
     require(close(found, share, 0.05), "tokens are drawn with the probabilities of the first guess, temperature 1")
+    expect_seeded(drawn)
     alike = (tokens[:, 0] == tokens[:, 1]).float().mean()
     require(abs(float(alike) - 0.38) < 0.08, "two places of a row were drawn with the same noise")
 
