@@ -42,7 +42,7 @@ from dlmlab.task import layout, tasks
 
 STEPS, ROWS, RATE, WEIGHT = 20, 8, 2e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
 ARMS = ("confidence", "through time", "plain")
-OTHERS = ({"rate": 1e-3}, {"rate": 1e-4}, {"steps": 60})  # attempts, one seed each
+OTHERS = ({"rate": 1e-3}, {"steps": 60})  # attempts, one seed each
 FIRST_STEPS, FIRST_PROBLEMS = 2, 4  # of what is repeated live
 HOW = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
