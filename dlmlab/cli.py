@@ -109,6 +109,7 @@ def doctor(args) -> int:
 
 def train(args) -> int:
     from dlmlab import guard
+    from dlmlab.objective import sharding
     from dlmlab.objective.training import Run, TrainConfig, describe
     from dlmlab.task.tokenizer import build_tokenizer
 
@@ -117,10 +118,12 @@ def train(args) -> int:
     export = args.export or out
     guard.folder(out, "--out", holds=("state.pt", "state.part"))
     guard.folder(export, "--export", holds=("state.pt", "state.part", "config.json", "training.toml"))
-    run, say = Run(config, out), functools.partial(print, flush=True)
+    run, say = Run(config, out, fsdp=args.fsdp), functools.partial(print, flush=True)
     chief = run.workers.is_main_process
     if chief:
         say(describe(config))
+        if args.fsdp:
+            say(sharding.describe(run.model))
     if run.resume() and chief:
         say(f"going on from step {run.step} in {out}")
     judge = functools.partial(_validate, tokenizer=build_tokenizer())
@@ -375,15 +378,35 @@ def _texts(args, model, tokenizer):
     return methods.Texts(tokenizer, problems, mode, args.region or "all", seed)
 
 
+def _joined(args) -> bool:
+    """Join the processes of a launcher, which share the calibration texts; say whether this is the one that writes."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    import torch
+    from accelerate import PartialState
+
+    return PartialState(cpu=torch.device(args.device or "cpu").type == "cpu").is_main_process
+
+
+def _leave() -> None:
+    """Take leave of the other processes: one that just ends, with its connections open, may be aborted."""
+    torch = sys.modules.get("torch")  # nobody joined who has not imported it
+    if torch and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def prune(args) -> None:
     from dlmlab.compress import methods, pruning, storage
     from dlmlab.network.checkpoint import save
 
     _check_prune(args)
+    chief = _joined(args)
     model, tokenizer = _load(args)
     texts = _texts(args, model, tokenizer)
     pattern = args.pattern or "row"
     small = methods.apply(model, args.method, args.sparsity, texts=texts, pattern=pattern, block=args.block)
+    if not chief:
+        return
     save(small, tokenizer, args.out)
     print(f"{args.method} of {args.model}, calibrated on {len(texts.problems)} problems ({texts.mode})")
     print(f"zeros in the blocks {pruning.sparsity_of(small):.1%} (before {pruning.sparsity_of(model):.1%})")
@@ -412,9 +435,12 @@ def quantize(args) -> None:
     from dlmlab.network.checkpoint import save
 
     given = _check_quantize(args)
+    chief = _joined(args)
     model, tokenizer = _load(args)
     texts, reads = _texts(args, model, tokenizer), by_name.reads(args.method)
     small = by_name.apply(model, args.method, texts=texts, packed=True, **given)
+    if not chief:
+        return
     save(small, tokenizer, args.out)
     looked = f", calibrated on {len(texts.problems)} problems ({texts.mode})" if "texts" in reads else ", no texts"
     print(f"{args.method} of {args.model}{looked}")
@@ -593,6 +619,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=place, help="folder of the run's state (default runs/NAME)")
     sub.add_argument("--export", type=place, help="folder for the finished model (default: --out)")
     sub.add_argument("--stop-after", type=number(int, 1), help="stop at this step; a later run goes on")
+    sub.add_argument(
+        "--fsdp", action="store_true", help="under torchrun: cut weights and optimizer state among the processes"
+    )
     sub = command(release, "write student copies, solution copies and nbgrader assignments of the notebooks")
     sub.add_argument("--out", required=True, type=place, help="a new folder")
     sub.add_argument("--notebook", action="append", metavar="NN", help="only those that begin so; may be repeated")
@@ -703,7 +732,9 @@ def main(argv: list[str] | None = None) -> int:
         complain(error)
         return 2
     try:
-        return args.function(args) or 0
+        status = args.function(args) or 0
+        _leave()
+        return status
     except (ValueError, OSError) as error:
         complain(f"dlmlab {args.command}: {error}")
         return 2

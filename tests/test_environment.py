@@ -24,6 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 DEPENDENCIES = [Requirement(text) for text in PROJECT["dependencies"]]
 TEST_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["test"]]
 BROWSER_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["browser"]]  # may be absent
+HARNESS_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["harness"]]  # may be absent
 DECLARED = DEPENDENCIES + TEST_EXTRA
 OURS = {"dlmlab", "tests", "conftest"}
 
@@ -130,13 +131,13 @@ def test_every_import_of_the_package_and_the_notebooks_is_a_dependency():
     missing = {
         path: bad
         for path, modules in files.items()
-        if not path.startswith(("tests", "conftest")) and (bad := undeclared(modules, DEPENDENCIES))
+        if not path.startswith(("tests", "conftest")) and (bad := undeclared(modules, DEPENDENCIES + HARNESS_EXTRA))
     }
     assert not missing
 
 
 def test_every_import_of_the_tests_is_declared():
-    declared = DECLARED + BROWSER_EXTRA
+    declared = DECLARED + BROWSER_EXTRA + HARNESS_EXTRA
     missing = {path: bad for path, modules in imports_by_file().items() if (bad := undeclared(modules, declared))}
     assert not missing
 

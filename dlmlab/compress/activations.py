@@ -8,6 +8,8 @@ Decisions
   methods, which see the errors of the layers before, and one-shot methods are the same loop. The model is
   run up to its first block, which shows what every block is called with; the states between two blocks are kept.
 * A model that is larger than a device is visited block by block (`device`).
+* Several processes share the states: each walks with its own, and the sums of a layer are those of all, so that every
+  process changes its copy of the block in the same way.
 
 Sources: Sun et al., Wanda, arXiv 2306.11695 (norm of input features); Frantar and Alistarh, SparseGPT, arXiv
 2301.00774 (second moments).
@@ -18,6 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import send_to_device
 from torch import Tensor, nn
 
@@ -78,6 +81,17 @@ class Statistics:
         self.tokens += int(counted.sum())
         return self
 
+    def pool(self) -> "Statistics":
+        """Add up, in place, what all processes of a group have seen; a process alone has seen it all."""
+        if _group()[1] > 1:
+            counts = _over_all(torch.tensor([self.states, self.tokens]), "SUM")
+            self.states, self.tokens = counts.tolist()
+            for name in ("sum_sq", "sum_norm", "abs_sum", "gram"):
+                if getattr(self, name) is not None:
+                    setattr(self, name, _over_all(getattr(self, name), "SUM"))
+            self.abs_max = _over_all(self.abs_max, "MAX")
+        return self
+
     @property
     def rms(self) -> Tensor:
         """Root of the mean over states of a feature's squared norm, (C,): Wanda's statistic."""
@@ -102,6 +116,18 @@ class Statistics:
         return self.check(name).gram
 
 
+def _group() -> tuple[int, int]:
+    """Return the number of this process among those that a launcher has started and joined, and how many they are."""
+    joined = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return (torch.distributed.get_rank(), torch.distributed.get_world_size()) if joined else (0, 1)
+
+
+def _over_all(x: Tensor, operation: str) -> Tensor:
+    there = x.to(PartialState().device)  # NCCL knows no tensor of the CPU
+    torch.distributed.all_reduce(there, getattr(torch.distributed.ReduceOp, operation))
+    return there.to(x.device)
+
+
 @torch.no_grad()
 def walk(
     model: LLaDAModelLM,
@@ -119,10 +145,15 @@ def walk(
     otherwise the dense activations go on. `weights` (N, L) multiplies tokens, default 1. `device`: where each block
     computes, and its statistics are made, while it is visited; the rest of the model and the states between the blocks
     stay where they are, so the device holds one block, one batch and the statistics of one layer. Raises `ValueError`
-    for weights of another shape or below zero, for masks shown to a causal model, and for statistics that are empty
-    or not finite; those of an expert to which no token was routed are handed out empty.
+    for weights of another shape or below zero, for masks shown to a causal model, for fewer states than processes, and
+    for statistics that are empty or not finite; those of an expert to which no token was routed are handed out empty.
     """
     weights = _checked_weights(model, calib, weights)
+    rank, size = _group()
+    if len(calib) < size:
+        raise ValueError(f"{len(calib)} states do not suffice for {size} processes: take more texts")
+    mine = torch.arange(rank, len(calib), size)
+    calib, weights = (calib.rows(mine), weights[mine]) if size > 1 else (calib, weights)
     batches = torch.arange(len(calib)).split(batch_size)
     hidden, calls = zip(*(_first_call(model, calib.rows(b)) for b in batches), strict=True)
     for layer, block in enumerate(parts.blocks(model)):
@@ -134,6 +165,8 @@ def walk(
             with _Watch(block, found, iter(weights[b] for b in batches)):
                 after = _outputs(block, hidden, calls, device)
             sparse = {name for site in parts.sites(block) if site.tokens is not None for name in site.matrices}
+            for statistics in {id(s): s for s in found.values()}.values():  # matrices of a site share theirs
+                statistics.pool()
             for name, statistics in found.items():
                 if statistics.tokens or name not in sparse:  # an expert may read nothing: who needs it checks it
                     statistics.check(f"blocks.{layer}.{name}")

@@ -153,6 +153,8 @@ def compress(
     packed already, and see `activations.walk`.
     """
     method = matrix_method(method) if isinstance(method, str) else method
+    if any(weight.is_meta for weight in model.parameters()):
+        raise ValueError("parts of this model are on disk: load it whole on the CPU, device= then takes block by block")
     model = copy.deepcopy(check_dense(model))
     blocks = parts.blocks(model)
     choose = _choice(options, len(blocks))

@@ -22,6 +22,7 @@ HOW = {
     ),
     "llada-small/": "python -m dlmlab train --config data/llada-small/training.toml --export data/llada-small",
     "mini-gsm/": "python -m dlmlab data",
+    "corpus/": 'python -c "from dlmlab.study.labs import lab11_corpus; lab11_corpus.ship()"',
     "sweep/": "written by hand",
     "wild/": "written by hand",
     "published/": "written by hand",

@@ -4,6 +4,8 @@ A *score* ranks the masked positions (higher commits first); a *commit rule* dec
 All rules take at least one position of a row that has a candidate, except those with a plan, which follow their quota.
 Ties go to the lowest index.
 
+"rounded" is the probability to one decimal: what is about as sure goes from left to right (`dlmlab.speculation`).
+
 Sources: LLaDA, arXiv 2502.09992 (low-confidence, random); Dream, arXiv 2508.15487 (margin, entropy); Fast-dLLM, arXiv
 2505.22618 (threshold, factor); EB-Sampler, arXiv 2505.24857 (entropy bound).
 """
@@ -22,6 +24,10 @@ NEG_INF = float("-inf")
 
 def _probability(p: Tensor, x0: Tensor, generator: torch.Generator | None) -> Tensor:
     return p.gather(-1, x0[..., None])[..., 0]
+
+
+def _rounded(p: Tensor, x0: Tensor, generator: torch.Generator | None) -> Tensor:
+    return (10 * _probability(p, x0, generator)).round() / 10
 
 
 def _margin(p: Tensor, x0: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -44,6 +50,7 @@ def _left_to_right(p: Tensor, x0: Tensor, generator: torch.Generator | None) -> 
 # name -> (p (B, L, V), x0 (B, L), generator) -> score (B, L)
 SCORES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]] = {
     "probability": _probability,
+    "rounded": _rounded,
     "margin": _margin,
     "neg_entropy": _negative_entropy,
     "random": _random,
@@ -51,7 +58,9 @@ SCORES: dict[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]] = 
 }
 
 # name -> what a threshold is compared with lies in this range
-SCORE_RANGE = {"probability": (0.0, 1.0), "margin": (0.0, 1.0), "random": (0.0, 1.0), "neg_entropy": (-math.inf, 0.0)}
+SCORE_RANGE = dict.fromkeys(("probability", "rounded", "margin", "random"), (0.0, 1.0)) | {
+    "neg_entropy": (-math.inf, 0.0)
+}
 
 
 @dataclass

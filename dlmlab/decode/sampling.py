@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from dlmlab import limits
+from dlmlab.decode import speculation
 from dlmlab.decode.cache import BlockCache, Cache, Forward
 from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, order_of
 from dlmlab.decode.edit import Edit, Written
@@ -52,6 +53,7 @@ class Sampler:
     text up to the first end mark is complete. `cache`: what is computed again at a step (`dlmlab.cache`), None for
     everything. `edit`: what may become of committed tokens (`dlmlab.edit`), None for nothing. `proposal`: what
     tokens are drawn from (`dlmlab.proposal`, with a temperature of its own), None for softmax(logits / temperature).
+    `speculate`: read up to so many states to come in one forward (`dlmlab.speculation`), None for the text as it is.
     """
 
     score: str = "probability"
@@ -66,6 +68,7 @@ class Sampler:
     edit: Edit | None = None
     aligned: bool = False
     proposal: Proposal | None = None
+    speculate: int | None = None
 
     @property
     def random(self) -> bool:
@@ -108,6 +111,21 @@ class Sampler:
                 f"edit={self.edit} reads the whole block at every forward and goes on when it is full: no cache but "
                 "BlockCache, others keep keys of what was there before, no guidance, no stop_at_eos"
             )
+        limits.whole("speculate", self.speculate, 1, optional=True)
+        if self.speculate is not None:
+            self._check_speculation()
+
+    def _check_speculation(self) -> None:
+        """Raise `ValueError` where there is no single next state, or where its logits are not those of a row alone."""
+        reasons = {
+            f"commit={self.commit} may commit several tokens: only Fixed() is one per forward": self.commit != Fixed(),
+            f"cache={self.cache} holds the keys of one state, not of {self.speculate}": self.cache is not None,
+            f"guidance={self.guidance} reads a second text for each": self.guidance > 0,
+            f"edit={self.edit} may undo what the next state was made from": self.edit is not None,
+            "chance would have to be drawn before the guesses": self.random,
+        }
+        if found := [reason for reason, holds in reasons.items() if holds]:
+            raise ValueError(f"speculate={self.speculate} is exact for the plain greedy loop alone; {'; '.join(found)}")
 
 
 def gumbel_argmax(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
@@ -278,8 +296,11 @@ def sample(
     valid = torch.cat([valid, torch.ones(B, gen_length, dtype=torch.bool, device=device)], 1)
     loop = _Loop(model, sampler, generator, mask_id, eos_id, x, valid, P)
     ends = block_ends(loop.real[:, :P].sum(1), P, gen_length, sampler)
-    for i, end in enumerate(ends):
-        loop.block(ends[i - 1] if i else torch.zeros_like(end), end, i, len(ends))
+    if sampler.speculate is not None:
+        speculation.fill(loop, ends)
+    else:
+        for i, end in enumerate(ends):
+            loop.block(ends[i - 1] if i else torch.zeros_like(end), end, i, len(ends))
     answers = [cut_at_end(row, eos_id) for row in loop.x[:, P:].tolist()]
     return Sample(loop.x, P, answers, loop.trace)
 
@@ -367,11 +388,11 @@ class _Loop:
         column = torch.arange(self.x.shape[1], device=self.x.device)
         return (self.x == self.mask_id) & self.real & (column < end[:, None])
 
-    def forward(self, rows: Tensor, columns: Tensor) -> Forward:
-        """Run the network and predict `columns` (C,) of the rows."""
+    def forward(self, rows: Tensor, columns: Tensor, x: Tensor | None = None) -> Forward:
+        """Run the network and predict `columns` (C,) of the rows (R,), or of other states `x` (R, L) of them."""
         if self.cache:
             return self.cache(rows, columns)
-        x, valid = self.x[rows], None if self.valid is None else self.valid[rows]
+        x, valid = self.x[rows] if x is None else x, None if self.valid is None else self.valid[rows]
         denoise, (R, L), nfe = _denoiser_at(self.model, columns), x.shape, 2 if self.sampler.guidance > 0 else 1
         if self.sampler.guidance > 0:
             logits = guided_logits(denoise, x, valid, self.given[rows], self.sampler.guidance, self.mask_id)
@@ -410,6 +431,25 @@ class _Loop:
         self.x[place[:, 0], place[:, 1]] = to
         return place, to
 
+    def propose(self, logits: Tensor, used: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, ...]:
+        """Propose a token for every column: tokens (R, C), probabilities (R, C, V), confidence and score (R, C).
+
+        Raises `ValueError` for logits (R, C, V) from which no token can be chosen where one is `used` (R, C).
+        """
+        logits = rule_out(logits.float(), self.never, self.vocab_size)
+        positions = self.real[rows].cumsum(1)[:, columns] - 1  # (R, C), counted without padding
+        check_logits(logits, used, len(self.trace.steps) + 1, rows, positions)
+        if self.sampler.proposal is None:
+            x0 = gumbel_argmax(logits, self.sampler.temperature, self.generator)
+        else:  # noise is added to log q: its zeros stay zeros
+            x0 = gumbel_argmax(self.sampler.proposal(logits).log(), 1.0, self.generator)
+        p = logits.softmax(-1)
+        confidence = p.gather(-1, x0[..., None])[..., 0]
+        score = SCORES[self.sampler.score](p, x0, self.generator)
+        if self.sampler.eos_last:
+            score = score.masked_fill(x0 == self.eos_id, NEG_INF)
+        return x0, p, confidence, score
+
     def step(self, rows: Tensor, eligible: Tensor, quota: Tensor) -> None:
         """Run one forward for `rows` (R,) and commit some of their `eligible` (R, L) columns."""
         start, sampler = time.perf_counter(), self.sampler
@@ -420,18 +460,7 @@ class _Loop:
         eligible, editable, forward = eligible[:, columns], editable[:, columns], self.forward(rows, columns)
         ids = self.x[rows][:, columns]  # (R, C), what the forward read
         eligible = eligible if forward.open is None else eligible & forward.open  # (R, C)
-        logits = rule_out(forward.logits.float(), self.never, self.vocab_size)  # (R, C, V)
-        positions = self.real[rows].cumsum(1)[:, columns] - 1  # (R, C), counted without padding
-        check_logits(logits, eligible | editable, len(self.trace.steps) + 1, rows, positions)
-        if sampler.proposal is None:
-            x0 = gumbel_argmax(logits, sampler.temperature, self.generator)
-        else:  # noise is added to log q: its zeros stay zeros
-            x0 = gumbel_argmax(sampler.proposal(logits).log(), 1.0, self.generator)
-        p = logits.softmax(-1)
-        confidence = p.gather(-1, x0[..., None])[..., 0]  # (R, C)
-        score = SCORES[sampler.score](p, x0, self.generator)
-        if sampler.eos_last:
-            score = score.masked_fill(x0 == self.eos_id, NEG_INF)
+        x0, p, confidence, score = self.propose(forward.logits, eligible | editable, rows, columns)
         at = sampler.commit(Candidates(score, eligible, confidence, p, quota)).nonzero()  # (N, 2)
         place = torch.stack([rows[at[:, 0]], columns[at[:, 1]]], 1)
         tokens = x0[at[:, 0], at[:, 1]]
@@ -458,16 +487,21 @@ class _Loop:
             )
         )
 
+    def complete(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Say whose text is complete in the states `x` (R, L) of the rows (R,): it has an end mark and no mask before
+        it, nor in the prompt."""
+        prompt, answer = x[:, : self.P], x[:, self.P :]
+        is_end, masked = (answer == self.eos_id).int(), answer == self.mask_id
+        gap = (masked & (is_end.cumsum(1) == 0)).any(1) | ((prompt == self.mask_id) & self.real[rows, : self.P]).any(1)
+        return is_end.any(1) & ~gap
+
     def stop(self) -> Tensor:
         """End rows whose text is complete: no mask in the prompt, nor in the answer up to its first end mark.
 
         What is still masked after that becomes end marks; returns where, (F, 2) row and column.
         """
-        prompt, answer = self.x[:, : self.P], self.x[:, self.P :]
-        is_end, masked = (answer == self.eos_id).int(), answer == self.mask_id
-        gap = (masked & (is_end.cumsum(1) == 0)).any(1) | ((prompt == self.mask_id) & self.real[:, : self.P]).any(1)
-        done = is_end.any(1) & ~gap
-        fill = done[:, None] & masked
+        answer, done = self.x[:, self.P :], self.complete(self.x, torch.arange(len(self.x), device=self.x.device))
+        fill = done[:, None] & (answer == self.mask_id)
         answer[fill] = self.eos_id
         self.stopped |= done
         return fill.nonzero() + torch.tensor([0, self.P], device=fill.device)

@@ -27,6 +27,9 @@ class Step:
     them; `seconds` of wall time. `filled` (F, 2) row and column of masks after a finished text that became end marks
     without being predicted. `evicted` of the tokens that left the network half-way (`dlmlab.focus`). `edited` (E, 2)
     row and column of committed tokens that an edit rule changed, `edited_to` (E,) what stands there now, maybe a mask.
+    With speculation (`dlmlab.speculation`) the commits of a row are in the order of the base rule, `rows_through` (R,)
+    counts the states of each row that were read, and `refused` (F, 3) holds row, column and token of guesses that were
+    not confirmed, the first of each row.
     """
 
     rows: Tensor
@@ -41,6 +44,8 @@ class Step:
     evicted: int = 0
     edited: Tensor = field(default_factory=lambda: torch.empty(0, 2, dtype=torch.long))
     edited_to: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.long))
+    rows_through: Tensor | None = None
+    refused: Tensor = field(default_factory=lambda: torch.empty(0, 3, dtype=torch.long))
 
 
 @dataclass
@@ -57,6 +62,15 @@ class Trace:
         counts = torch.zeros(len(self.start), dtype=torch.long)
         for step in self.steps:
             counts[step.rows] += step.nfe
+        return counts.tolist()
+
+    @property
+    def rows_through(self) -> list[int]:
+        """Texts that went through the network for each row, (B,): its forwards, and with speculation its guesses
+        too."""
+        counts = torch.zeros(len(self.start), dtype=torch.long)
+        for step in self.steps:
+            counts[step.rows] += step.nfe if step.rows_through is None else step.rows_through
         return counts.tolist()
 
     @property

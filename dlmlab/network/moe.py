@@ -259,6 +259,7 @@ class Experts(nn.Module):
         self.experts = nn.ModuleList(MLP(D, hidden) for _ in range(config.num_experts))
         self.shared_experts = MLP(D, hidden * config.num_shared_experts)
         self.tokens: tuple[Tensor, ...] = ()  # of each expert: which of the B * q tokens it has just read
+        self.call_idle = False  # whether an expert without tokens is called, for a gradient of zeros
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(0, 1)  # (T, D)
@@ -269,7 +270,7 @@ class Experts(nn.Module):
         self.tokens = order.div(chosen.shape[1], rounding_mode="floor").split(counts)
         routed = torch.zeros(flat.shape, dtype=torch.float32, device=x.device)
         for expert, at, w in zip(self.experts, self.tokens, weights, strict=True):
-            if len(at):
+            if len(at) or self.call_idle:
                 routed.index_add_(0, at, expert(flat[at]).float() * w[:, None])
         return routed.to(x.dtype).view_as(x) + self.shared_experts(x)
 

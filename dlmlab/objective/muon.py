@@ -14,6 +14,8 @@ Decisions
 * The algorithm is that of `torch.optim.Muon`, which multiplies in bfloat16. A processor without instructions for it
   is a hundred times slower there, and one rounding in 250 makes runs on one and two processes drift apart. So: float32.
 * Matrices of one shape (or its transpose) are stacked and go through NS together: few large products, no small ones.
+* Matrices that are cut among processes (`dlmlab.sharding`) keep their momentum cut. Their updates are gathered, `MOST`
+  numbers at a time, and every process orthogonalizes them whole: no singular value of a part says anything.
 
 Sources: Keller Jordan et al. 2024, kellerjordan.github.io/posts/muon; the factor, arXiv 2502.16982.
 """
@@ -24,7 +26,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from dlmlab.objective.sharding import is_part, part_of, whole
+
 COEFFICIENTS, ROUNDS, EPS = (3.4445, -4.7750, 2.0315), 5, 1e-7  # steepest at 0; they do not converge, by design
+MOST = 2**28  # numbers in a stack of gathered matrices: 1 GiB
 
 
 def orthogonalize(U: Tensor) -> Tensor:
@@ -50,7 +55,7 @@ class Muon(torch.optim.Optimizer):
     def step(self) -> None:
         """Move every matrix that has a gradient."""
         for group in self.param_groups:
-            alike = defaultdict(list)  # (shorter, longer side) -> matrices and their updates, lying
+            alike = defaultdict(list)  # (shorter, longer side) -> matrices and their updates
             for W in (p for p in group["params"] if p.grad is not None):
                 state = self.state[W]
                 if not state:
@@ -58,10 +63,22 @@ class Muon(torch.optim.Optimizer):
                 M = state["momentum_buffer"]
                 M.lerp_(W.grad, 1 - group["momentum"])
                 U = W.grad.lerp(M, group["momentum"])
-                alike[min(U.shape), max(U.shape)].append((W, U.mT if U.shape[0] > U.shape[1] else U))
+                alike[min(U.shape), max(U.shape)].append((W, U))
             for (_, longer), pairs in alike.items():
-                evened = orthogonalize(torch.stack([U for _, U in pairs]))
-                for (W, _), direction in zip(pairs, evened, strict=True):
-                    W.mul_(1 - group["lr"] * group["weight_decay"])
-                    direction = direction.mT if W.shape[0] > W.shape[1] else direction
-                    W.add_(direction, alpha=-0.2 * longer**0.5 * group["lr"])
+                for some in _stacks(pairs):
+                    evened = orthogonalize(torch.stack([_lying(whole(U)) for _, U in some]))
+                    for (W, _), direction in zip(some, evened, strict=True):
+                        W.mul_(1 - group["lr"] * group["weight_decay"])
+                        direction = direction.mT if W.shape[0] > W.shape[1] else direction
+                        W.add_(part_of(direction, W), alpha=-0.2 * longer**0.5 * group["lr"])
+
+
+def _lying(U: Tensor) -> Tensor:
+    return U.mT if U.shape[0] > U.shape[1] else U
+
+
+def _stacks(pairs: list[tuple[Tensor, Tensor]]) -> list[list[tuple[Tensor, Tensor]]]:
+    """Split matrices of one shape into stacks: all together, or where they must be gathered, `MOST` numbers at most."""
+    W = pairs[0][0]
+    n = max(MOST // W.numel(), 1) if is_part(W) else len(pairs)
+    return [pairs[i : i + n] for i in range(0, len(pairs), n)]

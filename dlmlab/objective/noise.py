@@ -140,6 +140,7 @@ def masked_losses(
         raise ValueError(f"masked must be (B, draws, L) for x0 (B, L), got {tuple(masked.shape)} and {tuple(x0.shape)}")
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be >= 1")
+    masked = masked.to(x0.device)  # masks are drawn on the CPU
     losses = torch.zeros(masked.shape, dtype=torch.float64, device=x0.device)
     for at in masked.any(-1).nonzero().split(batch_size):  # (R, 2): row, draw
         rows, hidden = at[:, 0], masked[at[:, 0], at[:, 1]]  # (R,), (R, L)
@@ -164,7 +165,7 @@ def bound_by_count(
     two models given equal seeds see the same ones. Source: LLaDA, arXiv 2502.09992, equation 6.
     """
     masked, weight = count_masks(maskable, draws=draws, generator=generator)
-    return weight * masked_losses(model, x0, masked, **options).sum(-1)
+    return weight.to(x0.device) * masked_losses(model, x0, masked, **options).sum(-1)
 
 
 def bound_by_time(
@@ -182,7 +183,7 @@ def bound_by_time(
     It varies more, because the number of masks varies at a given weight. Source: LLaDA, equation 5.
     """
     masked, weight = time_masks(maskable, draws=draws, generator=generator, low_discrepancy=low_discrepancy)
-    return weight * masked_losses(model, x0, masked, **options).sum(-1)
+    return weight.to(x0.device) * masked_losses(model, x0, masked, **options).sum(-1)
 
 
 def every_mask(maskable: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,5 +214,5 @@ def bound_by_enumeration(
         masked, weight = every_mask(maskable[b])
         real = None if valid is None else valid[b : b + 1]
         losses = masked_losses(model, x0[b : b + 1], masked[None], valid=real, **options)[0].sum(-1)  # (2^n - 1,)
-        bounds.append((weight * losses).sum())
+        bounds.append((weight.to(x0.device) * losses).sum())
     return torch.stack(bounds)

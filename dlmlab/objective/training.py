@@ -12,6 +12,8 @@ Decisions
 * Data parallel: every process makes the global batch and takes its rows; the loss is divided by the global token
   count, so 1 and N processes agree. `PartialState` of accelerate joins what a launcher started. Its `Accelerator` would
   also hand logits on as float32, which is another recipe: autocast stays here, where it is read.
+* Where a model does not fit, `fsdp` cuts weights, gradients and the optimizers' state among the processes as well
+  (`dlmlab.sharding`): the same steps, and the same state on disk. For judging, the first process then has a whole copy.
 """
 
 import json
@@ -37,6 +39,7 @@ from dlmlab.network.checkpoint import load, save
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM, count_parameters
 from dlmlab.network.moe import LLaDA2Config, LLaDA2MoeModelLM
+from dlmlab.objective import sharding
 from dlmlab.objective.batches import Batch, Batches, TrainConfig, build_tokenizer
 from dlmlab.objective.confidence import right_entropy
 from dlmlab.objective.muon import Muon
@@ -172,6 +175,7 @@ def learn(
     edits: tuple[float, float] = (0.0, 0.0),
     sharpen: float = 0.0,
     paired: bool = False,
+    ready: Callable[[], None] | None = None,
     **how,
 ) -> Tensor:
     """Follow the gradient of one batch, at the rates that the optimizers have; return summed loss and count, (2,).
@@ -182,12 +186,13 @@ def learn(
     weighted positions.
     `paired`: the model reads the clean text behind the noised one (`dlmlab.blockwise`). `rank`, `size`: of the
     processes that share the batch; each takes its rows and counts those of all. `forward`: the model as it is called
-    (compiled, parallel). `how` goes to it: which attention, which kernel.
+    (compiled, parallel). `ready` is called when the gradients are there. `how` goes to the model: which attention,
+    which kernel.
     """
     count, mine = max(int(batch.weight.sum()), 1), slice(rank, None, size)
     inputs, targets, weight = (x[mine].to(model.device) for x in (batch.inputs, batch.targets, batch.weight))
     with torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
-        logits = (forward or model)(inputs, **how | ({"clean": targets} if paired else {})).logits
+        logits = (model if forward is None else forward)(inputs, **how | ({"clean": targets} if paired else {})).logits
     guess, truth = logits[weight], targets[weight]
     loss = F.cross_entropy(guess, truth, reduction="sum")
     total = loss * size / count
@@ -199,6 +204,8 @@ def learn(
             part = F.cross_entropy(logits[here], targets[here], reduction="sum")
             total = total + factor * part * size / max(int(where.sum()), 1)
     total.backward()
+    if ready:
+        ready()
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     for optimizer in optimizers:
         optimizer.step()
@@ -214,25 +221,31 @@ class OtherRecipe(ValueError):
 
 
 class Run:
-    """One training run: weights, optimizers, counters and the log."""
+    """One training run: weights, optimizers, counters and the log. `fsdp`: weights are cut among the processes."""
 
-    def __init__(self, config: TrainConfig, out: str | Path):
-        self.config, self.out = config, Path(out)
-        if config.rows % int(os.environ.get("WORLD_SIZE", "1")):
-            raise ValueError(f"rows={config.rows} does not divide among {os.environ['WORLD_SIZE']} processes")
+    def __init__(self, config: TrainConfig, out: str | Path, *, fsdp: bool = False):
+        self.config, self.out, self.fsdp = config, Path(out), fsdp
+        if config.rows % (processes := int(os.environ.get("WORLD_SIZE", "1"))):
+            raise ValueError(f"rows={config.rows} does not divide among {processes} processes")
+        if fsdp and processes < 2:
+            raise ValueError("fsdp cuts a model among processes, and this is the only one: start several with torchrun")
         guard.device(config.device)
         self.workers = PartialState(cpu=torch.device(config.device).type == "cpu")  # one process needs no launcher
         torch.set_num_threads(config.threads)
-        self.model = build_model(config).to(config.device).train()
+        self.model = build_model(config).train()
+        if fsdp:
+            sharding.shard(self.model, config.device, compile=config.compile)
+        else:
+            self.model.to(config.device)
         self.optimizers = build_optimizers(self.model, config)
         self.base_lr = rates(self.optimizers)
         self.kernel = "explicit"  # on a CPU its backward pass is twice as fast
         self.batches, self.precision = Batches(config), precision(config)
         self.step, self.tokens, self.seconds, self.log = 0, 0, 0.0, []
         self.sums = torch.zeros(2)  # loss and count since the last entry of the log
-        forward = torch.compile(self.model, dynamic=False) if config.compile else self.model
+        forward = torch.compile(self.model, dynamic=False) if config.compile and not fsdp else self.model
         self.forward = forward
-        if self.workers.num_processes > 1:
+        if self.workers.num_processes > 1 and not fsdp:
             idle = config.family == "llada2_moe"  # an expert that read nothing has no gradient
             self.forward = torch.nn.parallel.DistributedDataParallel(forward, find_unused_parameters=idle)
 
@@ -242,12 +255,15 @@ class Run:
 
     def save(self) -> None:
         """Write the whole state; a kill or a full disk while writing leaves the previous one. Raises `OSError`."""
-        if not self.workers.is_main_process:
+        chief = self.workers.is_main_process
+        weights = sharding.gather(self.model.state_dict(), chief)
+        optimizers = [sharding.gather(o.state_dict(), chief) for o in self.optimizers]
+        if not chief:
             return
         state = {
             "config": asdict(self.config),
-            "model": self.model.state_dict(),
-            "optimizers": [o.state_dict() for o in self.optimizers],
+            "model": weights,
+            "optimizers": optimizers,
             "counters": {"step": self.step, "tokens": self.tokens, "seconds": self.seconds},
             "sums": self.sums,
             "log": self.log,
@@ -273,12 +289,13 @@ class Run:
             with zipfile.ZipFile(self.state_path) as records:  # torch.load does not look at the checksums it wrote
                 if bad := records.testzip():
                     raise ValueError(bad)
-            state = torch.load(self.state_path, map_location=self.config.device, weights_only=True)
+            where = "cpu" if self.fsdp else self.config.device  # whole, it may not fit there
+            state = torch.load(self.state_path, map_location=where, weights_only=True, mmap=self.fsdp)
             counters = [state["counters"][k] for k in ("step", "tokens", "seconds")]
             self._check_recipe(state["config"])
-            self.model.load_state_dict(state["model"])
+            sharding.load_weights(self.model, state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
+                sharding.load_optimizer(optimizer, saved)
             self.log = state["log"]
             sums = state.get("sums", self.sums).cpu()  # an older state was saved where they are 0
         except OtherRecipe:
@@ -321,12 +338,16 @@ class Run:
             edits=(config.corrupt_weight, config.kept_weight),
             sharpen=config.sharpen,
             paired=config.block_at(self.step) is not None,
+            ready=self._forget_idle if self.fsdp and config.family == "llada2_moe" else None,
         )
         if config.family == "llada2_moe" and config.balance:
             self.model.balance(self._sum(self.model.loads()), config.balance)
         self.step += 1
         self.tokens += batch.targets.numel()
         return sums
+
+    def _forget_idle(self) -> None:
+        sharding.forget_idle(self.model, self._sum(self.model.loads()))
 
     def run(
         self,
@@ -352,7 +373,7 @@ class Run:
             if self.step % config.log_every == 0 or done:
                 due = not stopped and (self.step % config.eval_every == 0 or done)
                 self._write_down(evaluate if due else None, say)
-                if not stopped and time.perf_counter() - saved > config.save_every:
+                if not stopped and self._any(time.perf_counter() - saved > config.save_every):
                     self.save()
                     saved = time.perf_counter()
             if stopped:
@@ -362,8 +383,21 @@ class Run:
         return self.model.eval()
 
     def _any(self, wish: bool) -> bool:
-        """Whether any process wishes: one that stopped alone would leave the others waiting."""
+        """Whether any process wishes: one that stopped or saved alone would leave the others waiting."""
         return bool(self._sum(torch.tensor(float(wish))))
+
+    def _whole(self, device: str) -> LLaDAModelLM | None:
+        """Return the model with all its weights, a copy on `device` where they are cut; then None but on the first
+        process."""
+        if not self.fsdp:
+            return self.model
+        weights = sharding.gather(self.model.state_dict(), self.workers.is_main_process)
+        if not self.workers.is_main_process:
+            return None
+        with torch.device("meta"):
+            model = _untrained(self.config, build_tokenizer())
+        model.load_state_dict(weights, assign=True)
+        return model.to(device)
 
     def _gather(self) -> None:
         """Bring the sums of all processes to the first one."""
@@ -376,14 +410,14 @@ class Run:
     def _write_down(self, evaluate: Callable[[LLaDAModelLM], dict] | None, say: Callable[[str], None]) -> None:
         """Add an entry to the log, with what `evaluate` finds, and say it."""
         self._gather()
+        model = self._whole(self.config.device) if evaluate else None
         if not self.workers.is_main_process:
             return
         loss, scores = round(float(self.sums[0] / self.sums[1]), 5), {}
         entry = {"step": self.step, "tokens": self.tokens, "seconds": round(self.seconds, 1), "loss": loss}
         self.sums = torch.zeros(2)
         if evaluate:
-            self.model.eval()
-            scores = evaluate(self.model)
+            scores = evaluate(model.eval())
             self.model.train()
         self.log.append(entry | {"precision": self.precision} | scores)
         speed = (self.tokens - self.since[0]) / (self.seconds - self.since[1])
@@ -397,10 +431,11 @@ class Run:
 
     def export(self, folder: str | Path) -> None:
         """Write the model as safetensors with its tokenizer, the log as JSON lines and the loss curve."""
+        model = self._whole("cpu")
         if not self.workers.is_main_process:
             return
         folder = Path(folder)
-        save(self.model, build_tokenizer(), folder)
+        save(model, build_tokenizer(), folder)
         lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
         (folder / "log.jsonl").write_text(lines, encoding="utf-8", newline="\n")
         plot_log(self.log, self.config.name, folder / "loss.png")

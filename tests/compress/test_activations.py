@@ -1,17 +1,24 @@
 """Statistics: those of the real inputs, each token with its weight."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import dlmlab
+from dlmlab import cli
 from dlmlab.compress import activations, pruning
 from dlmlab.compress.activations import Statistics
-from dlmlab.compress.calibration import token_weights
-from dlmlab.network import parts
+from dlmlab.compress.calibration import CalibrationSet, token_weights
+from dlmlab.network import checkpoint, parts
+from dlmlab.objective.training import build_model
+from dlmlab.task.tokenizer import build_tokenizer
 from tests.compress.cases import reader, seeded, states, tiny_calibration
 from tests.network.live import Live
-from tests.tiny import one_thread, tiny_model
+from tests.objective.test_training import EXPERTS, TINY, launched
+from tests.tiny import one_thread, tiny_ids, tiny_model
 
 __all__ = ["one_thread"]
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -237,3 +244,32 @@ def test_a_walk_holds_the_statistics_of_one_layer():
 def statistics_bytes(found) -> int:
     kept = {id(statistics): statistics for statistics in found.values()}.values()
     return sum(t.numel() * t.element_size() for s in kept for t in vars(s).values() if isinstance(t, torch.Tensor))
+
+
+# ------------------------------------------------------------------------------------------------ several processes
+
+
+@pytest.mark.parametrize("family", ["dense", "experts"])
+def test_two_processes_that_share_the_texts_prune_as_one(family, tmp_path):
+    """SparseGPT reads second moments, and every layer the errors of those before it."""
+    recipe = {"dense": replace(TINY, n_layers=2), "experts": EXPERTS}[family]
+    checkpoint.save(build_model(recipe), build_tokenizer(), tmp_path / "model")
+    command = ["prune", "--model", str(tmp_path / "model"), "--method", "sparsegpt", "--sparsity", "0.5"]
+    for name, texts, run in (("one", "7", cli.main), ("half", "3", cli.main), ("two", "7", lambda c: launched(*c))):
+        run([*command, "--texts", texts, "--out", str(tmp_path / name)])
+    one, half, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "half", "two"))
+    for name in parts.weights(build_model(recipe)):
+        end = f".{name.removeprefix('blocks.')}.weight"  # files name a block as its family does
+        a, b = (next(W for key, W in of.items() if key.endswith(end)) for of in (one, two))
+        assert ((a == 0) == (b == 0)).double().mean() > 0.995 and (a - b).norm() < 0.02 * a.norm(), name
+    away = [float((half[k] - one[k]).norm() / one[k].norm()) for k in one]
+    assert max(away) > 0.2  # the control: fewer texts give another model
+
+
+def test_fewer_states_than_processes_are_refused(monkeypatch):
+    model = tiny_model()
+    ids = tiny_ids(2)
+    states = CalibrationSet(ids, torch.ones_like(ids, dtype=torch.bool), torch.ones(2), torch.arange(2), 3)
+    monkeypatch.setattr(activations, "_group", lambda: (0, 3))
+    with pytest.raises(ValueError, match="2 states do not suffice for 3 processes: take more texts"):
+        activations.collect(model, states)

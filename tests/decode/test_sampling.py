@@ -576,7 +576,10 @@ def test_the_tensor_of_the_denoiser_is_left_alone():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(score="luck"), "score='luck' is unknown; known: probability, margin, neg_entropy, random, left_to_right"),
+        (
+            dict(score="luck"),
+            "score='luck' is unknown; known: probability, rounded, margin, neg_entropy, random, left_to_right",
+        ),
         (dict(temperature=-0.5), "temperature=-0.5 .*>= 0"),
         (dict(guidance=-2.0), "guidance=-2.0 .*>= 0"),
         (dict(block_length=0), "block_length=0 .*>= 1 or None"),

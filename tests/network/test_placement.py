@@ -3,8 +3,14 @@
 import pytest
 import torch
 
+from dlmlab.compress.registry import compress
+from dlmlab.decode.cache import DualCache
+from dlmlab.decode.commit import Threshold
+from dlmlab.decode.run import decode, sampler_for
+from dlmlab.decode.sampling import Sampler
 from dlmlab.network import placement
 from dlmlab.network.checkpoint import load_model, save_model
+from dlmlab.network.codes import QSpec
 from tests.tiny import one_thread, tiny_ids, tiny_model, tiny_moe
 
 __all__ = ["one_thread"]
@@ -73,6 +79,39 @@ def test_blocks_on_disk_are_read_when_they_are_needed(saved):
     assert torch.equal(logits(found), logits(model))
     half = load_model(folder, device_map=device_map, dtype=torch.bfloat16)
     assert torch.equal(logits(half), logits(load_model(folder, dtype=torch.bfloat16)))
+
+
+def test_auto_puts_on_disk_what_no_device_holds(saved, monkeypatch):
+    model, folder = saved
+    need = sum(t.numel() * 4 for t in model.state_dict().values())
+    monkeypatch.setattr("accelerate.utils.modeling.get_max_memory", lambda limits=None: {"cpu": need // 2})
+    found = load_model(folder, device_map="auto")
+    there = sum(p.numel() * 4 for p in found.parameters() if not p.is_meta)
+    assert 0 < there <= need // 2  # accelerate keeps room for the largest block that is read from the disk
+    assert torch.equal(logits(found), logits(model))
+
+
+def test_a_model_over_memory_and_disk_answers_as_in_one_place(saved):
+    """Caches, positions and attention maps cross from one block to the next."""
+    model, folder = saved
+    found = load_model(folder, device_map={"": "cpu", f"{layers_of(model)}.1": "disk"})
+    assert set(map(str, found.hf_device_map.values())) == {"cpu", "disk"}
+    samplers = [sampler_for(model.config), sampler_for(model.config, commit=Threshold(0.1), block_length=4)]
+    samplers += [Sampler(block_length=4, cache=DualCache())] if model.config.attention == "full" else []
+    for sampler in samplers:
+        one, two = (decode(m, [[5, 6, 7], [8, 9]], gen_length=8, sampler=sampler) for m in (model, found))
+        assert torch.equal(one.ids, two.ids) and one.trace.nfe == two.trace.nfe
+    with torch.no_grad():
+        one, two = (m(tiny_ids(), output_column_sums=True, output_hidden_states=True) for m in (model, found))
+    for a, b in zip((*one.column_sums, *one.hidden_states), (*two.column_sums, *two.hidden_states), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_model_with_parts_on_disk_is_not_compressed(saved):
+    model, folder = saved
+    found = load_model(folder, device_map={"": "cpu", f"{layers_of(model)}.1": "disk"})
+    with pytest.raises(ValueError, match="parts of this model are on disk: load it whole"):
+        compress(found, "rtn", QSpec(4))
 
 
 def test_room_is_counted_device_by_device(saved, monkeypatch):

@@ -595,21 +595,27 @@ def test_rows_must_divide_among_the_processes(monkeypatch, tmp_path):
         Run(TINY, tmp_path)
 
 
+def launched(*arguments: str) -> str:
+    """Run a command on two processes and return what it says."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "dlmlab"]
+    done = subprocess.run(
+        [*launcher, *arguments],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr  # all of it: the launcher's own report comes last
+    return done.stdout
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_two_processes_give_the_weights_of_one(optimizer, tmp_path):
     # AdamW alone forgives a gradient of the wrong size; a clip amid the norms of these steps, 1.1 to 4.0, does not.
     config = write_toml(tmp_path / "tiny.toml", replace(TINY, rows=8, log_every=10, clip=2.5, optimizer=optimizer))
     arguments = ["train", "--config", str(config), "--stop-after", "20", "--out"]
     assert cli.main([*arguments, str(tmp_path / "one")]) == 0
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "dlmlab"]
-    done = subprocess.run(
-        [*launcher, *arguments, str(tmp_path / "two")],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    launched(*arguments, str(tmp_path / "two"))
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     start = build_model(TINY).state_dict()
     for key in one:

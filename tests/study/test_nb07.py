@@ -1,6 +1,10 @@
 """What notebook 07 measures: edit rules against none, on the same problems."""
 
+import torch
+
+from dlmlab.study import nb07_compressed as compressed
 from dlmlab.study import nb07_edits as study
+from dlmlab.study import nb07_load as load
 
 
 def test_every_rule_is_compared_with_none_under_its_own_schedule():
@@ -23,3 +27,29 @@ def test_a_control_has_the_forwards_of_what_it_is_compared_with():
         spent = study.COMMITS["five forwards"].commit.steps + study.RULES[rule].extra
         assert study.CONTROLS[control].commit.steps == spent or "left to right" in name
     assert {(key["commit"], key["edit"]) for key in study.settings()} >= {(c, "none") for c in study.CONTROLS}
+
+
+def test_the_company_of_a_block_is_counted_and_its_control_keeps_the_load():
+    layers, B, L, E = 2, 3, 20, 8  # two whole blocks of eight, four tokens behind them
+    sent = torch.zeros(layers, B, L, E, dtype=torch.bool)
+    sent[..., 0] = True  # every token of layer 0 goes to the same expert, in layer 1 each to its own
+    sent[1] = torch.eye(E, dtype=torch.bool).repeat(3, 1)[:L]
+    where = torch.ones(B, L, dtype=torch.bool)
+    where[0, 3] = False  # this block is not whole and does not count
+    met, shuffled = load.company(sent, where, torch.Generator().manual_seed(0))
+    assert met == [1.0, 8.0]
+    assert shuffled[0] == 1.0 and 3.0 < shuffled[1] < 7.0
+
+
+def test_a_compressed_model_is_compared_with_its_own_kind():
+    rows = []
+    for key in compressed.settings():
+        right = {"none": 4, "rtn": 2, "magnitude": 1}.get(key["method"], 3 if key["texts"] == compressed.MANY else 2)
+        rows.append(key | {"correct": "1" * right + "0" * (4 - right)})
+    assert all(gain.mean == 0.0 for gain in compressed.more(rows).values())  # both gain as much from more texts
+    for model in compressed.MODELS:
+        found = compressed.effects(rows, model)
+        assert found["gptq - rtn"].mean == 25.0 and found["wanda - magnitude"].mean == 50.0
+        assert found["sparsegpt - wanda"].mean == 0.0
+        assert found[f"gptq, {compressed.MANY} - {compressed.FEW} texts"].mean == 25.0
+        assert compressed.losses(rows, model)[f"gptq, {compressed.FEW} texts"].mean == -50.0

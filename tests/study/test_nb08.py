@@ -1,5 +1,7 @@
 """The tables of notebook 08: compared with one token per forward, over every layer, age and kind."""
 
+import pytest
+
 import dlmlab as dl
 from dlmlab.decode import drift
 
@@ -40,3 +42,38 @@ def test_a_blind_schedule_of_the_front_may_stop_and_have_a_cache_too():
     stops = rows["left to right, stop at end", "6 forwards"]
     assert stops["nfe"] < rows["left to right", "5 forwards"]["nfe"]
     assert rows["left to right, stop at end, dual cache", "6 forwards"]["tokens"] < stops["tokens"]
+
+
+def test_depths_counted_from_the_base_rule_are_those_of_the_real_run():
+    """At the depth that was run, forwards and rows agree; and the real run kept every text of its base rule."""
+    spec = dl.nb08_speculation
+    rows = [r for r in spec.SPECULATION.rows() if "kept" in r]
+    assert {r["way"] for r in rows} == {f"{spec.ONE_BY_ONE}, {name}" for name in spec.BASES.values()}
+    assert {r["problems"] for r in rows} == set(spec.PROBLEMS)
+    for row in rows:
+        assert set(row["kept"]) == {"1"} and "0" not in row["ordered"]
+        assert row["nfe"] == pytest.approx(row[f"nfe {spec.DEPTH}"])
+        assert row["rows"] == pytest.approx(row[f"rows {spec.DEPTH}"])
+        deeper = [row[f"nfe {depth}"] for depth in spec.DEPTHS]
+        assert deeper == sorted(deeper, reverse=True)
+        assert row["nfe 1"] == row["rows 1"] >= 40
+
+
+def test_a_replay_counts_forwards_rows_and_refusals_by_hand():
+    """Six places; the guesses after the first commit swap the fourth and the fifth, then the last token is another."""
+    commits = [(c, 7) for c in (0, 1, 2, 4, 3, 5)]
+    swapped, wrong = [(c, 7) for c in range(6)], [(4, 7), (3, 7), (5, 8)]
+    drafts = [swapped, swapped[1:], swapped[2:], wrong, wrong[1:], [(5, 7)]]
+    replay = dl.nb08_speculation.replay
+    assert replay(drafts, commits, 1) == {"nfe": 6, "rows": 6, "order": 0, "token": 0}
+    assert replay(drafts, commits, 2) == {"nfe": 4, "rows": 7, "order": 1, "token": 0}
+    assert replay(drafts, commits, 6) == {"nfe": 3, "rows": 8, "order": 1, "token": 0}
+
+
+def test_a_hidden_number_is_one_mask_in_the_question_and_another_one_for_each_seed():
+    spec = dl.nb08_speculation
+    mask_id = dl.load("llada-mini")[1].mask_token_id
+    sets = [spec.prompts(f"hidden number {seed}", 6) for seed in spec.SEEDS]
+    assert all(ids.count(mask_id) == 1 for rows in sets for ids in rows)
+    assert sets[0] != sets[1] != sets[2]
+    assert [len(ids) for ids in sets[0]] == [len(ids) for ids in spec.prompts("test", 6)]

@@ -78,6 +78,17 @@ PREDICTIONS = (
         high=50,
     ),
     Prediction(
+        id="11.3",
+        title="The perfect memory in an examination",
+        minutes=3,
+        difficulty=1,
+        objective="Foresee what the exact denoiser of a corpus does outside it.",
+        question="percent of held-out problems that the exact denoiser of 20,000 texts answers right",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="14.4",
         title="As near as two guesses can come",
         minutes=2,
