@@ -38,7 +38,7 @@ def test_a_teacher_is_what_its_student_begins_as():
     teacher = load("llada-mini").model
     batch = Batches(lab.recipe(2, rows=2, seed=0))(0)
     losses = {
-        arm: float(lab.loss_of(arm, teacher, teacher, batch, torch.Generator().manual_seed(0))) for arm in lab.ARMS
+        arm: lab.loss_of(arm, teacher, teacher, batch, torch.Generator().manual_seed(0)).item() for arm in lab.ARMS
     }
     with torch.no_grad():
         plain = F.cross_entropy(teacher(batch.inputs).logits[batch.weight], batch.targets[batch.weight])
