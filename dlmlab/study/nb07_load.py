@@ -6,8 +6,8 @@ floor: two halves of the texts, masks against masks. At one level all rows are w
 the answer.
 
 `met`: how many experts the tokens of one block have together, by layer, a mean over the blocks that are written from
-end to end; that many must be read to write it. `shuffled`: the same for as many tokens of anywhere in the answers, so
-that loads are the same and only the company is not.
+end to end; that many must be read to write it. `text`: the same for as many tokens of the same answer, `shuffled`: of
+any answer, so that loads are the same and only the company is not.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from dlmlab.study.nb07_pair import EXPERTS
 from dlmlab.task import layout, tasks
 
 LEVELS, PROBLEMS = (0.1, 0.3, 0.5, 0.7, 0.9), 256
-MEANS = ("apart", "floor", "met", "shuffled")
+MEANS = ("apart", "floor", "met", "text", "shuffled")
 
 
 def chosen(model, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
@@ -36,10 +36,11 @@ def chosen(model, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
     found = []
     for block in parts.blocks(model):
         if isinstance(block.mlp, Experts):
-            sent = torch.zeros(2 * x.numel(), len(block.mlp.experts), dtype=torch.bool)
+            read = sum(map(len, block.mlp.tokens)) // model.config.num_experts_per_tok  # the last block: no clean half
+            sent = torch.zeros(read, len(block.mlp.experts), dtype=torch.bool)
             for expert, at in enumerate(block.mlp.tokens):
                 sent[at, expert] = True
-            found.append(sent.view(len(x), 2 * x.shape[1], -1)[:, : x.shape[1]])
+            found.append(sent.view(len(x), -1, sent.shape[1])[:, : x.shape[1]])
     return torch.stack(found)
 
 
@@ -54,19 +55,28 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> list[float]:
     return [round(v, 5) for v in (0.5 * (a - b).abs().sum(-1)).tolist()]
 
 
-def company(sent: torch.Tensor, where: torch.Tensor, generator: torch.Generator) -> tuple[list[float], list[float]]:
-    """Count the experts that a block has together, and as many tokens of any block: two lists over layers.
+def company(sent: torch.Tensor, where: torch.Tensor, generator: torch.Generator) -> dict[str, list[float]]:
+    """Count the experts that the tokens of a block have together, and as many of its text or of any, over layers.
 
     `sent` (layers, B, L, E) bool; `where` (B, L) bool: only blocks that lie in it as a whole count.
     """
     block = attention_block(load(EXPERTS).model.config.attention)
     long = sent.shape[2] // block * block
-    whole = where[:, :long].unflatten(1, (-1, block)).all(-1)  # (B, blocks)
-    met = sent[:, :, :long].unflatten(2, (-1, block)).any(3).sum(-1)[:, whole]  # (layers, whole blocks)
-    tokens = sent[:, where]
-    drawn = torch.randint(tokens.shape[1], (int(whole.sum()), block), generator=generator)
-    others = tokens[:, drawn].any(2).sum(-1)
-    return tuple([round(v, 5) for v in count.double().mean(1).tolist()] for count in (met, others))
+    text, at = where[:, :long].unflatten(1, (-1, block)).all(-1).nonzero().T  # of each whole block
+    places = at[:, None] * block + torch.arange(block)  # (whole blocks, block)
+    own = where[text].double().multinomial(block, generator=generator)
+    anywhere = where.flatten().double().multinomial(len(text) * block, replacement=True, generator=generator)
+    drawn = {
+        "met": (text[:, None], places),
+        "text": (text[:, None], own),
+        "shuffled": (anywhere // where.shape[1], anywhere % where.shape[1]),
+    }
+    found = {}
+    for name, (b, place) in drawn.items():
+        together = sent[:, b, place].unflatten(1, (-1, block)) if name == "shuffled" else sent[:, b, place]
+        count = together.any(2).sum(-1).double().mean(1)  # (layers,)
+        found[name] = [round(v, 5) for v in count.tolist()]
+    return found
 
 
 def run(level: float, seed: int, size: int | None = None) -> dict:
@@ -80,15 +90,12 @@ def run(level: float, seed: int, size: int | None = None) -> dict:
     x = torch.where(hidden, tokenizer.mask_token_id, rows.x0)
     sent, half = chosen(model, x, rows.x0), (torch.arange(len(x)) % 2 == 0)[:, None]
     masks, visible = shares(sent, hidden), shares(sent, written & ~hidden)
-    met, shuffled = company(sent, written, generator)
     return {
         "masks": [[round(v, 5) for v in row] for row in masks.tolist()],
         "visible": [[round(v, 5) for v in row] for row in visible.tolist()],
         "apart": distance(masks, visible),
         "floor": distance(shares(sent, hidden & half), shares(sent, hidden & ~half)),
-        "met": met,
-        "shuffled": shuffled,
-    }
+    } | company(sent, written, generator)
 
 
 def mean(rows: Sequence[dict], level: float, column: str) -> float:
@@ -109,6 +116,6 @@ TABLE = Table(
     live=({"level": 0.5, "seed": 0},),
     size=1,
     tolerance={name: (0.02, 0.0) for name in ("masks", "visible", "apart", "floor")}
-    | {"met": (0.15, 0.0), "shuffled": (0.15, 0.0)},
+    | dict.fromkeys(("met", "text", "shuffled"), (0.15, 0.0)),
     headlines=headlines,
 )

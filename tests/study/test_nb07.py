@@ -2,9 +2,11 @@
 
 import torch
 
+from dlmlab.network import checkpoint
 from dlmlab.study import nb07_compressed as compressed
 from dlmlab.study import nb07_edits as study
 from dlmlab.study import nb07_load as load
+from dlmlab.task import layout, tasks
 
 
 def test_every_rule_is_compared_with_none_under_its_own_schedule():
@@ -36,9 +38,18 @@ def test_the_company_of_a_block_is_counted_and_its_control_keeps_the_load():
     sent[1] = torch.eye(E, dtype=torch.bool).repeat(3, 1)[:L]
     where = torch.ones(B, L, dtype=torch.bool)
     where[0, 3] = False  # this block is not whole and does not count
-    met, shuffled = load.company(sent, where, torch.Generator().manual_seed(0))
-    assert met == [1.0, 8.0]
-    assert shuffled[0] == 1.0 and 3.0 < shuffled[1] < 7.0
+    found = load.company(sent, where, torch.Generator().manual_seed(0))
+    assert found["met"] == [1.0, 8.0]
+    for control in ("text", "shuffled"):
+        assert found[control][0] == 1.0 and 3.0 < found[control][1] < 7.5
+
+
+def test_every_token_of_every_layer_has_its_experts():
+    model, tokenizer = checkpoint.load(load.EXPERTS)
+    rows = layout.encode_rows(tokenizer, tasks.load_split("test")[:3], side="right")
+    sent = load.chosen(model, torch.where(rows.answer, tokenizer.mask_token_id, rows.x0), rows.x0)
+    assert sent.shape[:3] == (5, *rows.x0.shape)
+    assert (sent.sum(-1) == model.config.num_experts_per_tok).all()  # the last layer reads the noised half alone
 
 
 def test_a_compressed_model_is_compared_with_its_own_kind():

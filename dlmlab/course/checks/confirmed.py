@@ -20,14 +20,15 @@ def check_confirmed(fn: Callable) -> None:
             guess[j, part] += 20
         return int(_run(fn, guess[None], truth[None])[0])
 
-    require(count() != 3, "all three guesses are right, and the rule's own commit at the last state counts as well: 4")
-    require(count() == 4, f"all three guesses are right: four commits of the rule are known, not {count()}")
+    found = count()
+    require(found != 3, "all three guesses are right, and the rule's own commit at the last state counts as well: 4")
+    require(found == 4, f"all three guesses are right: four commits of the rule are known, not {found}")
+    found = count((0, 0), (0, 1))
     require(
-        count((0, 0), (0, 1)) != 0,
-        "no guess is right, but the first state is the true one: what the rule commits there always counts",
+        found != 0, "no guess is right, but the first state is the true one: what the rule commits there always counts"
     )
     require(
-        count((0, 0), (0, 1)) == 1,
+        found == 1,
         "the first guess is wrong, the others look right: they were read in a text that the rule never had",
     )
     require(count((1, 0)) == 2, "the second guess has the right token at another position: that is another text")

@@ -64,7 +64,7 @@ def check_exchange_gain(fn: Callable) -> None:
 
 EXERCISE = Exercise(
     id="10.3",
-    title="A certificate that signs everything: find the bug",
+    title="A certificate that signs too much: find the bug",
     minutes=10,
     difficulty=3,
     objective="Tell an optimal answer from one that only looks tidy, without solving the problem.",
