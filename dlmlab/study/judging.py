@@ -1,11 +1,13 @@
 """Notebook 04: what its tables share: the dense models, the calibration texts, exact match and likelihood.
 
-Problems: the first `PROBLEMS` of the test split; likelihood: the bound of the answer by mask count with common random
-masks (`noise.bound_by_count`), in nats, one mean for each problem. A row keeps the numbers of all problems, so that
-notebooks can pair them. A live slice (`size`) takes the first of the same problems, under the same masks.
+Problems: all of the test split, but `FIRST` of a model that has none of these right, and of draws of a model after the
+first draw; likelihood: the first `BOUND_PROBLEMS`, the bound of the answer by mask count with common random masks
+(`noise.bound_by_count`), in nats, one mean for each problem. A row keeps the numbers of all problems, so that notebooks
+can pair them. A live slice (`size`) takes the first of the same problems, under the same masks.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import torch
@@ -13,17 +15,17 @@ import torch
 from dlmlab.compress import calibration
 from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
-from dlmlab.measure import evaluate
+from dlmlab.measure import evaluate, store
+from dlmlab.measure.difference import Difference, between
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective import likelihood, noise
 from dlmlab.task import layout, tasks
 
-PROBLEMS = 64  # for exact match
+PROBLEMS, FIRST, ROWS = 500, 100, 16  # for exact match: all, those that decide whether it is worth asking; a batch
 TEXTS = 32  # for calibration
 GRID_TEXTS = 16  # for the ablation, at ten levels each
-BOUND_PROBLEMS, DRAWS = 48, 6  # for the likelihood of the sweep and of structure
-PAIRED_PROBLEMS = 32  # for the likelihood of the ablations, which compare within one table
+BOUND_PROBLEMS, DRAWS = 128, 2  # for the likelihood: test problems, and masks of each
 CHUNK = 32  # problems of about one length that are judged together
 SEEDS = (0, 1, 2)
 TOLERANCE = {"nats": (0.005, 0.005), "nfe": (1.0, 0.5), "begin": (0.02, 0.02)}  # `nfe` is a mean over the problems
@@ -62,12 +64,19 @@ def answer_bound(
     return [round(v, 5) for v in nats.tolist()]
 
 
-def judge(model, *, size: int | None = None) -> dict:
-    """Answer the first problems of the test split: `correct` one digit a problem, `nfe` forwards a problem."""
-    _, tokenizer = load("llada-mini")
-    problems = tasks.load_split("test")[: size or PROBLEMS]
-    result = evaluate.accuracy(model, tokenizer, problems, sampler=Sampler(commit=Threshold(0.9)))
-    return {"correct": result.correct, "nfe": round(result.mean_nfe, 3)}
+def judge(model, *, problems: int = PROBLEMS, seed: int | None = None, size: int | None = None) -> dict:
+    """Answer problems of the test split: `correct` one digit a problem, `nfe` forwards a problem.
+
+    Of a model with nothing right in the first `FIRST` no more is asked (ruined models take the most forwards), nor of
+    one whose seed is not the first.
+    """
+    sampler, correct, forwards = Sampler(commit=Threshold(0.9)), "", 0.0
+    chosen = tasks.load_split("test")[: size or (min(FIRST, problems) if seed else problems)]
+    for part in (chosen[:FIRST], chosen[FIRST:]):
+        if part and (not correct or "1" in correct):
+            result = evaluate.accuracy(model, load("llada-mini").tokenizer, part, sampler=sampler, batch_size=ROWS)
+            correct, forwards = correct + result.correct, forwards + result.mean_nfe * len(part)
+    return {"correct": correct, "nfe": round(forwards / len(correct), 3)}
 
 
 @cache
@@ -91,11 +100,36 @@ def mean_nats(rows: Sequence[dict]) -> float:
     return sum(sum(row["nats"]) / len(row["nats"]) for row in rows) / len(rows)
 
 
-def points(rows: Sequence[dict]) -> list[dict]:
-    """Add exact match with its Wilson interval, and the mean bound, to the rows of a table."""
+def points(rows: Sequence[dict], *by: str) -> list[dict]:
+    """Make one row of all that differ in their seed only: those that have the columns `by` in common (else each row).
+
+    Exact match and its Wilson interval are those of the first seed, which answered most; `others`: of the others, a
+    list. The bound is the mean over seeds.
+    """
+    groups: dict[object, list[dict]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(tuple(row[name] for name in by) or i, []).append(row)
     table = []
-    for row in rows:
-        share = evaluate.Proportion.of(row["correct"])
-        low, high = share.interval
-        table.append(row | {"exact_match": share.value, "low": low, "high": high, "bound": mean_nats([row])})
+    for group in groups.values():
+        first, *others = (evaluate.Proportion.of(row["correct"]) for row in group)
+        low, high = first.interval
+        found = {"exact_match": first.value, "low": low, "high": high, "others": [share.value for share in others]}
+        table.append(group[0] | found | {"bound": mean_nats(group)})
     return table
+
+
+def more_right(rows: Sequence[dict], a: dict, b: dict) -> Difference:
+    """Compare the answers of the rows with key `a` and key `b`, in points.
+
+    Seed by seed, on the problems that both answered: the interval is over the problems of the first seed, which
+    answered most; the others count as seeds, which must agree for a word.
+
+    >>> rows = [{"m": "a", "correct": "1101"}, {"m": "b", "correct": "00"}]
+    >>> more_right(rows, {"m": "a"}, {"m": "b"}).mean
+    100.0
+    """
+    ours, theirs = ({row.get("seed"): row["correct"] for row in store.select(rows, **key)} for key in (a, b))
+    seeds = [seed for seed in ours if seed in theirs or None in theirs] or list(theirs)
+    pairs = [(ours.get(s, ours.get(None)), theirs.get(s, theirs.get(None))) for s in seeds]
+    found = [between(*(text[: min(map(len, pair))] for text in pair)).times(100) for pair in pairs]
+    return replace(found[0], seeds=tuple(d.mean for d in found))

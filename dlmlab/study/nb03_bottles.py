@@ -297,6 +297,8 @@ def measure(bottle: str, seed: int, size: int | None = None) -> dict:
 def cost(rows: list[dict], bottle: str, change: str) -> Difference:
     """Say what a column of changes, such as "0.37 mean mask idle", costs a bottle in nats a symbol, over its seeds."""
     values = [row[change] for row in select(rows, bottle=bottle) if change in row]
+    if len(set(values)) == 1:  # costs, not verdicts: ten equal ones leave nothing open
+        return Difference(values[0], values[0], values[0], tuple(values))
     found = between(values, [0.0] * len(values))
     return Difference(found.mean, found.low, found.high, tuple(values))
 

@@ -11,7 +11,7 @@ from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import GRID_TEXTS, SEEDS, answer_bound, dense, texts
 
-PROBLEMS = 128  # for the likelihood of the two blocks, whose difference is small
+PROBLEMS, DRAWS = 128, 6  # for the likelihood of the two blocks, whose difference is small
 PUBLISHED_BLOCK = 128  # columns whose mask the released SparseGPT chooses together
 
 
@@ -26,7 +26,7 @@ def run(block: int | None, seed: int, size: int | None = None) -> dict:
     """Measure likelihood, and `moved`: the share of weights that one block removes and the other keeps."""
     pairs = zip(*(parts.weights(by_block(b, seed)).values() for b in (None, block)), strict=True)
     moved = torch.cat([((a == 0) != (b == 0)).flatten() for a, b in pairs])
-    nats = answer_bound(by_block(block, seed), problems=PROBLEMS, size=size)
+    nats = answer_bound(by_block(block, seed), problems=PROBLEMS, draws=DRAWS, size=size)
     return {"moved": round(float(moved.double().mean()), 5), "nats": nats}
 
 

@@ -11,7 +11,7 @@ import torch
 from dlmlab.compress import calibration, pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
-from dlmlab.study.judging import GRID_TEXTS, PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.judging import GRID_TEXTS, SEEDS, TOLERANCE, answer_bound, dense, texts
 
 ABLATION = (
     *(("wanda", "grid", kind, True) for kind in ("ones", "sink", "shuffled", "inverted")),
@@ -42,7 +42,7 @@ def run(method: str, mode: str, weight: str, sequential: bool, seed: int, size: 
     phi = None if weight == "ones" else sink_scores(mode, seed)
     weights = calibration.token_weights(weight, calib, phi=phi, generator=generator)
     model = pruning.prune(dense(), Recipe(method, 0.5, sequential=sequential), calib=calib, weights=weights)
-    return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS, size=size)}
+    return {"nats": answer_bound(model, size=size)}
 
 
 HALF = Table(

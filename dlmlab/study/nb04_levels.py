@@ -8,7 +8,7 @@ from dlmlab.compress import activations, levels, pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.judging import PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, texts
 
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 
@@ -54,7 +54,7 @@ def run(kind: str, seed: int, size: int | None = None) -> dict:
         return agreements(seed, LEVELS[: size and 2])
     model = adaptive_model(kind, seed)
     models = [model.noisy, model.clean] if isinstance(model, levels.Switched) else [model]
-    nats = answer_bound(model, problems=PAIRED_PROBLEMS, size=size)
+    nats = answer_bound(model, size=size)
     return {"nats": nats, "bytes": levels.union_bytes(models)}
 
 

@@ -10,6 +10,7 @@ from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
 from dlmlab.study.nb04_structure import smaller
 
+PROBLEMS, BOUND_PROBLEMS, DRAWS = 64, 48, 6  # of the test split: exact match; likelihood and its masks
 RECOVERY_STEPS, RATES = 60, (1e-3, 1e-4)
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
 
@@ -29,7 +30,7 @@ RECOVERED = ("Wanda 70 %", "dense", "neurons 50 %")
 def begin(kind: str, lr: float) -> list[float]:
     """Take the first steps of a recovery only, and bound the likelihood of a few problems: what a live slice can."""
     model = recovery.recover(recoverable(kind), recovery.recipe(RECOVERY_STEPS, rows=16, lr=lr), steps=FIRST_STEPS)
-    return answer_bound(model, size=FIRST_PROBLEMS)
+    return answer_bound(model, problems=BOUND_PROBLEMS, draws=DRAWS, size=FIRST_PROBLEMS)
 
 
 def settings() -> list[dict]:
@@ -45,8 +46,9 @@ def run(kind: str, steps: int, lr: float, size: int | None = None) -> dict:
     model = recoverable(kind)
     if steps:
         model = recovery.recover(model, recovery.recipe(steps, rows=16, lr=lr), steps=steps)
-    numbers = {"nats": answer_bound(model, size=size), "sparsity": round(pruning.sparsity_of(model), 4)}
-    return judge(model, size=size) | numbers | ({"begin": begin(kind, lr)} if steps else {})
+    nats = answer_bound(model, problems=BOUND_PROBLEMS, draws=DRAWS, size=size)
+    numbers = {"nats": nats, "sparsity": round(pruning.sparsity_of(model), 4)}
+    return judge(model, problems=PROBLEMS, size=size) | numbers | ({"begin": begin(kind, lr)} if steps else {})
 
 
 TABLE = Table(

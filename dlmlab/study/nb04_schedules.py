@@ -8,7 +8,7 @@ from dlmlab.compress import activations, calibration, pruning, scores
 from dlmlab.compress.pruning import Recipe
 from dlmlab.compress.schedules import layer_sparsities
 from dlmlab.measure.table import Table
-from dlmlab.study.judging import PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, texts
 
 SCHEDULES = ("uniform", "earlier is sparser", "deeper is sparser", "OWL", "sensitivity", "shuffled sensitivity")
 
@@ -24,7 +24,7 @@ def sensitivity(name: str) -> list[float]:
     model, calib = dense(name), twin_texts(name, 0)
 
     def loss(m) -> float:
-        return sum(answer_bound(m, problems=16, split="validation")) / 16
+        return sum(answer_bound(m, problems=16, draws=6, split="validation")) / 16
 
     base, layers = loss(model), model.config.n_layers
     only = [[0.5 * (i == j) for i in range(layers)] for j in range(layers)]
@@ -59,7 +59,7 @@ def run(model: str, schedule: str, seed: int, size: int | None = None) -> dict:
     """Prune a model to half of its weights with one schedule; likelihood only."""
     plan = plan_of(model, schedule, 0.5, seed)
     small = pruning.prune(dense(model), Recipe("wanda", 0.5), calib=twin_texts(model, seed), layers=plan)
-    return {"layers": plan, "nats": answer_bound(small, problems=PAIRED_PROBLEMS, size=size)}
+    return {"layers": plan, "nats": answer_bound(small, size=size)}
 
 
 TABLE = Table(

@@ -9,7 +9,7 @@ from dlmlab.compress import pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge, texts
+from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, judge, texts
 
 SPARSITIES = (0.3, 0.5, 0.6, 0.7, 0.8)
 
@@ -23,6 +23,11 @@ class Curve:
     mode: str | None = None
     sparsities: Sequence[float] = SPARSITIES
     pattern: str = "row"
+
+    @property
+    def drawn(self) -> bool:
+        """Whether chance has a part in it: texts, or what is removed."""
+        return self.method != "magnitude"
 
 
 CURVES = (
@@ -47,20 +52,24 @@ def pruned(curve: Curve, sparsity: float, seed: int = 0) -> LLaDAModelLM:
 
 
 def settings() -> list[dict]:
-    """List the dense model, then every curve at every sparsity it has; half of the weights first."""
+    """List the dense model, then every curve at every sparsity it has, seed by seed; half of the weights first.
+
+    The seed draws the texts, or what is removed at random; where nothing is drawn it is None.
+    """
     pruned = [
-        {"curve": curve.name, "sparsity": sparsity}
-        for sparsity in (0.5, 0.3, 0.7, 0.6, 0.8)
+        {"curve": curve.name, "sparsity": sparsity, "seed": seed if curve.drawn else None}
+        for seed in SEEDS
+        for sparsity in (0.5, 0.7, 0.6, 0.3, 0.8)
         for curve in CURVES
-        if sparsity in curve.sparsities
+        if sparsity in curve.sparsities and (curve.drawn or seed == SEEDS[0])
     ]
-    return [{"curve": "dense", "sparsity": 0.0}, *pruned]
+    return [{"curve": "dense", "sparsity": 0.0, "seed": None}, *pruned]
 
 
-def run(curve: str, sparsity: float, size: int | None = None) -> dict:
+def run(curve: str, sparsity: float, seed: int | None, size: int | None = None) -> dict:
     """Measure one model of the figure."""
-    model = dense() if curve == "dense" else pruned({c.name: c for c in CURVES}[curve], sparsity)
-    return judge(model, size=size) | {"nats": answer_bound(model, size=size)}
+    model = dense() if curve == "dense" else pruned({c.name: c for c in CURVES}[curve], sparsity, seed or 0)
+    return judge(model, seed=seed, size=size) | {"nats": answer_bound(model, size=size)}
 
 
 TABLE = Table(
@@ -68,9 +77,9 @@ TABLE = Table(
     settings,
     run,
     live=(
-        {"curve": "Wanda, noised texts", "sparsity": 0.5},
-        {"curve": "magnitude", "sparsity": 0.3},
-        {"curve": "Wanda 2:4", "sparsity": 0.5},
+        {"curve": "Wanda, noised texts", "sparsity": 0.5, "seed": 0},
+        {"curve": "magnitude", "sparsity": 0.3, "seed": None},
+        {"curve": "Wanda 2:4", "sparsity": 0.5, "seed": 0},
     ),  # SparseGPT chooses column by column: the last digit of a sum changes its mask, and every problem a little
     size=10,
     tolerance=TOLERANCE,

@@ -8,7 +8,7 @@ from dlmlab.compress import activations, removal
 from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.judging import TOLERANCE, answer_bound, dense, judge, texts
+from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, judge, texts
 
 
 def smaller(units: str, method: str, share: float, seed: int = 0) -> LLaDAModelLM:
@@ -31,12 +31,21 @@ STRUCTURED = [
 
 
 def settings() -> list[dict]:
-    """List the dense model, neurons and heads by every method, and the model without each of its layers."""
-    units = [{"units": u, "method": method, "share": round(share, 4)} for u, method, share in STRUCTURED]
+    """List the dense model, the model without each of its layers, and neurons and heads by every method and seed.
+
+    The seed draws the texts, or what is removed at random; where nothing is drawn it is None.
+    """
     without = [
-        {"units": "layer", "method": f"without {i}", "share": round(1 / 6, 4)} for i in range(dense().config.n_layers)
+        {"units": "layer", "method": f"without {i}", "share": round(1 / 6, 4), "seed": None}
+        for i in range(dense().config.n_layers)
     ]
-    return [{"units": "dense", "method": "", "share": 0.0}, *units, *without]
+    units = [
+        {"units": u, "method": method, "share": round(share, 4), "seed": None if method == "magnitude" else seed}
+        for seed in SEEDS
+        for u, method, share in STRUCTURED
+        if method != "magnitude" or seed == SEEDS[0]
+    ]
+    return [{"units": "dense", "method": "", "share": 0.0, "seed": None}, *without, *units]
 
 
 @cache
@@ -44,7 +53,7 @@ def influence() -> list[float]:
     return removal.block_influence(dense(), texts("uniform", 0, "answer"))
 
 
-def run(units: str, method: str, share: float, size: int | None = None) -> dict:
+def run(units: str, method: str, share: float, seed: int | None, size: int | None = None) -> dict:
     """Measure one smaller model: exact match, likelihood, bytes and work; of a layer also its influence."""
     extra = {}
     if units == "layer":
@@ -54,9 +63,9 @@ def run(units: str, method: str, share: float, size: int | None = None) -> dict:
         model = dense()
     else:
         (exact,) = (s for u, m, s in STRUCTURED if (u, m, round(s, 4)) == (units, method, share))
-        model = smaller(units, method, exact)
+        model = smaller(units, method, exact, seed or 0)
     work = {"bytes": cost.model_bytes(model), "mflop": round(cost.forward_flops(model.config, 80) / 1e6, 2)}
-    return judge(model, size=size) | {"nats": answer_bound(model, size=size)} | work | extra
+    return judge(model, seed=seed, size=size) | {"nats": answer_bound(model, size=size)} | work | extra
 
 
 TABLE = Table(
@@ -64,9 +73,9 @@ TABLE = Table(
     settings,
     run,
     live=(
-        {"units": "neurons", "method": "wanda, refit", "share": 0.5},
-        {"units": "heads", "method": "magnitude", "share": round(1 / 3, 4)},
-        {"units": "layer", "method": "without 3", "share": round(1 / 6, 4)},
+        {"units": "neurons", "method": "wanda, refit", "share": 0.5, "seed": 0},
+        {"units": "heads", "method": "magnitude", "share": round(1 / 3, 4), "seed": None},
+        {"units": "layer", "method": "without 3", "share": round(1 / 6, 4), "seed": None},
     ),
     size=10,
     tolerance=TOLERANCE,

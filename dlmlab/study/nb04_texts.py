@@ -3,7 +3,7 @@
 from dlmlab.compress import pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
-from dlmlab.study.judging import PAIRED_PROBLEMS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, texts
 
 CALIBRATIONS = (
     ("clean", "all"),
@@ -19,7 +19,7 @@ CALIBRATIONS = (
 def run(mode: str, region: str, seed: int, size: int | None = None) -> dict:
     """Prune half of the weights with Wanda on one kind of calibration text; likelihood only."""
     model = pruning.prune(dense(), Recipe("wanda", 0.5), calib=texts(mode, seed, region))
-    return {"nats": answer_bound(model, problems=PAIRED_PROBLEMS, size=size)}
+    return {"nats": answer_bound(model, size=size)}
 
 
 TABLE = Table(

@@ -23,7 +23,15 @@ def test_a_table_holds_every_setting_once_over_the_same_problems(name):
     for kind in {tuple(row.get(column) for column in apart) for row in rows}:
         mine = [row for row in rows if tuple(row.get(column) for column in apart) == kind]
         for column in ("correct", "nats", "kl"):
-            assert len({len(row[column]) for row in mine if column in row}) <= 1
+            asked = [row for row in mine if column in row and not (column == "correct" and asked_less(name, row))]
+            assert len({len(row[column]) for row in asked}) <= 1
+
+
+def asked_less(name: str, row: dict) -> bool:
+    """Whether fewer problems than of others are asked of this model on purpose: see `judging.judge`."""
+    fewer = name in ("04_sparsity", "04_structured") and (bool(row["seed"]) or "1" not in row["correct"])
+    assert not fewer or len(row["correct"]) == dl.judging.FIRST
+    return fewer
 
 
 @pytest.mark.parametrize("name", study.TABLES)

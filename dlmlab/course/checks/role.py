@@ -118,7 +118,7 @@ def role(hide: tuple, empty: tuple, mean: tuple, small: float = 0.02) -> str:
 
     hide: no other query sees its key. empty: it hands over nothing. mean: it hands over the same in every text.
     "read": something that only this text says was used. "parked": shown that it was not, and yet the position is
-    missed. "spare": shown that nothing about it is missed. "open": the intervals do not tell.
+    missed by hide or by empty (one is enough). "spare": nothing about it is missed. "open": the intervals do not tell.
     A cost counts when it is greater than `small`; so does an improvement by the mean of more than `small`, which
     leaves the role "open". An interval shows something only if all of it does.
     """
