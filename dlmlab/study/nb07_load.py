@@ -6,7 +6,7 @@ floor: two halves of the texts, masks against masks. At one level all rows are w
 the answer.
 
 `met`: how many experts the tokens of one block have together, by layer, a mean over the blocks that are written from
-end to end; that many must be read to write it. `text`: the same for as many tokens of the same answer, `shuffled`: of
+end to end; that many must be read to write it. `own`: the same for as many tokens of the same answer, `shuffled`: of
 any answer, so that loads are the same and only the company is not.
 """
 
@@ -25,7 +25,7 @@ from dlmlab.study.nb07_pair import EXPERTS
 from dlmlab.task import layout, tasks
 
 LEVELS, PROBLEMS = (0.1, 0.3, 0.5, 0.7, 0.9), 256
-MEANS = ("apart", "floor", "met", "text", "shuffled")
+MEANS = ("apart", "floor", "met", "own", "shuffled")
 
 
 def chosen(model, x: torch.Tensor, x0: torch.Tensor) -> torch.Tensor:
@@ -68,7 +68,7 @@ def company(sent: torch.Tensor, where: torch.Tensor, generator: torch.Generator)
     anywhere = where.flatten().double().multinomial(len(text) * block, replacement=True, generator=generator)
     drawn = {
         "met": (text[:, None], places),
-        "text": (text[:, None], own),
+        "own": (text[:, None], own),
         "shuffled": (anywhere // where.shape[1], anywhere % where.shape[1]),
     }
     found = {}
@@ -116,6 +116,6 @@ TABLE = Table(
     live=({"level": 0.5, "seed": 0},),
     size=1,
     tolerance={name: (0.02, 0.0) for name in ("masks", "visible", "apart", "floor")}
-    | dict.fromkeys(("met", "text", "shuffled"), (0.15, 0.0)),
+    | dict.fromkeys(("met", "own", "shuffled"), (0.15, 0.0)),
     headlines=headlines,
 )

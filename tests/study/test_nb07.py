@@ -40,7 +40,7 @@ def test_the_company_of_a_block_is_counted_and_its_control_keeps_the_load():
     where[0, 3] = False  # this block is not whole and does not count
     found = load.company(sent, where, torch.Generator().manual_seed(0))
     assert found["met"] == [1.0, 8.0]
-    for control in ("text", "shuffled"):
+    for control in ("own", "shuffled"):
         assert found[control][0] == 1.0 and 3.0 < found[control][1] < 7.5
 
 

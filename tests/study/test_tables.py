@@ -19,7 +19,7 @@ def test_a_table_holds_every_setting_once_over_the_same_problems(name):
     table = study.table(name)
     rows = table.rows()
     assert table.live and all(key in table.settings() for key in table.live)
-    apart = ("text", "by", "how", "asked")  # columns that say what is read, or how it is judged
+    apart = ("text", "by", "how", "asked", "problems")  # columns that say what is read, or how it is judged
     for kind in {tuple(row.get(column) for column in apart) for row in rows}:
         mine = [row for row in rows if tuple(row.get(column) for column in apart) == kind]
         for column in ("correct", "nats", "kl"):

@@ -2,9 +2,9 @@
 
 * `11_memory`: question visible, answer hidden. Who is right, in the corpus, outside it, on held-out skeletons; and what
   could save the denoiser: more texts, others, softer weights, another alignment, the nearest neighbour alone. `any
-  text` is the control that does not read the question.
+  text` is the control that does not read the question, moved so that its answer begins at the same place.
 * `11_denoising`: what both were made for. Masks anywhere in the answer, one prediction of all of them, judged token by
-  token in the solution. The control is the most frequent token of each place.
+  token in the solution. The control is the most frequent token of each place, counted from the answer mark.
 
 Chance enters by the choice of texts: `part 2` and `part 3` are corpora of 5,000 with no text in the first 5,000.
 """
@@ -93,7 +93,7 @@ def answers(known: Tensor, problems: Sequence[Problem], rule: str = MASKS) -> li
     for problem in problems:
         prompt = torch.tensor(layout.encode_prompt(tokenizer, problem.question))
         n = len(prompt)
-        here = moved(n) if rule == "answers aligned" else whole
+        here = moved(n) if rule in ("answers aligned", "any text") else whole
         row = torch.nn.functional.pad(prompt, (0, L - n), value=mask_id)
         w = weights(here, row, torch.arange(L) < n, rule)
         w = w * (w > 1e-4 * w.max())
@@ -205,9 +205,10 @@ MEMORY = Table(
 
 @cache
 def frequent() -> Tensor:
-    """Give the most frequent token of every place, (L,)."""
+    """Give the most frequent token of every place, counted from the first of the answer, (L,)."""
     V, _ = lab.vocabulary()
-    known = lab.texts()
+    _, tokenizer = load("llada-mini")
+    known = shifted(lab.texts(), -1 - answer_starts(lab.texts()), tokenizer.eos_token_id)
     return corpus.average(known, torch.ones(known.shape, dtype=torch.float64), V).argmax(1)
 
 
@@ -221,7 +222,7 @@ def guesses(who: str, rows: Tensor, visible: Tensor, end: Tensor) -> Tensor:
     """Predict every token of partly masked texts at once, their answer windows ending at `end` (B,), (B, L)."""
     V, _ = lab.vocabulary()
     if who == "most frequent":
-        return frequent().expand(rows.shape)
+        return frequent()[(torch.arange(L) - answer_starts(rows)[:, None] - 1).clamp(min=0)]
     if who == "LLaDA-mini":
         inside = torch.arange(L) < end[:, None]
         return load("llada-mini")[0](rows, inside).logits[..., :V].argmax(-1)

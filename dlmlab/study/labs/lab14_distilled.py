@@ -40,15 +40,15 @@ from dlmlab.study import nb01_sampling
 from dlmlab.study.judging import SEEDS, answer_bound
 from dlmlab.task import layout, tasks
 
-STEPS, ROWS, RATE, WEIGHT = 20, 8, 2e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
+STEPS, ROWS, RATE, WEIGHT = 150, 16, 2e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
 ARMS = ("confidence", "through time", "plain")
-OTHERS = ({"rate": 1e-3}, {"steps": 60})  # attempts, one seed each
+OTHERS = ({"rate": 1e-3},)  # attempts, one seed each
 FIRST_STEPS, FIRST_PROBLEMS = 2, 4  # of what is repeated live
 HOW = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
     "one forward": Sampler(commit=Fixed(1)),
 }
-PROBLEMS, HIDDEN = 128, 64  # of the test split: asked, and asked with a hidden number
+PROBLEMS, HIDDEN = 500, 128  # of the test split: asked, and asked with a hidden number
 
 
 def steps_of(arm: str, steps: int = STEPS) -> int:
@@ -133,7 +133,7 @@ def run(arm: str, seed: int | None, steps: int, rate: float, size: int | None = 
 
 
 def settings() -> list[dict]:
-    """List the students seed by seed, LLaDA-mini as it is, and attempts with another rate or more steps."""
+    """List the students seed by seed, LLaDA-mini as it is, and attempts with another rate."""
     usual = {"steps": STEPS, "rate": RATE}
     keys = [{"arm": arm, "seed": seed} | usual for seed in SEEDS for arm in ARMS]
     keys += [{"arm": arm, "seed": 0} | usual | other for other in OTHERS for arm in ARMS]
