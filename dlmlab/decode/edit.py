@@ -9,6 +9,8 @@ Decisions
 * A full block is read once more, until a forward changes nothing or nothing is left to spend.
 * Only the current block changes, so an exact cache of finished blocks goes with every rule.
 * Given tokens are never edited; what is written comes from the same proposal as every commit.
+* An `Exchange` needs no bound of its own: for every token that it masks again one mask more is written in the same
+  forward, so the schedule of the commit rule stays, and with it the number of forwards.
 
 A masked diffusion model has no loss at visible positions: unless it was trained to edit, its belief there is not
 calibrated, and edits may do harm.
@@ -17,8 +19,9 @@ Sources: LLaDA2.1, arXiv 2602.08676 (token editing; thresholds and the bound of 
 code); Token-to-Mask, arXiv 2604.18738 and 2605.26436 (masking again). Own implementation.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from dlmlab import limits
@@ -29,7 +32,8 @@ class Written:
     """What an edit rule may look at after a forward: the block as that forward read it.
 
     Shapes (R, C): `ids` what stands there, `editable` bool, `present` the probability of that token now, `x0` what the
-    model would write there now, `confidence` the probability of that.
+    model would write there now, `confidence` the probability of that; `masked` bool where a mask may be written now,
+    `stored` the confidence with which a token was written. `due` (R,): how many masks are to be written by the plan.
     """
 
     ids: Tensor
@@ -37,6 +41,10 @@ class Written:
     present: Tensor
     x0: Tensor
     confidence: Tensor
+    masked: Tensor
+    stored: Tensor
+    due: Tensor
+    generator: torch.Generator | None = None
 
 
 @dataclass(frozen=True)
@@ -78,3 +86,18 @@ class Remask(Edit):
 
     def __call__(self, written: Written) -> tuple[Tensor, Tensor]:
         return written.editable & ~written.editable, written.editable & (written.present < self.tau)
+
+
+@dataclass(frozen=True)
+class Exchange(Edit):
+    """A rule that gives tokens up for masks: as many more masks are written in the forward that masks tokens again.
+
+    It takes no forward on top, needs a commit rule with a plan, and replaces nothing. At most as many tokens can be
+    given up as masks are left over, the least probable first. A subclass says which: the second mark of the call.
+    """
+
+    tau: float = field(default=0.0, init=False, repr=False)
+    extra: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Nothing to refuse: there is no threshold and no forward on top."""

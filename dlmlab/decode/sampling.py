@@ -32,7 +32,7 @@ from dlmlab import limits
 from dlmlab.decode import speculation
 from dlmlab.decode.cache import BlockCache, Cache, Forward
 from dlmlab.decode.commit import NEG_INF, SCORES, Candidates, Commit, Fixed, order_of
-from dlmlab.decode.edit import Edit, Written
+from dlmlab.decode.edit import Edit, Exchange, Written
 from dlmlab.decode.prompts import read_prompts
 from dlmlab.decode.proposal import Proposal
 from dlmlab.decode.trace import Sample, Step, Trace, cut_at_end
@@ -330,6 +330,7 @@ class _Loop:
         self.vocab_size = getattr(getattr(model, "config", None), "vocab_size", None)
         self.trace = Trace(x.clone().cpu(), eos_id)
         self.cache = sampler.cache and sampler.cache.begin(model, mask_id, x, self.valid)
+        self.stored = torch.zeros_like(x, dtype=torch.float32)  # the confidence with which each token was written
 
     def block(self, begin: Tensor, end: Tensor, block: int, blocks: int) -> None:
         """Fill every mask before the columns `end` (B,).
@@ -366,6 +367,8 @@ class _Loop:
     def plan(self, masks: Tensor, block: int, blocks: int) -> Tensor | None:
         """Ask the commit rule for its schedule. Raises `ValueError` for one that would leave masks."""
         plan = self.sampler.commit.plan(masks, block, blocks)
+        if plan is None and isinstance(self.sampler.edit, Exchange):
+            raise ValueError(f"edit={self.sampler.edit} keeps to a plan, commit={self.sampler.commit} has none")
         if plan is not None and (plan.shape[:1] != masks.shape or bool((plan < 0).any() | (plan.sum(1) < masks).any())):
             raise ValueError(
                 f"commit={self.sampler.commit} plans {plan.tolist()} for {masks.tolist()} masks: a row for each text, "
@@ -411,23 +414,29 @@ class _Loop:
         block = (self.begin[rows, None] <= column) & (column < self.end[rows, None])
         return block & (x != self.mask_id) & ~self.given[rows] & self.real[rows]
 
-    def edit(self, rows: Tensor, columns: Tensor, full: Tensor, written: Written) -> tuple[Tensor, Tensor]:
-        """Change what the edit rule marks; returns where, (E, 2) row and column, and what stands there now, (E,).
+    def marked(self, rows: Tensor, full: Tensor, written: Written) -> tuple[Tensor, Tensor]:
+        """Ask the edit rule what is replaced and what is masked again, (R, C) bool each, and keep it to its bound.
 
         `full` (R,): the forward found no mask. It costs one of the forwards the rule has left, as does each token that
-        is masked again.
+        is masked again. An exchange costs none and is bounded by the masks that are left over.
         """
         replace, remask = (marked & written.editable for marked in self.sampler.edit(written))
+        if isinstance(self.sampler.edit, Exchange):
+            room = written.masked.sum(1) - written.due  # (R,)
+            return torch.zeros_like(remask), remask & (order_of(-written.present, remask)[1] < room[:, None])
         replace &= written.x0 != written.ids
         remask &= ~replace
         self.left[rows] -= full.long()
         remask &= order_of(-written.present, remask)[1] < self.left[rows][:, None]  # the least probable first
         self.left[rows] -= remask.sum(1)
-        changed = replace | remask
-        self.unsettled[rows] &= ~full | changed.any(1)
-        at = changed.nonzero()  # (E, 2)
+        self.unsettled[rows] &= ~full | (replace | remask).any(1)
+        return replace, remask
+
+    def change(self, rows: Tensor, columns: Tensor, x0: Tensor, replace: Tensor, remask: Tensor):
+        """Change what is marked; returns where, (E, 2) row and column, and what stands there now, (E,)."""
+        at = (replace | remask).nonzero()  # (E, 2)
         place = torch.stack([rows[at[:, 0]], columns[at[:, 1]]], 1)
-        to = torch.where(remask, self.mask_id, written.x0)[at[:, 0], at[:, 1]]
+        to = torch.where(remask, self.mask_id, x0)[at[:, 0], at[:, 1]]
         self.x[place[:, 0], place[:, 1]] = to
         return place, to
 
@@ -461,6 +470,12 @@ class _Loop:
         ids = self.x[rows][:, columns]  # (R, C), what the forward read
         eligible = eligible if forward.open is None else eligible & forward.open  # (R, C)
         x0, p, confidence, score = self.propose(forward.logits, eligible | editable, rows, columns)
+        if sampler.edit is not None:
+            present, stored = p.gather(-1, ids[..., None])[..., 0], self.stored[rows][:, columns]
+            written = Written(ids, editable, present, x0, confidence, eligible, stored, quota, self.generator)
+            replace, remask = self.marked(rows, full, written)
+            if isinstance(sampler.edit, Exchange):
+                quota = quota + remask.sum(1)
         at = sampler.commit(Candidates(score, eligible, confidence, p, quota)).nonzero()  # (N, 2)
         place = torch.stack([rows[at[:, 0]], columns[at[:, 1]]], 1)
         tokens = x0[at[:, 0], at[:, 1]]
@@ -468,8 +483,8 @@ class _Loop:
         filled = self.stop() if sampler.stop_at_eos else torch.empty(0, 2, dtype=torch.long)
         edited = {}
         if sampler.edit is not None:
-            present = p.gather(-1, ids[..., None])[..., 0]
-            changes = self.edit(rows, columns, full, Written(ids, editable, present, x0, confidence))
+            self.stored[place[:, 0], place[:, 1]] = confidence[at[:, 0], at[:, 1]]
+            changes = self.change(rows, columns, x0, replace, remask)
             edited = {name: part.cpu() for name, part in zip(("edited", "edited_to"), changes, strict=True)}
         self.trace.steps.append(
             Step(

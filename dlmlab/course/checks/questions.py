@@ -89,6 +89,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="13.4",
+        title="What is given up",
+        minutes=2,
+        difficulty=2,
+        objective="Foresee what a rule that revises spends its revisions on.",
+        question="percent of the tokens given up by P2, end marks left out, that were wrong",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="14.4",
         title="As near as two guesses can come",
         minutes=2,
