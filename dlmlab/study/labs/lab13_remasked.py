@@ -226,6 +226,7 @@ def lines(rows: Sequence[dict]) -> dict[str, float | str]:
         name = f"{row['draft']}, {row['by']}, {row['how']}, {row['refill']}, k {row['k']}"
         found[f"{name}, right"] = 100 * sum(r["correct"].count("1") / len(r["correct"]) for r in mine) / len(mine)
         found[f"{name}, read"] = sum(r["read"] for r in mine) / len(mine)
+    found |= {f"{name}, read": control(name)["nfe"] for name in CONTROLS}
     return found | headlines("revised", gains(rows))
 
 
