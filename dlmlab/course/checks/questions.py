@@ -99,4 +99,15 @@ PREDICTIONS = (
         high=100,
         unit="%",
     ),
+    Prediction(
+        id="14.4",
+        title="As near as two guesses can come",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee what no training of a student that guesses places apart can give.",
+        question="the least total variation, in percent, between two equal fair tokens and two tokens written apart",
+        low=0,
+        high=100,
+        unit="%",
+    ),
 )
