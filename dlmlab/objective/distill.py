@@ -59,7 +59,6 @@ def plain_steps(steps: int, teacher_forwards: int = 2) -> float:
     return steps * (3 + teacher_forwards) / 3
 
 
-@torch.no_grad()
 def two_step_target(teacher: Callable, xt: Tensor, mask_id: int, *, first: First, generator: torch.Generator) -> Tensor:
     """Let a teacher take two steps from xt, and give its log p of the step in which each place is unmasked.
 
@@ -67,11 +66,12 @@ def two_step_target(teacher: Callable, xt: Tensor, mask_id: int, *, first: First
     `teacher`: ids (B, L) -> logits (B, L, V), or an object with `.logits`. Shapes: xt (B, L) -> (B, L, V), the mask at
     -inf. `xt` is not changed, and no gradient flows into the teacher.
     """
-    early = _log_p(teacher, xt, mask_id)
-    now = first(early, xt == mask_id)
-    drawn = torch.multinomial(early.exp().flatten(0, 1), 1, generator=generator).view(xt.shape)
-    late = _log_p(teacher, torch.where(now, drawn, xt), mask_id)
-    return torch.where(now[..., None], early, late)
+    with torch.no_grad():
+        early = _log_p(teacher, xt, mask_id)
+        now = first(early, xt == mask_id)
+        drawn = torch.multinomial(early.exp().flatten(0, 1), 1, generator=generator).view(xt.shape)
+        late = _log_p(teacher, torch.where(now, drawn, xt), mask_id)
+        return torch.where(now[..., None], early, late)
 
 
 def _log_p(model: Callable, ids: Tensor, mask_id: int) -> Tensor:
