@@ -27,6 +27,7 @@ from dlmlab.compress.calibration import CalibrationSet
 from dlmlab.network import parts
 from dlmlab.network.codes import Quantized, dequantize
 from dlmlab.network.packed import QuantLinear, check_dense, replace
+from dlmlab.network.placement import DISK
 
 NEEDS = (None, "sums", "gram")
 TEXTS = ("calibration", "region", "texts", "seed")  # what a command line says about the texts that a method looks at
@@ -153,7 +154,7 @@ def compress(
     packed already, and see `activations.walk`.
     """
     method = matrix_method(method) if isinstance(method, str) else method
-    if any(weight.is_meta for weight in model.parameters()):
+    if DISK in getattr(model, "hf_device_map", {}).values():
         raise ValueError("parts of this model are on disk: load it whole on the CPU, device= then takes block by block")
     model = copy.deepcopy(check_dense(model))
     blocks = parts.blocks(model)

@@ -87,8 +87,8 @@ def divergence(logits: Tensor, target: Tensor, *, reverse: bool = True) -> Tenso
     for the student, too.
 
     >>> s, t = torch.tensor([[0.8, 0.15, 0.05]]).log(), torch.tensor([[0.6, 0.3, 0.1]]).log()
-    >>> divergence(s, t), divergence(s, t, reverse=False)
-    (tensor([0.0915]), tensor([0.1047]))
+    >>> f"{divergence(s, t).item():.2f}, {divergence(s, t, reverse=False).item():.2f}"
+    '0.09, 0.10'
     """
     open = target > -torch.inf
     target = target.masked_fill(~open, -1e4)
