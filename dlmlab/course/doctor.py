@@ -6,8 +6,8 @@ Decisions
   stay the same for ever, so that a script of the IT can ask for them.
 * torch is tried in a process of its own, unless this one has it already: a build for another processor raises no error,
   it kills.
-* `data/timing.json` holds the seconds of every notebook on the machine that refreshed it, beside the time one forward
-  took there. The projection scales by the ratio of forward times: good to a factor of about 1.5.
+* `data/timing.json` holds for every notebook its seconds on the machine that refreshed it, beside the time one forward
+  took there and then. The projection scales by the ratio of forward times: good to a factor of about 1.5.
 """
 
 import hashlib
@@ -262,12 +262,10 @@ def _times(timing: Path) -> list[str]:
     lines = [f"{key:15} {value}" for key, value in machine().items()]
     lines.append(f"{'one forward':15} {here:.1f} ms (16 x 64 tokens)")
     if known := store.load(timing, None):
-        ratio = here / known["forward_ms"]
+        lines += ["", "notebook run times, projected from the time of a forward here and where each was timed"]
         lines += [
-            "",
-            f"notebook run times, projected: a forward takes {ratio:.1f} x as long here as where they were timed",
+            f"{name:40} {timed['seconds'] * here / timed['forward_ms']:5.0f} s" for name, timed in sorted(known.items())
         ]
-        lines += [f"{name:28} {seconds * ratio:5.0f} s" for name, seconds in sorted(known["notebooks"].items())]
     return lines
 
 
@@ -304,11 +302,9 @@ def machine() -> dict[str, str]:
 
 
 def write_timing(seconds: dict[str, float], timing: Path = TIMING) -> None:
-    """Store how long notebooks took here; entries of other notebooks stay only if made on a machine of the same speed
-    (within a third)."""
+    """Store how long notebooks took here, each with the time of a forward here; other notebooks keep their entries."""
     from dlmlab.measure import store
 
-    here, old = forward_milliseconds(), store.load(timing, None)
-    same = old is not None and 0.75 < here / old["forward_ms"] < 1.33
-    notebooks = (old["notebooks"] if same else {}) | {name: round(s, 1) for name, s in seconds.items()}
-    store.save(timing, {"forward_ms": round(here, 2), "notebooks": notebooks}, indent=2, sort_keys=True)
+    here = round(forward_milliseconds(), 2)
+    timed = {name: {"forward_ms": here, "seconds": round(s, 1)} for name, s in seconds.items()}
+    store.save(timing, (store.load(timing, None) or {}) | timed, indent=2, sort_keys=True)

@@ -218,12 +218,15 @@ def frontier(
     return fig
 
 
-def forest(groups: dict[str, Sequence[tuple[str, Difference]]], *, title: str, xlabel: str, near: float) -> Figure:
+def forest(
+    groups: dict[str, Sequence[tuple[str, Difference]]], *, title: str, xlabel: str, near: float | None = None
+) -> Figure:
     """Draw differences as a forest plot: a dot with its interval a row, a cross for each of several seeds, groups with
     headings.
 
-    The axis is linear up to `near` on both sides of zero and logarithmic beyond, so that small and large differences
-    can be read in one picture. Filled dots: the word of the difference is "lower" or "higher"; open ones: not shown.
+    With `near` the axis is linear up to it on both sides of zero and logarithmic beyond, so that small and large
+    differences can be read in one picture; without, it is linear. Filled dots: the word of the difference is "lower"
+    or "higher"; open ones: not shown.
     """
     rows = [row for name, members in groups.items() for row in ((name, None), *members)]
     fig = figure(7.6, 0.9 + 0.21 * len(rows))
@@ -237,7 +240,8 @@ def forest(groups: dict[str, Sequence[tuple[str, Difference]]], *, title: str, x
         if len(d.seeds) > 1:
             ax.plot(d.seeds, [y] * len(d.seeds), "x", color="black", ms=3, alpha=0.6)
     ax.axvline(0, color="black", lw=0.8)
-    ax.set_xscale("symlog", linthresh=near)
+    if near is not None:
+        ax.set_xscale("symlog", linthresh=near)
     ax.set_yticks(range(len(rows)), [name for name, _ in rows], fontsize=8)
     for label, (_, d) in zip(ax.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if d is None else "normal")

@@ -28,12 +28,15 @@ def stored(trace: Trace) -> Tensor:
     return found
 
 
-def reevaluated(denoise: Callable[[Tensor], Tensor], x: Tensor, places: Tensor) -> Tensor:
+def reevaluated(denoise: Callable[[Tensor], Tensor], x: Tensor, places: Tensor, mask_id: int) -> Tensor:
     """Give the probability of each token with the whole text visible, (L,): one sequence through the network.
 
-    `denoise` maps ids (B, L) to logits (B, L, V). Shapes: x (L,), places (L,) bool -> (L,).
+    `denoise` maps ids (B, L) to logits (B, L, V). The mask itself is never written. Shapes: x (L,), places (L,) bool ->
+    (L,).
     """
-    p = denoise(x[None]).softmax(-1)[0].gather(-1, x[:, None])[:, 0]
+    logits = denoise(x[None])[0].clone()  # (L, V)
+    logits[:, mask_id] = float("-inf")
+    p = logits.softmax(-1).gather(-1, x[:, None])[:, 0]
     return torch.where(places, p, torch.ones_like(p))
 
 

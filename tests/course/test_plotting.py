@@ -119,6 +119,9 @@ def test_a_forest_draws_every_difference_and_fills_only_those_that_have_a_word()
     assert ends == [(-3.0, -1.0), (-0.2, 0.4)]
     crosses = [tuple(map(float, line.get_xdata())) for line in ax.lines if line.get_marker() == "x"]
     assert crosses == [shown.seeds, not_shown.seeds]
+    assert ax.get_xscale() == "symlog"
+    linear = plotting.forest({"one": [("50 %", shown)]}, title="t", xlabel="x")
+    assert linear.axes[0].get_xscale() == "linear"
 
 
 def test_the_cache_view_marks_what_a_forward_computed(run):
