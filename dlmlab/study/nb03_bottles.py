@@ -35,7 +35,7 @@ from dlmlab.objective.noise import forward_process
 from dlmlab.paths import DATA, to_write
 
 SEEDS, VARIANT_SEEDS = 10, 3
-VARIANTS = ("large start values", "extra key")  # the other recipes of `backcopy` wait for theirs
+VARIANTS = ("large start values", "extra key", "hidden masks", "start mark", "one head")
 EVERY, SHARES = 100, (0.0, 0.02, 0.07, 0.37)
 TEXTS, FILLED, EARLY = 256, 16, 8  # causal queries before EARLY see few keys and are left out
 HOW = {"hide": without_keys, "empty": empty_values, "mean": mean_values}

@@ -26,7 +26,7 @@ from dlmlab.task import layout, tasks
 DRAFTS = {"five forwards": Sampler(commit=Fixed(5)), "threshold 0.5": Sampler(commit=Threshold(0.5))}
 HEAD_PROBLEMS = 256  # of the calibration split
 BATCH = 64
-CONFIDENCES = ("stored", "re-evaluated", "leave-one-out", "head")
+CONFIDENCES = ("stored", "re-evaluated", "leave-one-out", "head", "every number")
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,10 @@ def confidence(name: str, by: str, size: int | None = None) -> list[Tensor]:
         w, scale = head()
         states = (F.pad((seen.state - scale[0]) / scale[1], (0, 1), value=1.0) for seen in visible(name, size=size))
         return [(h @ w).sigmoid().float() for h in states]
+    if by == "every number":  # a control that reads nothing: numbers are doubted, signs are not
+        _, tokenizer = load("llada-mini")
+        numbers = torch.tensor(tokenizer.convert_tokens_to_ids([str(n) for n in range(100)]))
+        return [(~torch.isin(d.x, numbers)).float() for d in found]
     if by == "leave-one-out":
         own = []
         for d, p in zip(found, others(name, size), strict=True):

@@ -1,9 +1,9 @@
 """Lab 13: tokens given up for masks while the answer is written, against the plain schedule with as many forwards.
 
-`EXCHANGED`: P2 by eta and ReMDM, on the schedule that writes the surest first. `end`, `right`, `wrong`: how many tokens
-a problem were given up that were an end mark, a right token of the text and a wrong one, which says what a rule does;
-`touched`, one digit a problem, whether a wrong one of the text was among them: without that, nothing was repaired.
-The plain schedules are those of `01_sampling`.
+`EXCHANGED`: P2 by eta and ReMDM, on the schedule that writes the surest first. How many tokens a problem were given up
+says what a rule does: `end` right end marks, `early` end marks where text belongs, `right` and `wrong` tokens of the
+text. `touched` and `ended`, one digit a problem: whether a wrong one, an early end mark was among them; without either,
+nothing was repaired. The plain schedules are those of `01_sampling`.
 
 `DRAWN`: where remasking was made for: tokens drawn at temperature 1, places in random order.
 """
@@ -11,6 +11,7 @@ The plain schedules are those of `01_sampling`.
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from dlmlab.decode import sampling
 from dlmlab.decode.commit import Fixed
@@ -32,7 +33,8 @@ RULES |= {"P2 0.5, left to right": {"edit": P2(0.5), "score": "left_to_right"}}
 DRAWN_RULES = {"plain": None, "ReMDM 0.5": ReMDM(0.5)}
 DRAWN_PROBLEMS = 125  # of the test split, with three seeds
 TURN = 25  # problems that share a generator
-TOLERANCE = {"nfe": (1.0, 0.5), "end": (3.0, 0.5), "right": (3.0, 0.5), "wrong": (3.0, 0.5)}  # means over problems
+KINDS = ("end", "early", "right", "wrong")
+TOLERANCE = {"nfe": (1.0, 0.5)} | dict.fromkeys(KINDS, (3.0, 0.5))  # means over problems
 PLAIN = ("probability", "left to right", "end marks last")  # of 01_sampling
 
 
@@ -54,8 +56,8 @@ def answered(problems: Sequence[tasks.Problem], sampler: Sampler, seed: int | No
     order = list(range(len(prompts)))
     if seed is None:
         order.sort(key=lambda i: (len(prompts[i]), i))
-    right, nfe, kinds = [False] * len(prompts), [0] * len(prompts), {"end": 0, "right": 0, "wrong": 0}
-    touched = [False] * len(prompts)
+    right, nfe, kinds = [False] * len(prompts), [0] * len(prompts), dict.fromkeys(KINDS, 0)
+    touched, ended = ([False] * len(prompts) for _ in range(2))
     batch = source.BATCH if seed is None else TURN
     for start in range(0, len(order), batch):
         rows = order[start : start + batch]
@@ -67,27 +69,30 @@ def answered(problems: Sequence[tasks.Problem], sampler: Sampler, seed: int | No
             truth[row, out.prompt_length : out.prompt_length + len(ids)] = torch.tensor(ids)
             answer = layout.decode_answer(tokenizer, out.ids[row, -ANSWER_LENGTH:].tolist())
             right[i], nfe[i] = tasks.verify(problems[i].question, answer).correct, out.trace.nfe[row]
-        for row in given_up(out, truth, tokenizer.eos_token_id, kinds):
-            touched[rows[row]] = True
+        found = given_up(out, truth, tokenizer.eos_token_id)
+        for kind, of_row in found.items():
+            kinds[kind] += int(of_row.sum())
+        for row, i in enumerate(rows):
+            touched[i], ended[i] = bool(found["wrong"][row]), bool(found["early"][row])
     means = {name: round(n / len(problems), 3) for name, n in kinds.items()}
-    found = {"correct": evaluate.digits(right), "touched": evaluate.digits(touched)}
-    return found | {"nfe": round(sum(nfe) / len(nfe), 3)} | means
+    flags = {"correct": right, "touched": touched, "ended": ended}
+    means["nfe"] = round(sum(nfe) / len(nfe), 3)
+    return {name: evaluate.digits(flag) for name, flag in flags.items()} | means
 
 
-def given_up(out, truth: torch.Tensor, eos_id: int, kinds: dict[str, int]) -> set[int]:
-    """Add to `kinds` the tokens that were masked again; returns the rows in which a wrong one of the text was."""
-    x, rows = out.trace.start.clone(), set()
+def given_up(out, truth: Tensor, eos_id: int) -> dict[str, Tensor]:
+    """Count the tokens of each row that were masked again, by what they were, (B,) each; `truth` (B, L) is what belongs
+    there."""
+    x, found = out.trace.start.clone(), {kind: torch.zeros(len(truth), dtype=torch.long) for kind in KINDS}
     for step in out.trace.steps:
         at = step.edited[:, 0], step.edited[:, 1]
-        was, true = x[at], truth[at]
-        kinds["end"] += int((was == eos_id).sum())
-        kinds["right"] += int(((was == true) & (was != eos_id)).sum())
-        wrong = (was != true) & (was != eos_id)
-        kinds["wrong"] += int(wrong.sum())
-        rows |= set(at[0][wrong].tolist())
+        fits, end = x[at] == truth[at], x[at] == eos_id
+        kinds = {"end": end & fits, "early": end & ~fits, "right": ~end & fits, "wrong": ~end & ~fits}
+        for kind, mine in kinds.items():
+            found[kind] += torch.bincount(at[0][mine], minlength=len(truth))
         x[step.at[:, 0], step.at[:, 1]] = step.tokens
         x[at] = step.edited_to
-    return rows
+    return found
 
 
 def run(rule: str, steps: int, seed: int | None, size: int | None = None) -> dict:
@@ -116,29 +121,33 @@ def gains(rows: Sequence[dict]) -> dict[str, Difference]:
             a, b = {"rule": row["rule"], "steps": row["steps"]}, {"rule": other, "steps": steps}
             if row["rule"] != other and any(r["rule"] == other and r["steps"] == steps for r in every):
                 found[f"{name} - {other}"] = of_rows(every, a, b, column="correct").times(100)
-    for a, b in ((0.25, 0.5), (1.0, 0.5)):
-        pair = {"rule": f"P2 {a}", "steps": 5}, {"rule": f"P2 {b}", "steps": 5}
-        found[f"P2 {a} - P2 {b}, 5"] = of_rows(every, *pair, column="correct").times(100)
+    for a, b in (("P2 0.25", "P2 0.5"), ("P2 1.0", "P2 0.5"), ("P2 0.5", "ReMDM, random")):
+        pair = {"rule": a, "steps": 5}, {"rule": b, "steps": 5}
+        found[f"{a} - {b}, 5"] = of_rows(every, *pair, column="correct").times(100)
     return found
 
 
 def spent(rows: Sequence[dict], rule: str, steps: int) -> dict[str, float]:
-    """Mean number of tokens given up a problem, by kind, and the percentage of wrong ones among those of the text."""
+    """Mean number of tokens given up a problem, by kind, and the percentage of wrong ones among those of the text and
+    of early ones among the end marks."""
     mine = select(rows, rule=rule, steps=steps)
-    found = {kind: sum(row[kind] for row in mine) / len(mine) for kind in ("end", "right", "wrong")}
-    text = found["right"] + found["wrong"]
-    return found | {"percent wrong": 100 * found["wrong"] / text if text else 0.0}
+    found = {kind: sum(row[kind] for row in mine) / len(mine) for kind in KINDS}
+    shares = {"percent wrong": ("wrong", "right"), "percent early": ("early", "end")}
+    return found | {name: 100 * found[bad] / (found[bad] + found[good] or 1.0) for name, (bad, good) in shares.items()}
 
 
-def gained(rows: Sequence[dict], rule: str, steps: int) -> evaluate.Proportion:
-    """Of the problems that a rule answers and the plain schedule does not, count those in which it gave up a wrong
-    token of the text: where it did not, the gain is no repair. All seeds together."""
+def gained(rows: Sequence[dict], rule: str, steps: int, seed: int | None = None) -> dict[str, evaluate.Proportion]:
+    """Of the problems that a rule answers and the plain schedule does not, count those in which it gave up a `wrong`
+    token of the text, and those in which it gave up one or an `early` end mark: where it did neither, the gain is no
+    repair."""
     (plain,) = select(with_controls([]), rule="probability", steps=steps)
-    found = [
-        t for row in select(rows, rule=rule, steps=steps)
-        for a, b, t in zip(row["correct"], plain["correct"], row["touched"], strict=True) if a == "1" and b == "0"
+    (mine,) = select(rows, rule=rule, steps=steps, seed=seed)
+    marks = [
+        (t, e) for a, b, t, e in zip(mine["correct"], plain["correct"], mine["touched"], mine["ended"], strict=True)
+        if a == "1" and b == "0"
     ]  # fmt: skip
-    return evaluate.Proportion.of("".join(found))
+    wrong = evaluate.Proportion(sum(t == "1" for t, _ in marks), len(marks))
+    return {"wrong": wrong, "wrong or early": evaluate.Proportion(sum("1" in mark for mark in marks), len(marks))}
 
 
 def lines(rows: Sequence[dict]) -> dict[str, float | str]:
@@ -148,7 +157,9 @@ def lines(rows: Sequence[dict]) -> dict[str, float | str]:
         name, mine = f"{row['rule']}, {row['steps']}", select(rows, rule=row["rule"], steps=row["steps"])
         found |= {f"{name}, {kind}": value for kind, value in spent(rows, row["rule"], row["steps"]).items()}
         if row["steps"] in (5, 10) and "," not in row["rule"].removeprefix("ReMDM,"):
-            found[f"{name}, gained by a repair"] = 100 * gained(rows, row["rule"], row["steps"]).value
+            shares = [gained(rows, row["rule"], row["steps"], r["seed"]) for r in mine]
+            for kind in shares[0]:
+                found[f"{name}, gained by giving up {kind}"] = 100 * sum(s[kind].value for s in shares) / len(mine)
         found[f"{name}, exact"] = 100 * sum(r["correct"].count("1") / len(r["correct"]) for r in mine) / len(mine)
     return found | headlines("exchange", gains(rows))
 

@@ -63,7 +63,7 @@ def rank(draft: str, confidence: str, size: int | None = None) -> dict:
 def rank_pairs(rows: Sequence[dict], draft: str) -> dict[str, Difference]:
     """Compare the confidences, drafts of one kind, in points of ranked pairs."""
     auc = {row["confidence"]: row["auc"] for row in select(rows, draft=draft)}
-    pairs = itertools.combinations(("re-evaluated", "leave-one-out", "head", "stored"), 2)
+    pairs = itertools.combinations(("re-evaluated", "leave-one-out", "head", "stored", "every number"), 2)
     return {f"{a} - {b}": between(auc[a], auc[b]).times(100) for a, b in pairs}
 
 

@@ -43,7 +43,7 @@ from dlmlab.task import layout, tasks
 
 STEPS, ROWS, RATE, WEIGHT = 150, 16, 2e-4, 2.0  # plain steps; weight of the entropy, as in the released recipe
 ARMS = ("confidence", "through time", "plain")
-OTHERS = ({"rate": 1e-3},)  # attempts, one seed each
+OTHERS = ({"rate": 1e-3}, {"rate": 5e-5})  # attempts, one seed each
 FIRST_STEPS, FIRST_PROBLEMS = 2, 4  # of what is repeated live
 HOW = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),

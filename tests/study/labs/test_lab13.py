@@ -33,14 +33,18 @@ def test_what_is_given_up_is_sorted_by_what_it_was():
     none = {"at": torch.empty(0, 2, dtype=torch.long), "tokens": torch.empty(0, dtype=torch.long)}
     again = {"edited": torch.tensor([[0, 0], [0, 1], [0, 2]]), "edited_to": torch.tensor([9, 9, 9])}
     trace = Trace(torch.tensor([[9, 9, 9, 9]]), 0, [Step(**step), Step(**(step | none | again))])
-    kinds = {"end": 0, "right": 0, "wrong": 0}
-    rows = exchanged.given_up(SimpleNamespace(trace=trace), torch.tensor([[4, 6, 0, 7]]), 0, kinds)
-    assert rows == {0} and kinds == {"end": 1, "right": 1, "wrong": 1}
+    for truth, kinds in (([4, 6, 0, 7], (1, 0, 1, 1)), ([4, 5, 3, 7], (0, 1, 2, 0))):  # an end mark for a 3 is early
+        found = exchanged.given_up(SimpleNamespace(trace=trace), torch.tensor([truth]), 0)
+        assert {kind: n.tolist() for kind, n in found.items()} == {
+            kind: [n] for kind, n in zip(exchanged.KINDS, kinds, strict=True)
+        }
 
 
 def test_plain_schedules_stand_beside_the_rules():
     rows = [
-        key | {"correct": "10" * 250, "touched": "1" * 500, "nfe": 5.0, "end": 2.0, "right": 3.0, "wrong": 1.0}
+        key
+        | {"correct": "10" * 250, "touched": "0" * 500, "ended": "1" * 500, "nfe": 5.0}
+        | {"end": 2.0, "early": 1.0, "right": 3.0, "wrong": 1.0}
         for key in exchanged.settings()
     ]
     found = exchanged.gains(rows)
@@ -48,7 +52,8 @@ def test_plain_schedules_stand_beside_the_rules():
     quoted = exchanged.lines(rows)
     assert (
         quoted["P2 0.5, 5, percent wrong"] == 25.0
-        and quoted["P2 0.5, 5, gained by a repair"] == 100
+        and quoted["P2 0.5, 5, gained by giving up wrong"] == 0
+        and quoted["P2 0.5, 5, gained by giving up wrong or early"] == 100
         and quoted["P2 0.5, 5, exact"] == 50.0
     )
 
