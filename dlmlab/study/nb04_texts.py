@@ -1,14 +1,24 @@
-"""Notebook 04: the states of the calibration texts."""
+"""Notebook 04: the states of the calibration texts.
 
-from dlmlab.compress import pruning
+Noise on the answer alone masks fewer tokens than noise on the whole text. `SCATTERED` is the control that tells *where*
+from *how many*: as many masks in each text, anywhere.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from dlmlab.compress import calibration, pruning
 from dlmlab.compress.pruning import Recipe
 from dlmlab.measure.table import Table
 from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, texts
 
+SCATTERED = "as many, anywhere"
 CALIBRATIONS = (
     ("clean", "all"),
     ("uniform", "all"),
     ("uniform", "answer"),
+    ("uniform", SCATTERED),
     ("grid", "all"),
     ("t:0.5", "all"),
     ("prefix", "all"),
@@ -16,9 +26,19 @@ CALIBRATIONS = (
 )
 
 
+def states(mode: str, seed: int, region: str) -> calibration.CalibrationSet:
+    """Make the calibration states of one row."""
+    if region != SCATTERED:
+        return texts(mode, seed, region)
+    clean, noised = texts("clean", seed), texts(mode, seed, "answer")
+    generator = torch.Generator().manual_seed(seed)
+    masked = calibration.shuffled(noised.masked.float(), clean.real, generator).bool()
+    return replace(clean, ids=clean.ids.masked_fill(masked, clean.mask_id), t=noised.t)
+
+
 def run(mode: str, region: str, seed: int, size: int | None = None) -> dict:
     """Prune half of the weights with Wanda on one kind of calibration text; likelihood only."""
-    model = pruning.prune(dense(), Recipe("wanda", 0.5), calib=texts(mode, seed, region))
+    model = pruning.prune(dense(), Recipe("wanda", 0.5), calib=states(mode, seed, region))
     return {"nats": answer_bound(model, size=size)}
 
 
