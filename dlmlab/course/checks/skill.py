@@ -36,6 +36,7 @@ def check_skill(fn: Callable) -> None:
         "every case counts: only those that did not happen were scored": (0.68,),
     }.items():
         require(not any(close(doubt, w) for w in wrong), message)
+    require(close(doubt, 0.5), f"0.7 and 0.4 for a yes and a no: skill 0.5, not {doubt:.3f}")
     blind = run([0.25] * 4, rare)
     require(
         close(blind, 0.0),
@@ -46,6 +47,7 @@ def check_skill(fn: Callable) -> None:
         not close(lean, 1 - 0.23 / 0.25),
         "the constant is the share that happened, neither a coin nor the mean of what was said",
     )
+    require(close(lean, 1 - 0.23 / 0.1875), f"three times 0.6 and 0.2, one yes: skill -0.227, not {lean:.3f}")
     no = run([0.0] * 4, rare)
     require(not close(no, 0.0), "'no' to everything is worse than the constant when one happened: negative is allowed")
     require(close(no, 1 - 0.25 / 0.1875), f"'no' to four cases of which one happened: skill -0.333, not {no:.3f}")
