@@ -43,8 +43,8 @@ CLAIMS = (
     Claim(
         1,
         "A cache and a threshold",
-        "Fast-dLLM makes diffusion language models up to 27.6 times faster, without training and with minimal loss of "
-        "accuracy.",
+        "Fast-dLLM raises the throughput of diffusion language models up to 27.6 times, without training and with "
+        "minimal loss of accuracy.",
         "just so",
         "2505.22618",
         "paper",
@@ -59,7 +59,7 @@ CLAIMS = (
         "in part",
         "2602.15014",
         "paper, in part",
-        ("cost", "metric", "source"),
+        ("metric", "source"),
         "01, 02",
     ),
     Claim(
@@ -80,7 +80,7 @@ CLAIMS = (
         "in part",
         "2602.18292",
         "abstract, introduction",
-        ("baseline", "n and seeds", "source"),
+        ("baseline", "source"),
         "10",
     ),
     Claim(
@@ -187,16 +187,14 @@ def guesses(mine: dict[int, float | None]) -> list[float] | None:
 
 
 def readers() -> dict[str, list[float]]:
-    """Give five readers who need not think: nobody's word, everybody's word, a coin, and two that look at the figures.
+    """Give four readers who need not think: nobody's word, everybody's word, a coin, and one who goes by the figures.
 
-    "trusts decimals" believes in what has a number with a decimal point; "trusts the source less than its reason"
-    doubts what explains itself behind a colon, or by "which makes".
+    "trusts decimals" believes what has a number with a decimal point.
     """
-    decimal, reason = re.compile(r"\d\.\d"), re.compile(r":|which makes")
+    decimal = re.compile(r"\d\.\d")
     return {
         "all of it is wrong": [0.05] * len(CLAIMS),
         "all of it is right": [0.95] * len(CLAIMS),
         "a coin": [0.5] * len(CLAIMS),
         "trusts decimals": [0.8 if decimal.search(c.text) else 0.2 for c in CLAIMS],
-        "distrusts a reason": [0.2 if reason.search(c.text) else 0.8 for c in CLAIMS],
     }
