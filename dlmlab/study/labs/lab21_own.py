@@ -6,7 +6,7 @@ What was said and what took its place stand in the notebooks; the list is a choi
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dlmlab.study.labs.lab21_measured import number, quoted
+from dlmlab.study.labs import lab21_measured as measured
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Fallen:
 
 
 def _points(name: str, key: str) -> Callable[[], str]:
-    return lambda: f"{quoted(name, key):+.1f}"
+    return lambda: f"{measured.quoted(name, key):+.1f}"
 
 
 def _plain(text: str, *keys: tuple[str, str]) -> Callable[[], str]:
-    return lambda: text.format(*(number(name, key) for name, key in keys))
+    return lambda: text.format(*(measured.number(name, key) for name, key in keys))
 
 
 FALLEN = (
