@@ -103,7 +103,7 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 | | |
 |---|---|
 | made by | `{HOW[name + "/"]}` |
-| data | fresh mini-GSM problems every step, seed {config.seed}; no held-out problem as a whole, some but for a distractor (below) |
+| data | fresh mini-GSM problems every step, seed {config.seed}; held-out ones at most without a distractor (below) |
 | tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
 | texts seen | {nb00_leak.texts_of(name):,}, the first {share_of_texts:.1%} of those of {nb00_leak.FIRST} |
 | causal start | {start} |
