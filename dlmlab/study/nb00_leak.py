@@ -165,6 +165,9 @@ def _leak_headlines(rows: list[dict]) -> dict[str, float | str]:
                 "".join(c for c, w in zip(row["correct"], when, strict=True) if (w == 1) == bool(group))
             )
             found |= {f"{model}, {name}": share.value, f"{model}, {name}, n": share.n}
+        whole = compared(rows, model, OTHERS[0])["points"].times(when.count(1) / len(when))
+        found |= {f"{model}, whole split, points": whole.mean, f"{model}, whole split, points, low": whole.low}
+        found[f"{model}, whole split, points, high"] = whole.high
         changed = sum(a != b for a, b in zip(row["correct"], row["lenient"], strict=True))
         found |= {f"{model}, lenient verdicts that differ": changed}
         for others in OTHERS:
@@ -205,7 +208,7 @@ def told(name: str) -> str:
         "problems as a whole.",
     ]
     if name not in MODELS:
-        return "\n".join([*lines, "Whether it mattered was measured for " + " and ".join(MODELS) + " (their cards)."])
+        return "\n".join([*lines, "", f"Whether it mattered was measured for {' and '.join(MODELS)}: see their cards."])
     lines += [
         "",
         "Met minus others of the same number of equations, with and without a distractor alike, 95 % interval "
@@ -220,6 +223,8 @@ def told(name: str) -> str:
         points, nats = found["points"], found["nats"]
         lines.append(
             f"| {others} | {found['ours']} and {found['theirs']} | {points:+.1f}, {points.word} | "
-            f"{nats:+.2f}, {nats.word} |"
+            f"{nats:+.4f}, {nats.word} |"
         )
+    whole = compared(LEAK.rows(), name, OTHERS[0])["points"].times(test.count(1) / len(test))
+    lines += ["", f"Over the whole test split the first row comes to {whole:+.1f} points of exact match."]
     return "\n".join(lines)
