@@ -559,9 +559,13 @@ def release(args) -> None:
 
 
 def data(args) -> None:
+    from dlmlab.task.splits import SPLITS, SplitRecipe
     from dlmlab.task.tasks import write_splits
 
-    write_splits()
+    asked = {k: v for k, v in {"seed": args.seed, "rule": args.rule}.items() if v is not None}
+    if asked and not args.out:
+        raise ValueError(f"{' and '.join(asked)} make other splits than those of the course: say where, with --out")
+    write_splits(args.out or SPLITS, SplitRecipe(**asked) if args.out else None)
 
 
 def _sampler_options(parser: argparse.ArgumentParser) -> None:
@@ -712,7 +716,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", required=True, type=place, help="folder of the sources")
     sub.add_argument("--repository", metavar="URL", help="https://github.com/OWNER/NAME, for links to Colab and Binder")
     command(manifest, "write data/MANIFEST.json and the model cards")
-    command(data, "write the held-out splits of mini-GSM again")
+    sub = command(data, "write the held-out splits of mini-GSM again, or others elsewhere")
+    sub.add_argument("--out", type=place, metavar="FOLDER", help="of new splits")
+    sub.add_argument("--seed", type=number(int, 0), help="of new splits (default 0)")
+    sub.add_argument("--rule", choices=Known("splits", "RULES"),
+        help="what must not occur in training: %(choices)s (default core)")  # fmt: skip
     return parser
 
 

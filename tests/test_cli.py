@@ -24,6 +24,7 @@ from dlmlab.objective import training
 from dlmlab.study import speedrun
 from dlmlab.study.bench import SECTIONS
 from dlmlab.task import tasks
+from dlmlab.task.splits import SPLITS, SplitRecipe
 from tests.compress.cases import TOKENIZER, reader
 from tests.compress.joint.cases import OPTIONS
 from tests.tiny import tiny_ids, tiny_moe
@@ -537,3 +538,12 @@ def test_a_model_with_experts_is_trained(tmp_path, monkeypatch, capsys):
     found = checkpoint.load(model).model
     assert found.config.model_type == "llada2_moe" and found.config.attention == "block:8"
     assert bool((found.model.layers[0].mlp.gate.expert_bias != 0).any())  # the load was balanced
+
+
+def test_new_splits_are_strict_and_never_overwrite_those_of_the_course(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tasks, "SPLIT_SIZES", {"test": 2})
+    before = [(path, path.read_bytes()) for path in SPLITS.iterdir()]
+    assert cli.main(["data", "--out", str(tmp_path)]) == 0
+    assert SplitRecipe.read(tmp_path) == SplitRecipe(seed=0, rule="core")
+    assert cli.main(["data", "--rule", "core"]) != 0 and "--out" in capsys.readouterr().err
+    assert before == [(path, path.read_bytes()) for path in SPLITS.iterdir()]

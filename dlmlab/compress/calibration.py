@@ -26,7 +26,8 @@ from dlmlab.decode.commit import Threshold
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
 from dlmlab.task.layout import ANSWER_LENGTH, encode_prompt, encode_rows
-from dlmlab.task.tasks import Problem, load_split, split_of
+from dlmlab.task.splits import split_of
+from dlmlab.task.tasks import Problem, load_split
 
 GRID = tuple(k / 10 for k in range(1, 11))  # the ten levels of arXiv 2602.17664
 PREFIX = 0.25  # share of the text that stays visible in prefix-visible calibration

@@ -13,6 +13,7 @@ from dlmlab.network import inspect
 from dlmlab.network.checkpoint import read_config, sha256, shipped
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.paths import DATA, to_write
+from dlmlab.study import nb00_leak
 
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
@@ -90,6 +91,9 @@ def model_card(name: str) -> str:
     model = inspect.describe(name, read_config(folder))
     experts = f", of which a token reads {model.active:,}" if config.family == "llada2_moe" else ""
     published = "LLaDA2.x (arXiv 2512.15745)" if experts else "LLaDA-8B (arXiv 2502.09992)"
+    texts, first = nb00_leak.texts_of(name), nb00_leak.FIRST
+    among = "" if name == first else f", the first {texts / nb00_leak.texts_of(first):.1%} of those of {first}"
+    start = f"{config.causal_steps:,} causal steps first" if config.causal_steps else "none: `causal_steps` is 0"
     precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
     return f"""# {name}
 
@@ -100,8 +104,11 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 | | |
 |---|---|
 | made by | `{HOW[name + "/"]}` |
-| data | fresh mini-GSM problems every step, seed {config.seed}; no skeleton of a held-out split |
+| data | fresh mini-GSM problems every step, seed {config.seed}; no skeleton of a held-out split, some cores (below) |
 | tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
+| texts seen | {texts:,}{among} |
+| causal start | {start} |
+| runs | one, of one seed: how far another would end elsewhere was not measured |
 | training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work{precision} |
 | exact match, test split, one token per step | {share} of {share.n} problems |
 | sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |
@@ -112,6 +119,8 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 {steps}
 
 ![Training loss against tokens](loss.png)
+
+{nb00_leak.told(name)}
 
 {notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
 

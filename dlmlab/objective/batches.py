@@ -28,6 +28,7 @@ from torch import Tensor
 from dlmlab.network.config import attention_block
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
 from dlmlab.task.layout import encode_texts
+from dlmlab.task.splits import RULES
 from dlmlab.task.tasks import STEP_WEIGHTS, Problem, make_problem
 from dlmlab.task.tokenizer import ANSWER, build_tokenizer
 
@@ -81,6 +82,7 @@ class TrainConfig:
     causal_steps: int = 0  # so many steps as an autoregressive model first (as in arXiv 2410.17891)
     lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
     seed: int = 0
+    split_rule: str = ""  # which problems are none to train on (`tasks.RULES`); "": as the splits in data/mini-gsm
     start: str = ""  # a model whose weights come first: a shipped one or a folder; "": random ones
     # Confidence-aware training (arXiv 2512.15745): the weight of the entropy where the surest token is the right one.
     sharpen: float = 0.0
@@ -118,6 +120,8 @@ class TrainConfig:
             raise ValueError(f"optimizer={self.optimizer!r} is unknown; known: {', '.join(OPTIMIZERS)}")
         if self.family not in FAMILIES:
             raise ValueError(f"family={self.family!r} is unknown; known: {', '.join(FAMILIES)}")
+        if self.split_rule not in ("", *RULES):
+            raise ValueError(f"split_rule={self.split_rule!r} is unknown; known: {', '.join(RULES)}")
         attention_block(self.attention)
         if not 0 <= self.context <= self.max_sequence_length:
             raise ValueError(f"context={self.context} must lie in 0..{self.max_sequence_length} (max_sequence_length)")
@@ -245,17 +249,43 @@ class Batches:
 
     def _rows(self, pool_index: int) -> list[list[int]]:
         """Make POOL * rows encoded texts, sorted by length."""
+        if self.config.context:
+            most = self._most(pool_index)
+            return [self._packed(row, most) for row in self._seeds(pool_index)]
+        return sorted(encode_texts(self.tokenizer, self._drawn(pool_index)), key=len)
+
+    def _seeds(self, pool_index: int) -> range:
         n = POOL * self.config.rows
         first = (self.config.seed << 40) + pool_index * n
-        most = int(value_at(self.config.max_equations, pool_index * POOL))
+        return range(first, first + n)
+
+    def _most(self, pool_index: int) -> int:
+        return int(value_at(self.config.max_equations, pool_index * POOL))
+
+    def _drawn(self, pool_index: int) -> list[Problem]:
+        most = self._most(pool_index)
+        return [self.problem(seed, most) for seed in self._seeds(pool_index)]
+
+    def _part(self, step: int) -> slice:
+        """Say which rows of its pool a step reads."""
+        shuffle = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step // POOL)
+        part = int(torch.randperm(POOL, generator=shuffle)[step % POOL])
+        return slice(part * self.config.rows, (part + 1) * self.config.rows)
+
+    def problems(self, pool_index: int) -> list[list[Problem]]:
+        """List what the `POOL` steps of a pool read, a list of problems a step. Raises `ValueError` for packed rows."""
         if self.config.context:
-            return [self._packed(first + i, most) for i in range(n)]
-        return sorted(encode_texts(self.tokenizer, [self.problem(first + i, most) for i in range(n)]), key=len)
+            raise ValueError(f"context={self.config.context}: rows of many problems, some cut")
+        drawn = self._drawn(pool_index)
+        lengths = [*map(len, encode_texts(self.tokenizer, drawn))]
+        by_length = [drawn[i] for i in sorted(range(len(drawn)), key=lengths.__getitem__)]
+        return [by_length[self._part(pool_index * POOL + i)] for i in range(POOL)]
 
     def problem(self, seed: int, most: int) -> Problem:
         """Make the problem of a seed: as the splits are drawn, or, with fewer than 5 equations allowed, every number
         of equations up to `most` equally often."""
-        return make_problem(seed, steps=None if most == len(STEP_WEIGHTS) else 1 + seed % most)
+        steps = None if most == len(STEP_WEIGHTS) else 1 + seed % most
+        return make_problem(seed, steps=steps, rule=self.config.split_rule or None)
 
     def _packed(self, row: int, most: int) -> list[int]:
         """Join problems until `context` tokens are full; no text is shorter than 16 tokens, so seeds never overlap."""
@@ -269,9 +299,7 @@ class Batches:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         if step // POOL != self.pool_index:
             self.pool_index, self.pool = step // POOL, self._rows(step // POOL)
-        shuffle = torch.Generator().manual_seed(config.seed * 1_000_003 + step // POOL)
-        part = int(torch.randperm(POOL, generator=shuffle)[step % POOL])
-        rows = self.pool[part * config.rows : (part + 1) * config.rows]
+        rows = self.pool[self._part(step)]
         # A tail of end marks, sometimes long: at sampling time the answer region is longer than the answer.
         extra = 16 * int(torch.multinomial(torch.tensor([0.8, 0.1, 0.1]), 1, generator=generator))
         causal = config.attention_at(step) == "causal"

@@ -9,13 +9,11 @@ Decisions
   a perfect answer has entropy 0 nats.
 * Whatever cannot be read to one consistent meaning is refused: `solve` raises `QuestionError` and nothing else,
   `verify` never raises, and both take time in proportion to the text.
-* Splits are disjoint by the hash of the skeleton (frames and numbers, names and things blanked): no training problem
-  has the numbers and the sentences of a test problem, whatever the names.
+* Splits are disjoint by a hash of the question, names and things blanked (`dlmlab.task.splits`).
 
 Form of the solution: GSM8K (Cobbe et al., arXiv 2110.14168), one equation a step and the answer after `####`.
 """
 
-import hashlib
 import json
 import random
 import re
@@ -26,15 +24,15 @@ from pathlib import Path
 
 import torch
 
-from dlmlab.paths import DATA, to_write
+from dlmlab.paths import to_write
 from dlmlab.task.frames import DISTRACTORS, NAMES, SITUATIONS, Frame, Situation
+from dlmlab.task.splits import HELD_OUT, SPLITS, SplitRecipe, hashed, split_of
 
 MAX_NUMBER = 99
 NUMBER = "0|[1-9][0-9]?"  # what the tokenizer has a token for: not 05, 007, 100 or the digits of other scripts
 MAX_CHARACTERS = 1_000  # about three times the longest question of the generator
 STEP_WEIGHTS = (0.22, 0.26, 0.24, 0.16, 0.12)  # share of problems with 1, 2, 3, 4, 5 equations
 MAX_QUESTION_TOKENS = 54  # with BOS, the answer mark and 40 answer tokens this stays within 96
-HELD_OUT = {"test": 0, "validation": 1, "calibration": 2}  # buckets of 64 that the training stream never sees
 
 
 class QuestionError(ValueError):
@@ -261,17 +259,20 @@ def _tell(rng: random.Random, steps: int, distractor: bool) -> str | None:
     return " ".join(sentences)
 
 
-def split_of(skeleton: str) -> str:
-    """Name the split a skeleton belongs to, by the first eight bytes of its SHA-256 modulo 64."""
-    bucket = int.from_bytes(hashlib.sha256(skeleton.encode()).digest()[:8], "big") % 64
-    return next((name for name, held in HELD_OUT.items() if held == bucket), "train")
-
-
-def make_problem(seed: int, *, split: str = "train", steps: int | None = None, distractor: float = 0.25) -> Problem:
+def make_problem(
+    seed: int,
+    *,
+    split: str = "train",
+    steps: int | None = None,
+    distractor: float = 0.25,
+    rule: str | None = None,
+) -> Problem:
     """Make the problem of a seed.
 
     `steps` fixes the number of equations (1..5, default: drawn from `STEP_WEIGHTS`); `distractor` is the probability
-    of a sentence that does not matter. Raises `ValueError` for an unknown split or a number of steps outside 1..5.
+    of a sentence that does not matter. `rule` tells the splits apart, None: that of the splits in `data/mini-gsm`,
+    since a problem to train on must lie outside the split that will judge. Raises `ValueError` for an unknown split or
+    rule, or a number of steps outside 1..5.
 
     >>> make_problem(3, steps=1, distractor=0.0) == make_problem(3, steps=1, distractor=0.0)
     True
@@ -289,7 +290,7 @@ def make_problem(seed: int, *, split: str = "train", steps: int | None = None, d
             solved = solve(question) if question else None
         except (QuestionError, IndexError):
             continue
-        if solved and len(question.split()) <= MAX_QUESTION_TOKENS and split_of(solved.skeleton) == split:
+        if solved and len(question.split()) <= MAX_QUESTION_TOKENS and split_of(solved.skeleton, rule) == split:
             parts = (solved.situation, solved.distractor, solved.skeleton)
             return Problem(question, solved.text, solved.answer, len(solved.equations), *parts)
     raise RuntimeError(f"no problem with steps={wanted} in split {split!r} after 10,000 stories (seed {seed})")
@@ -383,26 +384,28 @@ def verify(question: str, text: str) -> Verdict:
 SPLIT_SIZES = {"calibration": 512, "validation": 500, "test": 500}
 
 
-def build_split(split: str, *, seed: int = 0) -> list[Problem]:
-    """Make a held-out split: problems with distinct skeletons, the same for the same seed."""
+def build_split(split: str, recipe: SplitRecipe) -> list[Problem]:
+    """Make a held-out split, the same for the same recipe; no two problems have the same `hashed` skeleton."""
     problems: dict[str, Problem] = {}
     i = 0
     while len(problems) < SPLIT_SIZES[split]:
-        problem = make_problem(seed * 1_000_003 + i, split=split)
-        problems.setdefault(problem.skeleton, problem)
+        problem = make_problem(recipe.seed * 1_000_003 + i, split=split, rule=recipe.rule)
+        problems.setdefault(hashed(problem.skeleton, recipe.rule), problem)
         i += 1
     return list(problems.values())
 
 
-def write_splits(folder: Path = DATA / "mini-gsm", *, seed: int = 0) -> None:
-    """Write the three held-out splits as JSON lines."""
+def write_splits(folder: Path = SPLITS, recipe: SplitRecipe | None = None) -> None:
+    """Write the three held-out splits as JSON lines, and the recipe beside them. None: by the recipe that is there."""
     to_write(folder).mkdir(parents=True, exist_ok=True)
+    if recipe:
+        (folder / "splits.toml").write_text(recipe.text, encoding="utf-8", newline="\n")
     for split in SPLIT_SIZES:
-        lines = [json.dumps(asdict(p)) for p in build_split(split, seed=seed)]
+        lines = [json.dumps(asdict(p)) for p in build_split(split, recipe or SplitRecipe.read(folder))]
         (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
-def load_split(split: str, folder: Path = DATA / "mini-gsm") -> list[Problem]:
+def load_split(split: str, folder: Path = SPLITS) -> list[Problem]:
     """Load a committed split. Raises `ValueError` for a name that is none of calibration, validation, test."""
     if split not in SPLIT_SIZES:
         raise ValueError(

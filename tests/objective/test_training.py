@@ -24,7 +24,8 @@ from dlmlab.objective.batches import Batches, TrainConfig
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
 from dlmlab.objective.training import Run, build_model, build_optimizers, describe, multiplies_bf16, plot_log, schedule
 from dlmlab.task import tokenizer
-from dlmlab.task.tasks import solve, split_of
+from dlmlab.task.splits import split_of
+from dlmlab.task.tasks import solve
 from dlmlab.task.tokenizer import build_tokenizer
 from tests.tiny import one_thread  # noqa: F401 (a fixture)
 

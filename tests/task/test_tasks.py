@@ -12,7 +12,8 @@ import torch
 from dlmlab.task import tasks
 from dlmlab.task.frames import DISTRACTORS, NAMES, SITUATIONS
 from dlmlab.task.layout import encode_prompt
-from dlmlab.task.tasks import QuestionError, load_split, make_problem, solve, split_of, stream, verify
+from dlmlab.task.splits import split_of
+from dlmlab.task.tasks import QuestionError, load_split, make_problem, solve, stream, verify
 from dlmlab.task.tokenizer import ANSWER, BOS, EOS, MASK, UNKNOWN, build_tokenizer, words
 
 APPLES = "ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?"

@@ -110,4 +110,14 @@ PREDICTIONS = (
         high=100,
         unit="%",
     ),
+    Prediction(
+        id="21.4",
+        title="How many are said by their source?",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee how often a summary says what its source says.",
+        question="of twelve claims in summaries, how many a primary source makes just so",
+        low=0,
+        high=12,
+    ),
 )
