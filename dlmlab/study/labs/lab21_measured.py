@@ -99,6 +99,12 @@ EVIDENCE: dict[int, tuple[tuple[str, str, Callable[[], Quoted]], ...]] = {
             "points",
             _read("14_distilled", "threshold 0.9, points, against plain, confidence"),
         ),
+        (
+            "its forwards less those",
+            "forwards",
+            _read("14_distilled", "threshold 0.9, forwards, against plain, confidence"),
+        ),
+        ("less untrained at threshold 0.7", "points", _read("14_distilled", "against threshold 0.7, confidence")),
     ),
     4: (
         ("2 texts: best of 2 less softmax", "points", _read("10_proposals", "one of 2, 10, left_to_right best of 2")),
@@ -120,12 +126,14 @@ EVIDENCE: dict[int, tuple[tuple[str, str, Callable[[], Quoted]], ...]] = {
             "points",
             _read("05_methods", "gptq LLaDA's loss - twin's, points, 3 bits"),
         ),
+        ("GPTQ, 4 bits", "points", _read("05_methods", "gptq LLaDA's loss - twin's, points, 4 bits")),
         ("GPTQ, 2 bits", "points", _read("05_methods", "gptq LLaDA's loss - twin's, points, 2 bits")),
     ),
     8: (
         ("early less late precise, surest first", "points", _read("05_phases", "early - late, 4-3-2 by steps, fixed")),
         ("the same, order by chance", "points", _read("05_phases", "early - late, 4-3-2 by steps, chance")),
         ("early precise less equal bits, chance", "points", _read("05_phases", "chance - uniform, 4-3-2")),
+        ("the same, surest first", "points", _read("05_phases", "fixed - uniform, 4-3-2")),
     ),
     9: (
         ("three stages less eight bits alone", "points", _read("06_spq", "points, S+P+Q - Q")),
@@ -153,6 +161,7 @@ EVIDENCE: dict[int, tuple[tuple[str, str, Callable[[], Quoted]], ...]] = {
     ),
     12: (
         ("head less stored confidence, ranking", "points", _read("13_ranked", "five forwards, head - stored")),
+        ("the same, drafts at threshold 0.5", "points", _read("13_ranked", "threshold 0.5, head - stored")),
         (
             "rewritten by head less 7 blind forwards",
             "points",
@@ -171,7 +180,8 @@ EVIDENCE: dict[int, tuple[tuple[str, str, Callable[[], Quoted]], ...]] = {
 class Factor:
     """How many times cheaper: as published, against the published kind of baseline, and against a fair one.
 
-    `low` and `high` of a factor are its 95 % interval; both equal the factor where it is exact.
+    `low` and `high` of a factor are its 95 % interval; both equal the factor where it is exact. `harder`: an opponent
+    at another setting, and the factor from it, where the course knows one.
     """
 
     claim: int
@@ -180,6 +190,7 @@ class Factor:
     theirs: tuple[float, float, float]
     fair: tuple[float, float, float]
     baselines: tuple[str, str]
+    harder: tuple[str, float] | None = None
 
 
 def _exact(value: float) -> tuple[float, float, float]:
@@ -243,6 +254,7 @@ def factors(left_to_right: Sequence[float]) -> list[Factor]:
             ratio(one, trained),
             ratio(before, trained),
             ("one token a forward", "untrained, same threshold"),
+            ("untrained, threshold 0.7", number("14_distilled", "threshold 0.7, nfe") / float(trained.mean())),
         ),
         Factor(
             9,
@@ -259,6 +271,7 @@ def factors(left_to_right: Sequence[float]) -> list[Factor]:
             _exact(slow / toy),
             _exact(fair / toy),
             ("dense, one token a forward", "dense, threshold, cache"),
+            ("LLaDA-mini, threshold, cache", number("07_pair", "llada-mini, dual cache, 0.9, mflop") / toy),
         ),
     ]
 
