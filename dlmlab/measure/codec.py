@@ -202,7 +202,7 @@ def pack(model, texts: Sequence[Sequence[int]], *, bits: int = 16) -> bytes:
     Raises `ValueError` when they do not.
     """
     start, end = texts[0][0], model.config.eos_token_id
-    if not all(text[0] == start and list(text).index(end) == len(text) - 1 for text in texts):
+    if not all(text[0] == start and [i for i, t in enumerate(text) if t == end] == [len(text) - 1] for text in texts):
         raise ValueError("every text begins with the same mark and holds one end mark, its last token")
     in_turn(model, len(texts), writer := Writer(texts), start=start, bits=bits)
     head = bytes([bits, 0]) + len(texts).to_bytes(2, "big") + check(texts).to_bytes(4, "big")

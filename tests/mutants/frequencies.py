@@ -119,7 +119,7 @@ MUTANTS = {
     rest_to_what_is_forbidden: "forbidden symbol",
     in_float32: "bits",
     returns_floats: "dtype",
-    one_row_only: "symbols and",
+    one_row_only: "to the last one",
     refuses_nothing: "ValueError",
     writes_into_p: "in place",
 }

@@ -24,7 +24,8 @@ from dlmlab.network.checkpoint import load
 from dlmlab.objective import likelihood, noise
 from dlmlab.task import layout, tasks
 
-PROBLEMS, ROWS, DRAWS = 128, 32, 16  # of the test split; rows of a forward; masks of a text for the bound
+PROBLEMS = {"answer": 128, "row": 32, "window": 32}  # of the test split, by part; longer parts take more forwards
+ROWS, DRAWS = 32, 16  # rows of a forward; masks of a text for the bound
 ORDERS = {
     "left to right": Order("left"),
     "right to left": Order("right"),
@@ -68,11 +69,11 @@ def rows_of(part: str, problems: Sequence[tasks.Problem]) -> tuple[Tensor, Tenso
 
 def run(part: str, order: str, seed: int | None, size: int | None = None) -> dict:
     """Measure the cost of every problem, in bits, and the forwards it took; a row's question apart from its answer."""
-    problems = tasks.load_split("test")[: size or PROBLEMS]
+    problems = tasks.load_split("test")[: size or PROBLEMS[part]]
     if order == TWIN:
         return _twin(part, problems)
     model, tokenizer = load("llada-mini")
-    x0, valid, coded = rows_of(part, tasks.load_split("test")[:PROBLEMS])
+    x0, valid, coded = rows_of(part, tasks.load_split("test")[: PROBLEMS[part]])
     few = slice(len(problems))
     if order == "nelbo":  # masks of all problems are drawn, so that a slice has the same ones
         masked, weight = noise.count_masks(coded, draws=DRAWS, generator=torch.Generator().manual_seed(seed))
@@ -88,7 +89,7 @@ def run(part: str, order: str, seed: int | None, size: int | None = None) -> dic
     )
     found: dict = {"bits": [round(sum(meter.bits[r].values()), 4) for r in range(len(problems))], "forwards": forwards}
     if part == "row":
-        answer = rows_of("answer", tasks.load_split("test")[:PROBLEMS])[2]
+        answer = rows_of("answer", tasks.load_split("test")[: PROBLEMS[part]])[2]
         found["of answer"] = [
             round(sum(v for i, v in meter.bits[r].items() if answer[r, i]), 4) for r in range(len(problems))
         ]
@@ -122,7 +123,7 @@ def settings() -> list[dict]:
 
 def tokens(part: str) -> int:
     """Count the tokens that a part has over all problems."""
-    return int(rows_of(part, tasks.load_split("test")[:PROBLEMS])[2].sum())
+    return int(rows_of(part, tasks.load_split("test")[: PROBLEMS[part]])[2].sum())
 
 
 def mean(rows: Sequence[dict], part: str, order: str, column: str = "bits") -> float:
