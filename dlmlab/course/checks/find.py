@@ -23,7 +23,7 @@ def check_find(fn: Callable) -> None:
         for v, (first, last) in enumerate(_parts(low, high, table)):
             for code in {first, last, (first + last) // 2} if first <= last else ():
                 found = run(code, low, high, table)
-                require(found == v, f"{why}: code {code} of {low}..{high} with table {table} is symbol {v}, not {found}")
+                require(found == v, f"{why}: code {code} of {low}..{high}, table {table} is symbol {v}, not {found}")
 
     expect(0, 7, [4, 2, 2], "a range that the table divides evenly")
     expect(100, 107, [4, 2, 2], "the range begins at `low`, not at 0")
@@ -32,7 +32,7 @@ def check_find(fn: Callable) -> None:
     expect(0, 99, [1, 1, 1], "the sum of the table is not a power of 2, nor the size of the range")
     top = (1 << 32) - 1
     expect(3, top, [2**29, 1, 2**29 - 1], "floats have too few digits for 32 bits: whole numbers only")
-    expect(2**31 - 2**29, 2**31 + 2**29 + 5, [1] * 300 + [2**30 - 301], "floats have too few digits: whole numbers only")
+    expect(2**31 - 2**29, 2**31 + 2**29 + 5, [1] * 300 + [2**30 - 301], "floats have too few digits")
     draw = Cases(152)
     for _ in range(60):
         V = draw.int(1, 9)
@@ -42,9 +42,7 @@ def check_find(fn: Callable) -> None:
         high = low + sum(table) * draw.int(4, 40) + draw.int(0, 5)
         expect(low, high, table, "random ranges, both ends of every part")
         at = draw.int(low, high)
-        require(
-            _parts(low, high, table)[run(at, low, high, table)][0] <= at, f"code {at} lies before the part of its symbol"
-        )
+        require(_parts(low, high, table)[run(at, low, high, table)][0] <= at, f"code {at} lies before its part")
 
 
 def _parts(low: int, high: int, table: list[int]) -> list[tuple[int, int]]:

@@ -37,15 +37,13 @@ def check_frequencies(fn: Callable) -> None:
         f"one sure symbol of five, eight in all: {f.tolist()}; the others keep 1 each, which is all that is left over",
     )
     f = run(torch.tensor([0.05, 0.15, 0.5, 0.3], dtype=torch.float64), 4, yes[:4])
-    require(
-        f.tolist() == [1, 2, 9, 4], f"what rounding leaves goes to the most probable symbol: [1, 2, 9, 4], not {f.tolist()}"
-    )
+    require(f.tolist() == [1, 2, 9, 4], f"the rest goes to the most probable symbol: [1, 2, 9, 4], not {f.tolist()}")
     f = run(torch.tensor([0.2, 0.4, 0.4], dtype=torch.float64), 4, yes[:3])
     require(f.tolist() == [3, 7, 6], f"of two most probable symbols the lower id takes what is left, got {f.tolist()}")
     f = run(torch.tensor([0.9, 0.1], dtype=torch.float64), 4, yes[:2])
     require(
         f.tolist() == [14, 2],
-        f"every symbol has its 1 first, and the rest is shared by p: 1 + floor(1.4) is 2 of 16 for 0.1, got {f.tolist()}",
+        f"every symbol has its 1 first, the rest is shared by p: 1 + floor(1.4) of 16 for 0.1, got {f.tolist()}",
     )
     f = run(torch.tensor([0.1, 0.9, 0.95], dtype=torch.float64), 4, torch.tensor([True, True, False]))
     require(
@@ -107,10 +105,10 @@ def frequencies(p: Tensor, bits: int, allowed: Tensor) -> Tensor:
     hints=(
         "How many of the 2^bits are given away before any probability is looked at? What can the sum of the floors be, "
         "at most?",
-        "Set p to 0 where a symbol is not allowed, then scale, floor, add 1 where allowed. The difference of 2^bits and "
-        "the sum is what is left; argmax gives the first of equals.",
-        "p = torch.where(allowed, p.double(), 0.0); f = torch.where(allowed, 1 + (p * (2**bits - n)).floor().long(), 0); "
-        "f.scatter_add(-1, p.argmax(-1, keepdim=True), 2**bits - f.sum(-1, keepdim=True))",
+        "Set p to 0 where a symbol is not allowed, then scale, floor, add 1 where allowed. The difference of 2^bits "
+        "and the sum is what is left; argmax gives the first of equals.",
+        "p = torch.where(allowed, p.double(), 0.0); f = torch.where(allowed, 1 + (p * (2**bits - n)).floor().long(), "
+        "0); f.scatter_add(-1, p.argmax(-1, keepdim=True), 2**bits - f.sum(-1, keepdim=True))",
     ),
     check=check_frequencies,
 )

@@ -32,7 +32,7 @@ def check_pays_after(fn: Callable) -> None:
         try:
             never = run(1000, 5, theirs)
         except ZeroDivisionError:
-            raise AssertionError("as many bytes as the other codec: no number of texts pays, that is infinity") from None
+            raise AssertionError("as many bytes as theirs: no number of texts pays, infinity") from None
         require(
             never == math.inf,
             f"where ours are no fewer, no number of texts pays for the model: infinity, not {never:.2f}",
@@ -41,7 +41,7 @@ def check_pays_after(fn: Callable) -> None:
     for _ in range(30):
         model, ours, saved = draw.int(0, 10**7), draw.int(0, 400) / 4, draw.int(1, 300) / 4
         found, right = run(model, ours, ours + saved), model / saved
-        require(close(found, right), f"a model of {model} bytes that saves {saved:g} a text: {found:.2f}, not {right:.2f}")
+        require(close(found, right), f"a model of {model} bytes that saves {saved:g}: {found:.2f}, not {right:.2f}")
 
 
 EXERCISE = Exercise(
