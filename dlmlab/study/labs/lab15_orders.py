@@ -49,7 +49,7 @@ ONE = ("left to right", "right to left", "confidence", "entropy", "random")  # o
 ASKED = {
     "answer": (*ORDERS, "llama-mini"),
     "row": ("left to right", "confidence", "random", "threshold 0.9", "all at once", "nelbo", "llama-mini"),
-    "window": ("left to right", "threshold 0.9", "all at once", "nelbo", "llama-mini"),
+    "window": ("left to right", "threshold 0.9", "all at once", "llama-mini"),
 }
 SEEDS = {"answer": range(5), "row": range(3)}  # of a random order
 TWIN = "llama-mini"
