@@ -111,6 +111,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="15.4",
+        title="Where the bits go",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee what an answer costs a model that can work it out.",
+        question="percent of the bits of a file of questions and answers, written with llama-mini, that answers take",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="21.4",
         title="How many are said by their source?",
         minutes=2,
