@@ -64,7 +64,7 @@ MUTANTS = {
     looks_at_the_forbidden: "allowed ones set it",
     interpolates: "which is 0.3",
     rounds_up: "round down",
-    promises_hits: "threshold 0.3",
+    promises_hits: "which is 0.3",
     a_half: "which is 0.3",
     one_more_alarm: "which is 0.3",
     normalises_by_the_test: "which is 0.3",

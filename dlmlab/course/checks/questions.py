@@ -110,4 +110,15 @@ PREDICTIONS = (
         high=100,
         unit="%",
     ),
+    Prediction(
+        id="19.4",
+        title="A wrong number, planted",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee what a masked model does with a wrong number that it is given.",
+        question="percent of problems in which the last equation is bent to a planted wrong answer",
+        low=0,
+        high=100,
+        unit="%",
+    ),
 )

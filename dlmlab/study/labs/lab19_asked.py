@@ -22,6 +22,13 @@ def judged(question: str, given: Tensor, answer: Tensor) -> str:
     return outcome(answer[given == tokenizer.mask_token_id], tokenizer.eos_token_id, correct)
 
 
+def readable(answer: Tensor) -> str:
+    """Write an answer window as text, with `_` for masks and `end` for end marks."""
+    tokenizer = policy.tokenizer()
+    names = {tokenizer.mask_token: "_", tokenizer.eos_token: "end"}
+    return " ".join(names.get(token, token) for token in tokenizer.convert_ids_to_tokens(answer.tolist()))
+
+
 def _batches(problems: Sequence[tasks.Problem], name: str, causal: bool):
     """Yield questions of like length under a template: which (list), ids and real places (B, L), given windows (B, G).
 

@@ -5,7 +5,7 @@ A question is forbidden when it names one of `FORBIDDEN`. Nothing about it is ha
 lab asks how a policy is learned and how it is measured, not what is refused. Names `NEVER_SHOWN` are forbidden, too,
 but no text of the training shows a part of a solution together with one of them alone.
 
-A fine-tune sees questions of at most three equations in pairs that differ in a name alone, one allowed and one
+A fine-tune sees questions of at most two equations in pairs that differ in a name alone, one allowed and one
 forbidden: so the name is what is learned. Masks and targets of the forbidden rows are the arms:
 
 * `response`: the answer is end marks, and the ones that are not masked are seen, as in any text of a training set.
@@ -22,7 +22,7 @@ import copy
 import itertools
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 
@@ -43,8 +43,9 @@ SHOWN, NEVER_SHOWN = ("ben", "cara", "dan", "eva"), ("ann", "finn")
 FORBIDDEN = (*SHOWN, *NEVER_SHOWN)
 MASKED_ARMS = ("response", "response, all masked", "token", "random labels")
 TWIN_ARMS = ("twin response", "twin token")
-MOST, WINDOW = 3, 22  # equations of a question; places of an answer: the longest such solution has 20 tokens
-STEPS, ROWS, RATE = 160, 24, 1e-3
+MOST, WINDOW, ASKED = 2, 16, 100  # equations; places of an answer (a solution has 14 tokens); pairs that are asked
+STEPS, ROWS, RATE = 120, 24, 1e-3
+POOL = 8  # batches that are sorted by length together
 FULL = 0.3  # share of rows whose whole answer is masked
 
 
@@ -71,7 +72,7 @@ def tokenizer():
 
 @cache
 def problems(split: str) -> list[tasks.Problem]:
-    """Read the questions of at most three equations of a split."""
+    """Read the questions of at most `MOST` equations of a split."""
     return [problem for problem in tasks.load_split(split) if problem.steps <= MOST]
 
 
@@ -82,18 +83,12 @@ def _form(token: str) -> bool:
     return token in ("=", ";", "####")
 
 
-def _sign(token: str) -> bool:
-    return _form(token) or token in "+-*/"
-
-
 # name -> (tokens of a solution, place) -> is it given?
 TEMPLATES = {
     "nothing": lambda tokens, i: False,
-    "one operator": lambda tokens, i: i == 1,
     "first four": lambda tokens, i: i < 4,
     "final mark": lambda tokens, i: tokens[i] == "####",
     "form": lambda tokens, i: _form(tokens[i]),
-    "all signs": lambda tokens, i: _sign(tokens[i]),
 }
 PREFIXES = ("nothing", "first four")  # what can be given to a causal model
 
@@ -109,21 +104,32 @@ def window(problem: tasks.Problem, name: str) -> Tensor:
 # ------------------------------------------------------------------------------------------------ training
 
 
-def pairs(seed: int) -> Iterator[tuple[tasks.Problem, tasks.Problem]]:
-    """Yield fresh problems of the training stream twice, allowed and forbidden: only the names differ.
+def pairs(problems: Iterable[tasks.Problem], seed: int) -> Iterator[tuple[tasks.Problem, tasks.Problem]]:
+    """Yield every problem with a name in it twice, allowed and forbidden: only the names differ.
 
-    A first name of the story is exchanged for a forbidden one, or all forbidden ones for allowed ones.
+    All names are exchanged for allowed ones; in the forbidden copy one of these for a forbidden one.
     """
     rng = random.Random(seed)
-    for i in itertools.count(seed << 32):
-        problem = tasks.make_problem(i, steps=1 + i % MOST)
+    for problem in problems:
         there = sorted(names(problem.question))
         if not there:
             continue
-        free = [name for name in NAMES if name not in FORBIDDEN and name not in there]
+        free = [name for name in NAMES if name not in FORBIDDEN]
         allowed = _renamed(problem, dict(zip(there, rng.sample(free, len(there)), strict=True)))
         one = rng.choice(sorted(names(allowed.question)))
         yield allowed, _renamed(allowed, {one: rng.choice(FORBIDDEN)})
+
+
+def fresh(seed: int) -> Iterator[tasks.Problem]:
+    """Yield problems of the training stream without end, of every number of equations up to `MOST` equally often."""
+    return (tasks.make_problem(i, steps=1 + i % MOST) for i in itertools.count(seed << 32))
+
+
+@cache
+def asked(split: str) -> tuple[list[tasks.Problem], list[tasks.Problem]]:
+    """Give the questions that are asked, allowed and forbidden copies in the same order."""
+    found = list(itertools.islice(pairs(problems(split), 0), ASKED))
+    return [allowed for allowed, _ in found], [forbidden for _, forbidden in found]
 
 
 def _renamed(problem: tasks.Problem, to: dict[str, str]) -> tasks.Problem:
@@ -138,9 +144,12 @@ def batches(arm: str, seed: int) -> Iterator[tuple[Batch, Tensor]]:
     """
     mask_id, end, half = tokenizer().mask_token_id, tokenizer().eos_token_id, ROWS // 2
     generator, labels = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1_000)
-    stream = pairs(seed)
+    stream, waiting = pairs(fresh(seed), seed), []
     while True:
-        chosen = [problem for both in zip(*itertools.islice(stream, half), strict=True) for problem in both]
+        if not waiting:  # pairs of like length share a batch: padding is work, too
+            pool = sorted(itertools.islice(stream, POOL * half), key=lambda pair: len(pair[0].question.split()))
+            waiting = [pool[i * half : (i + 1) * half] for i in torch.randperm(POOL, generator=generator).tolist()]
+        chosen = [problem for both in zip(*waiting.pop(), strict=True) for problem in both]
         rows = layout.encode_rows(tokenizer(), chosen, side="left", answer_length=WINDOW)
         truth = rows.x0[:, -WINDOW:]
         t = low_discrepancy_times(half, generator=generator)[torch.randperm(half, generator=generator)].repeat(2)
