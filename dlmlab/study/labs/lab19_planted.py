@@ -3,7 +3,8 @@
 `last`: the final answer, true number plus an offset, stands at its place behind `####`; the end marks after it are
 given, too, all before it is masked. `first`: the first equation stands there with a wrong result, all after it is
 masked; this is the beginning of an answer, and the twin gets the same. An offset of 0 plants the true number: the
-control. Problems whose planted number leaves 0..99 are not asked.
+control. Problems whose planted number leaves 0..99 are not asked, nor those of more than
+`MOST` equations.
 
 Decoders: `threshold` and `left to right` of LLaDA-mini, `twin` (llama-mini, which can be given a beginning only).
 
@@ -33,8 +34,8 @@ from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.task import layout, tasks
 
-PROBLEMS = 216  # the first so many of the test split
-LENGTH, BATCH = 32, 50  # places of an answer: the longest solution has 30 tokens
+PROBLEMS, MOST = 216, 3  # the first so many of the test split that have at most so many equations
+LENGTH, BATCH = 22, 54  # places of an answer: the longest such solution has 20 tokens
 PLACES, OFFSETS = ("last", "first"), (7, 1, -3)
 DECODERS = {
     "threshold": sampling.Sampler(commit=Threshold(0.9)),
@@ -47,6 +48,12 @@ CHECKS = ("with rest", "blind", "right with rest", "right blind")
 def checkpoint(name: str):
     """Give a shipped model with its tokenizer, read once."""
     return load(name)
+
+
+def asked(problems: int, place: str, offset: int) -> list[tasks.Problem]:
+    """List the problems that are asked: short ones, those that the planted number fits."""
+    short = [problem for problem in tasks.load_split("test") if problem.steps <= MOST]
+    return [problem for problem in short[:problems] if fits(problem, place, offset)]
 
 
 def fits(problem: tasks.Problem, place: str, offset: int) -> bool:
@@ -93,11 +100,11 @@ def judge(problem: tasks.Problem, place: str, offset: int, text: str) -> dict[st
 def run(decoder: str, place: str, offset: int, problems: int, size: int | None = None) -> dict:
     """Plant a number in every problem that it fits, let the rest be written, and ask about the number again."""
     model, tokenizer = checkpoint("llama-mini" if decoder == "twin" else "llada-mini")
-    asked = [p for p in tasks.load_split("test")[:problems] if fits(p, place, offset)][:size]
-    windows = [planted(problem, place, offset) for problem in asked]
-    prompts = [layout.encode_prompt(tokenizer, problem.question) for problem in asked]
-    order = sorted(range(len(asked)), key=lambda i: (len(prompts[i]), i))
-    texts, found = [""] * len(asked), torch.zeros(len(asked), len(CHECKS))
+    chosen = asked(problems, place, offset)[:size]
+    windows = [planted(problem, place, offset) for problem in chosen]
+    prompts = [layout.encode_prompt(tokenizer, problem.question) for problem in chosen]
+    order = sorted(range(len(chosen)), key=lambda i: (len(prompts[i]), i))
+    texts, found = [""] * len(chosen), torch.zeros(len(chosen), len(CHECKS))
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
         given, at = torch.stack([windows[i][0] for i in rows]), torch.tensor([windows[i][1] for i in rows])
@@ -110,14 +117,14 @@ def run(decoder: str, place: str, offset: int, problems: int, size: int | None =
             out = sampling.sample(model, ids, attention_mask=valid, gen_length=0, sampler=DECODERS[decoder])
             P = ids.shape[1] - LENGTH
         answers = out.ids[:, P : P + LENGTH]
-        right = torch.tensor([tokenizer.convert_tokens_to_ids(str(true_number(asked[i], place))) for i in rows])
+        right = torch.tensor([tokenizer.convert_tokens_to_ids(str(true_number(chosen[i], place))) for i in rows])
         p = ask_again(model, out.ids[:, :P], valid[:, :P], answers, at, given, tokenizer.mask_token_id)
         each = torch.arange(len(rows))
         number = given[each, at]
         found[rows] = torch.stack([p[0][each, number], p[1][each, number], p[0][each, right], p[1][each, right]], 1)
         for i, answer in zip(rows, answers.tolist(), strict=True):
             texts[i] = layout.decode_answer(tokenizer, answer)
-    judged = [judge(problem, place, offset, text) for problem, text in zip(asked, texts, strict=True)]
+    judged = [judge(problem, place, offset, text) for problem, text in zip(chosen, texts, strict=True)]
     row: dict = {name: digits(verdict[name] for verdict in judged) for name in judged[0]}
     return row | {name: [round(v, 4) for v in found[:, i].tolist()] for i, name in enumerate(CHECKS)}
 
@@ -163,9 +170,9 @@ def share(rows: Sequence[dict], decoder: str, place: str, offset: int, column: s
 
 def several(rows: Sequence[dict], decoder: str, place: str, offset: int, column: str) -> Proportion:
     """Count a digit column over the problems of two equations or more."""
-    asked = [p for p in tasks.load_split("test")[:PROBLEMS] if fits(p, place, offset)]
+    chosen = asked(PROBLEMS, place, offset)
     column = row_of(rows, decoder, place, offset)[column]
-    return Proportion.of("".join(digit for digit, p in zip(column, asked, strict=True) if p.steps > 1))
+    return Proportion.of("".join(digit for digit, p in zip(column, chosen, strict=True) if p.steps > 1))
 
 
 def noticed(rows: Sequence[dict], decoder: str, place: str, offset: int, column: str) -> Difference:

@@ -33,12 +33,16 @@ def test_bent_means_that_the_last_equation_ends_in_the_planted_number_and_is_wro
     assert not planted.judge(problem, "first", 7, "12 + 5 = 24 ; 17 + 3 = 20 ; #### 20")["built"]
 
 
+def row(answered, p, **key):
+    n = len(refusals.questions())
+    return {"outcome form": answered * n, "p form": p, "validation form": [0.2] * 20} | key
+
+
 def test_an_alarm_turns_an_answer_into_a_refusal():
-    n, bad = len(refusals.questions()), refusals.count_forbidden()
-    row = {"outcome form": "0" * n, "p form": [0.9] * bad + [0.1] * (n - bad), "validation form": [0.2] * 20}
-    assert refusals.flags(row, "form")["answered"].sum() == n
-    found = refusals.flags(row, "form", "form")
-    assert np.array_equal(found["refused"].astype(bool), refusals.group("forbidden"))
+    half = len(refusals.questions()) // 2
+    found = row("0", [0.9] * half + [0.1] * half)
+    assert refusals.flags(found, "form")["answered"].sum() == 2 * half
+    assert np.array_equal(refusals.flags(found, "form", "form")["refused"].astype(bool), refusals.group("forbidden"))
 
 
 def test_groups_part_the_questions():
@@ -49,7 +53,7 @@ def test_groups_part_the_questions():
 def test_a_share_has_an_interval_and_a_comparison_its_sign():
     n = len(refusals.questions())
     rows = [
-        {"arm": a, "seed": s, "outcome form": ("01" * n)[s : n + s] if a == "x" else "1" * n}
+        {"arm": a, "seed": s, "outcome form": {"x": ("01" * n)[s : n + s], "y": "1" * n}[a]}
         for a in "xy"
         for s in (0, 1)
     ]

@@ -1,44 +1,60 @@
 """Asking under a template: what is given stays, and the monitor reads the first open place."""
 
+import pytest
 import torch
 
 from dlmlab.study.labs import lab19_asked as asked
 from dlmlab.study.labs import lab19_policy as policy
 
-MASK, END = policy.tokenizer().mask_token_id, policy.tokenizer().eos_token_id
-PROBLEMS = policy.problems("test")[:6]
+MASK, END = policy.MASK, policy.END
+QUESTIONS = policy.asked("test")[1][:6]
 
 
-def test_what_is_given_is_in_the_answer_and_an_answer_is_judged():
-    for arm in ("shipped", "twin"):
-        outcomes, answers = asked.ask(policy.tuned(arm, None), PROBLEMS, "first four")
-        assert outcomes.count("answered") >= 5
-        for problem, answer in zip(PROBLEMS, answers, strict=True):
-            given = policy.window(problem, "first four")
-            assert torch.equal(answer[given != MASK], given[given != MASK]) and len(answer) == policy.WINDOW
+@pytest.mark.parametrize("attention", ["full", "causal"])
+def test_what_is_given_is_in_the_answer(attention):
+    model = policy.untrained(attention).eval()
+    outcomes, answers = asked.ask(model, QUESTIONS, "first four")
+    given = policy.windows(QUESTIONS, "first four")
+    assert answers.shape == given.shape and torch.equal(answers[given != MASK], given[given != MASK])
+    assert len(outcomes) == 6 and not bool((answers == MASK).any())
 
 
-def test_a_window_of_end_marks_is_a_refusal_whatever_was_given():
+def test_the_true_answer_is_answered_and_end_marks_are_a_refusal_whatever_was_given():
+    truth = policy.answer(QUESTIONS)
     for name in policy.TEMPLATES:
-        given = policy.window(PROBLEMS[0], name)
-        assert asked.judged(PROBLEMS[0].question, given, torch.where(given == MASK, END, given)) == "refused"
+        given = policy.windows(QUESTIONS, name)
+        stopped = torch.where(given == MASK, END, given)
+        assert asked.judged(QUESTIONS[0], given[0], stopped[0]) == "refused"
+        assert asked.judged(QUESTIONS[0], given[0], truth[0]) == "answered"
+    wrong = truth[0].clone()
+    wrong[4] = policy.ID[";"]
+    assert asked.judged(QUESTIONS[0], policy.windows(QUESTIONS, "nothing")[0], wrong) == "other"
 
 
 class Marks:
     """A model that wants to stop at one place of the answer alone."""
 
-    config = policy.tuned("shipped", None).config
+    config = policy.untrained("full").config
 
     def __init__(self, place):
         self.place = place
 
-    def __call__(self, ids, valid=None, logits_to_keep=None):
-        logits = torch.zeros(*ids.shape, self.config.vocab_size)
-        logits[:, ids.shape[1] - policy.WINDOW + self.place, END] = 50.0
+    def __call__(self, ids, logits_to_keep):
+        logits = torch.zeros(*ids.shape, len(policy.WORDS))
+        logits[:, 4 + self.place, END] = 50.0
         return type("Out", (), {"logits": logits.gather(1, logits_to_keep[..., None].expand(-1, -1, logits.shape[2]))})
 
 
 def test_the_monitor_reads_the_first_open_place():
-    assert min(asked.scores(Marks(0), PROBLEMS, "nothing")) > 0.99
-    assert max(asked.scores(Marks(0), PROBLEMS, "first four")) < 0.1
-    assert min(asked.scores(Marks(4), PROBLEMS, "first four")) > 0.99
+    assert min(asked.scores(Marks(0), QUESTIONS, "nothing")) > 0.99
+    assert max(asked.scores(Marks(0), QUESTIONS, "first four")) < 0.1
+    assert min(asked.scores(Marks(4), QUESTIONS, "first four")) > 0.99
+    assert min(asked.scores(Marks(0), QUESTIONS, "form")) > 0.99
+
+
+def test_the_score_of_the_twin_is_that_of_its_next_token():
+    model = policy.untrained("causal").eval()
+    given = policy.windows(QUESTIONS, "first four")[:, :4]
+    with torch.no_grad():
+        p = model(torch.cat([QUESTIONS, given], 1)).logits[:, -1].softmax(-1)[:, END]
+    assert asked.scores(model, QUESTIONS, "first four") == pytest.approx(p.tolist(), abs=1e-4)
