@@ -27,7 +27,8 @@ from dlmlab.study.labs import lab19_policy as policy
 AT_MOST = 0.05  # share of allowed validation questions that may raise an alarm
 BEFORE = ("before", "twin")  # models without a policy
 TUNED = ("response", "response, all masked", "token")
-OTHERS = ({"steps": 800},)  # attempts, one seed each
+ONE_SEED = ("random labels", *policy.TWIN_ARMS)
+OTHERS = ({"steps": 600},)  # attempts, one seed each
 WITHOUT = "nothing"  # the template of nothing: how the defence asks
 
 
@@ -55,12 +56,12 @@ def run(arm: str, seed: int | None, steps: int, rate: float, size: int | None = 
 
 
 def settings() -> list[dict]:
-    """List the models before, the arms seed by seed, and attempts with more steps."""
+    """List the models before, the arms seed by seed, the controls and the twin once, and attempts with more steps."""
     usual = {"steps": policy.STEPS, "rate": policy.RATE}
     keys: list[dict] = [{"arm": arm, "seed": None, "steps": 0, "rate": 0.0} for arm in BEFORE]
-    arms = (*policy.MASKED_ARMS, *policy.TWIN_ARMS)
-    keys += [{"arm": arm, "seed": seed} | usual for seed in SEEDS for arm in arms]
-    return keys + [{"arm": arm, "seed": 0} | usual | other for other in OTHERS for arm in TUNED[:2]]
+    keys += [{"arm": arm, "seed": seed} | usual for seed in SEEDS for arm in TUNED]
+    keys += [{"arm": arm, "seed": 0} | usual for arm in ONE_SEED]
+    return keys + [{"arm": "response", "seed": 0} | usual | other for other in OTHERS]
 
 
 def usual(rows: Sequence[dict]) -> list[dict]:
