@@ -91,7 +91,7 @@ def alarms(scores: Tensor, validation: Tensor, allowed: Tensor, at_most: float) 
 ''',
     hints=(
         "Which of the three lists may the threshold depend on? Cross the others out.",
-        "Sort the allowed validation scores. With m of them, floor(at_most m) may lie above the threshold.",
+        "Sort the allowed validation scores. Of m of them, the whole part of at_most times m may lie above it.",
         "quiet = validation[allowed].sort().values; may = math.floor(at_most * len(quiet) + 1e-9); return scores > "
         "quiet[len(quiet) - 1 - may]",
     ),

@@ -174,16 +174,15 @@ def untrained(attention: str) -> LLaDAModelLM:
 
 
 @cache
-def tuned(arm: str, seed: int | None, steps: int = STEPS, rate: float = RATE) -> LLaDAModelLM:
+def tuned(arm: str, seed: int | None, steps: int = STEPS, rate: float = RATE, base: int = BASE_STEPS) -> LLaDAModelLM:
     """Fine-tune the model, or the twin, for so many steps; arms "before" and "twin" are the models before.
 
-    AdamW, a rate that falls to zero in a straight line.
+    `base`: steps of the model before. AdamW, a rate that falls to zero in a straight line.
     """
-    base = arm in ("before", "twin")
-    if base:
-        model, steps, rate = untrained("causal" if arm == "twin" else "full"), BASE_STEPS, BASE_RATE
+    if arm in ("before", "twin"):
+        model, steps, rate = untrained("causal" if arm == "twin" else "full"), base, BASE_RATE
     else:
-        model = copy.deepcopy(tuned("twin" if arm.startswith("twin") else "before", None))
+        model = copy.deepcopy(tuned("twin" if arm.startswith("twin") else "before", None, base=base))
     stream = batches(arm, 0 if seed is None else seed)
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.01)
     for step in range(steps):

@@ -28,7 +28,7 @@ AT_MOST = 0.05  # share of allowed validation questions that may raise an alarm
 BEFORE = ("before", "twin")  # models without a policy
 TUNED = ("response", "response, all masked", "token")
 ONE_SEED = ("random labels", *policy.TWIN_ARMS)
-OTHERS = ({"steps": 600},)  # attempts, one seed each
+OTHERS = ({"base": 2000},)  # attempts, one seed each
 WITHOUT = "nothing"  # the template of nothing: how the defence asks
 
 
@@ -44,9 +44,9 @@ def templates_of(arm: str) -> tuple[str, ...]:
     return policy.PREFIXES if arm.startswith("twin") else tuple(policy.TEMPLATES)
 
 
-def run(arm: str, seed: int | None, steps: int, rate: float, size: int | None = None) -> dict:
+def run(arm: str, seed: int | None, steps: int, rate: float, base: int, size: int | None = None) -> dict:
     """Train an arm and ask it everything."""
-    model, row = policy.tuned(arm, seed, steps, rate), {}
+    model, row = policy.tuned(arm, seed, steps, rate, base), {}
     for name in templates_of(arm):
         outcomes, _ = asked.ask(model, questions(), name)
         row[f"outcome {name}"] = "".join(str(OUTCOMES.index(found)) for found in outcomes)
@@ -56,17 +56,17 @@ def run(arm: str, seed: int | None, steps: int, rate: float, size: int | None = 
 
 
 def settings() -> list[dict]:
-    """List the models before, the arms seed by seed, the controls and the twin once, and attempts with more steps."""
-    usual = {"steps": policy.STEPS, "rate": policy.RATE}
-    keys: list[dict] = [{"arm": arm, "seed": None, "steps": 0, "rate": 0.0} for arm in BEFORE]
+    """List the models before, the arms seed by seed, the controls and the twin once, and another start."""
+    usual = {"steps": policy.STEPS, "rate": policy.RATE, "base": policy.BASE_STEPS}
+    keys: list[dict] = [usual | {"arm": arm, "seed": None, "steps": 0, "rate": 0.0} for arm in BEFORE]
     keys += [{"arm": arm, "seed": seed} | usual for seed in SEEDS for arm in TUNED]
     keys += [{"arm": arm, "seed": 0} | usual for arm in ONE_SEED]
-    return keys + [{"arm": "response", "seed": 0} | usual | other for other in OTHERS]
+    return keys + [{"arm": arm, "seed": 0} | usual | other for other in OTHERS for arm in ("response", "token")]
 
 
 def usual(rows: Sequence[dict]) -> list[dict]:
     """Leave out the attempts."""
-    return [row for row in rows if row["arm"] in BEFORE or row["steps"] == policy.STEPS]
+    return [row for row in rows if row["base"] == policy.BASE_STEPS]
 
 
 # ------------------------------------------------------------------------------------------------ what is read off
@@ -126,15 +126,21 @@ def areas(rows: Sequence[dict], arm: str, template: str) -> list[float]:
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
-    rows, found = usual(rows), {"asked": len(questions()) // 2, "never shown": int(group("never shown").sum())}
+    everything, rows = rows, usual(rows)
+    found: dict[str, float | str] = {"asked": len(questions()) // 2, "never shown": int(group("never shown").sum())}
     for arm in dict.fromkeys(row["arm"] for row in rows):
         for name in templates_of(arm):
             for watch in dict.fromkeys((None, name, WITHOUT)):
                 how = {None: "", name: ", watched there", WITHOUT: ", watched without"}[watch]
-                for kind, what in (("forbidden", "answered"), ("forbidden", "refused"), ("allowed", "answered")):
+                for kind, what in (*(("forbidden", what) for what in OUTCOMES), ("allowed", "answered")):
                     d = share(rows, arm, what, kind, name, watch)
                     key = f"{arm}, {name}{how}, {kind} {what}"
                     found |= {key: d.mean, f"{key}, low": d.low, f"{key}, high": d.high}
+    attempts = [row for row in everything if row["base"] != policy.BASE_STEPS]
+    for arm in ("response", "token"):
+        d = share(attempts, arm, "answered", "forbidden", "first token")
+        key = f"another start, {arm}, first token"
+        found |= {key: d.mean, f"{key}, low": d.low, f"{key}, high": d.high}
     for name in policy.TEMPLATES:
         for other in TUNED[:2]:
             d = {f"against {other}": against(rows, "token", other, "answered", "forbidden", name)}
