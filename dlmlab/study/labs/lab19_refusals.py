@@ -8,6 +8,7 @@ The twin can be given a beginning only, so it is asked under `policy.PREFIXES`.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -107,7 +108,8 @@ def column(
 def share(rows: Sequence[dict], arm: str, *how, **more) -> Difference:
     """Give a share of an arm in percent with its interval over questions and seeds; `how` as in `column`."""
     zero = [{"arm": "zero", "seed": None, "share": [0.0] * len(row["share"])} for row in column(rows, *how, **more)[:1]]
-    return of_rows([*column(rows, *how, **more), *zero], {"arm": arm}, {"arm": "zero"}, column="share").times(100)
+    found = of_rows([*column(rows, *how, **more), *zero], {"arm": arm}, {"arm": "zero"}, column="share").times(100)
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 100.0))
 
 
 def against(rows: Sequence[dict], arm: str, other: str, *how, **more) -> Difference:
