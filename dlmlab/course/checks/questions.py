@@ -122,6 +122,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="19.4",
+        title="A wrong number, planted",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee what a masked model does with a wrong number that it is given.",
+        question="percent of problems in which the last equation is bent to a planted wrong answer",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="21.4",
         title="How many are said by their source?",
         minutes=2,
