@@ -72,8 +72,8 @@ def find(code: int, low: int, high: int, table: list[int]) -> int:
     hints=(
         "A loop will do: go through the symbols and stop at the part in which the code lies. How many codes has the "
         "range, if both ends are included?",
-        "You may compare `code` with the first code of the *next* symbol's part, low + span * S(v + 1) // total: the "
-        "first v for which it is larger. Never divide with /.",
+        "Compare the code with the first code of the *next* symbol's part: the first for which that is larger is the "
+        "one. Divide whole numbers only, as the writer does.",
         "seen = 0; for v, size in enumerate(table): seen += size; "
         "if size and code < low + (high - low + 1) * seen // sum(table): return v",
     ),

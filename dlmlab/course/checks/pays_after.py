@@ -39,7 +39,7 @@ def check_pays_after(fn: Callable) -> None:
         )
     draw = Cases(153)
     for _ in range(30):
-        model, ours, saved = draw.int(0, 10**7), draw.int(0, 400) / 4, draw.int(1, 300) / 4
+        model, ours, saved = draw.int(0, 10**4), draw.int(0, 400) / 4, draw.int(1, 300) / 4
         found, right = run(model, ours, ours + saved), model / saved
         require(close(found, right), f"a model of {model} bytes that saves {saved:g}: {found:.2f}, not {right:.2f}")
 
@@ -62,7 +62,7 @@ def pays_after(model_bytes: float, ours: float, theirs: float) -> float:
 ''',
     hints=(
         "Write down the bytes of both after N texts. Which of them grow with N?",
-        "model + N ours = N theirs. Solve for N, and ask what the solution means when it is negative, or has no value.",
+        "Set both sums of bytes equal and solve for N. What does it mean when it is negative, or has no value?",
         "model_bytes / (theirs - ours) if theirs > ours else math.inf",
     ),
     check=check_pays_after,
