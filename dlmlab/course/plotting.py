@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
@@ -132,6 +133,27 @@ def denoising_view(out: Sample, tokenizer: PreTrainedTokenizerBase, step: int, r
     return fig, f"after forward {step} of {S}\n" + textwrap.fill(prompt, 110) + "\n" + textwrap.fill(
         " ".join(answer), 110
     )
+
+
+def bits_view(lines: dict[str, tuple[Sequence[str], Sequence[float]]], *, most: float = 8.0) -> Figure:
+    """Write texts word by word on cells coloured by what each word costs, in bits: pale is free. `lines`: by title, the
+    words of a text and the bits of each."""
+    per, cells = 13, {name: list(zip(*line, strict=True)) for name, line in lines.items()}
+    heights = [-(-len(line) // per) for line in cells.values()]
+    fig = figure(9.0, 0.5 + sum(0.3 * n + 0.45 for n in heights))
+    norm = Normalize(0, most)
+    axes = fig.subplots(len(cells), 1, height_ratios=[n + 0.6 for n in heights], squeeze=False)[:, 0]
+    for ax, (name, line), n in zip(axes, cells.items(), heights, strict=True):
+        grid = torch.full((n, per), torch.nan)
+        for i, (word, value) in enumerate(line):
+            grid[i // per, i % per] = value
+            color = "white" if value > 0.6 * most else "black"
+            ax.text(i % per, i // per, word, ha="center", va="center", fontsize=8, color=color)
+        ax.imshow(grid.numpy(), aspect="auto", cmap=DOUBT, norm=norm)
+        ax.set_title(f"{name}: {sum(value for _, value in line):.1f} bits", fontsize=9, loc="left")
+        ax.set_axis_off()
+    fig.colorbar(ScalarMappable(norm, DOUBT), ax=list(axes), label="bits a token", extend="max")
+    return fig
 
 
 def network_view() -> Figure:

@@ -55,6 +55,34 @@ class Player(W.VBox):
         return f"Player({self.slider.description} {self.slider.min}..{self.slider.max})"
 
 
+class TextPlayer(W.VBox):
+    """A field for a text, typed or chosen; `view(text) -> (figure, words)` draws it, or raises `ValueError`, whose
+    message is shown."""
+
+    def __init__(self, view, texts: Sequence[str], description: str):
+        wide = W.Layout(width="720px")
+        self.field = W.Combobox(
+            value=texts[0], options=list(texts), description=description, ensure_option=False, layout=wide
+        )
+        self.field.continuous_update = False
+        self.image, self.text = W.Image(format="png", layout=wide), W.HTML()
+        self._view, self._texts = view, len(texts)
+        self.field.observe(self._draw, "value")
+        self._draw()
+        super().__init__([self.field, self.image, self.text])
+
+    def _draw(self, change=None) -> None:
+        try:
+            fig, text = self._view(self.field.value)
+            self.image.value = png(fig)
+        except ValueError as error:
+            text = str(error)
+        self.text.value = f"<pre>{html.escape(text)}</pre>"
+
+    def __repr__(self) -> str:
+        return f"TextPlayer({self.field.description}, {self._texts} to choose from)"
+
+
 def denoising_player(out: Sample, tokenizer: PreTrainedTokenizerBase, row: int = 0) -> Player:
     """Step through a run: slider, bars of confidence, text."""
     return Player(lambda step: denoising_view(out, tokenizer, step, row), len(out.trace.states(row)) - 1, "forward")

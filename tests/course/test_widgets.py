@@ -26,6 +26,20 @@ def test_a_player_draws_the_state_its_slider_names_and_no_other():
     assert (player.slider.min, player.slider.max, repr(player)) == (2, 4, "Player(state 2..4)")
 
 
+def test_a_text_player_draws_what_is_typed_and_says_why_it_cannot():
+    def view(text):
+        if "?" in text:
+            raise ValueError("no <questions>")
+        return Figure(), f"<{text}>"
+
+    player = widgets.TextPlayer(view, ["a", "b"], "text")
+    assert player.text.value == "<pre>&lt;a&gt;</pre>" and repr(player) == "TextPlayer(text, 2 to choose from)"
+    player.field.value = "c"  # none of the choices
+    assert player.text.value == "<pre>&lt;c&gt;</pre>"
+    player.field.value = "why?"
+    assert player.text.value == "<pre>no &lt;questions&gt;</pre>"
+
+
 def test_dragging_the_slider_changes_picture_and_text(run):  # noqa: F811
     player = widgets.denoising_player(run, TOKENIZER)
     before = bytes(player.image.value), player.text.value

@@ -58,7 +58,7 @@ def mean_attention(sums: Tensor, *, causal: bool) -> Tensor:
 ''',
     hints=(
         "A sum over queries becomes a mean when divided by their number. Which queries see key 0, which key L - 1?",
-        "A query cannot look ahead: in a causal model the later a key, the fewer queries see it. Count them for L = 3.",
+        "A query cannot look ahead: in a causal model the later a key, the fewer queries see it. Count for L of 3.",
         "Not causal: sums / L. Causal: key k is seen by the queries k..L-1; torch.arange(L, 0, -1) counts them.",
     ),
     check=check_mean_attention,

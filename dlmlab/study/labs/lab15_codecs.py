@@ -1,0 +1,221 @@
+"""Lab 15: the test split as a file: compressors without a model, counts that learn as they go, and the twin.
+
+Raw text: question, newline, solution, newline of every problem. Tokens: the same without the start mark, which both
+sides know; with the answer mark and the end mark, so that the text can be restored.
+
+A *primed* codec has seen other problems before (`others`), as the twin has; its bytes are those of the two together
+less those of the others alone. `groups`: the problems in ten files of fifty, each written from the beginning, which is
+what an interval is drawn over.
+"""
+
+import bz2
+import lzma
+import math
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import torch
+
+from dlmlab.measure import codec, coding
+from dlmlab.measure.difference import Difference, between
+from dlmlab.measure.store import select
+from dlmlab.measure.table import Table
+from dlmlab.network.checkpoint import load
+from dlmlab.network.config import LLaDAConfig
+from dlmlab.network.model import LLaDAModelLM
+from dlmlab.paths import PACKAGE
+from dlmlab.task import layout, tasks
+
+GROUP, GROUPS, ROWS = 50, 10, 50  # problems of a group; groups; rows of a forward
+XZ = {"format": lzma.FORMAT_XZ, "preset": 9 | lzma.PRESET_EXTREME}
+TWIN = tuple(f"llama-mini, tables of {T} bits" for T in (12, 16, 20, 24))
+BEST, PAID = "llama-mini, tables of 24 bits", "llama-mini, tables of 16 bits"
+CONTROLS = ("llama-mini, tokens shuffled", "untrained twin", "every token alike")
+SOURCE = ("task/tasks.py", "task/frames.py", "task/tokenizer.py")  # the program that wrote the texts
+
+
+def raw(problems: Sequence[tasks.Problem]) -> bytes:
+    """Join the texts of problems: a line for the question, a line for the solution."""
+    return "".join(f"{p.question}\n{p.solution}\n" for p in problems).encode()
+
+
+@cache
+def others() -> tuple[tasks.Problem, ...]:
+    """Give the problems that a primed codec has seen: those of the two other splits on disk."""
+    return (*tasks.load_split("calibration"), *tasks.load_split("validation"))
+
+
+@cache
+def texts_of(split: str) -> list[list[int]]:
+    """Give the ids of the texts of a split, or of `others`."""
+    problems = others() if split == "others" else tasks.load_split(split)
+    return layout.encode_texts(load("llama-mini").tokenizer, problems)
+
+
+def primed(pack: Callable[[bytes], bytes]) -> Callable[[bytes], int]:
+    """Count what a text adds to the others."""
+    before = raw(others())
+    return lambda data: len(pack(before + data)) - len(pack(before))
+
+
+def with_dictionary(data: bytes) -> int:
+    """Count what zlib writes when it may refer to 32 KB of other problems."""
+    squeeze = zlib.compressobj(9, zdict=raw(others())[-32768:])
+    return len(squeeze.compress(data) + squeeze.flush())
+
+
+PLAIN: dict[str, Callable[[bytes], int]] = {
+    "zlib": lambda data: len(zlib.compress(data, 9)),
+    "zlib, dictionary of others": with_dictionary,
+    "xz": lambda data: len(lzma.compress(data, **XZ)),
+    "xz, primed": lambda data: primed(lambda text: lzma.compress(text, **XZ))(data),
+    "bz2": lambda data: len(bz2.compress(data, 9)),
+    "bz2, primed": lambda data: primed(lambda text: bz2.compress(text, 9))(data),
+}
+
+
+class Counts:
+    """Expect a token from what followed the last `order` ones so far, and shorter contexts where that is little.
+
+    Witten and Bell's rule: p = (c + t p') / (n + t), where a context was followed by this token c times of n, by t
+    different ones, and p' is that of the context that is one token shorter; at the end all tokens are alike.
+    """
+
+    def __init__(self, order: int, size: int):
+        self.order, self.size, self.seen = order, size, defaultdict(Counter)
+
+    def bits(self, text: Sequence[int]) -> float:
+        """Cost of a text whose first token is known, learning from every token when it is over."""
+        total = 0.0
+        for i in range(1, len(text)):
+            p, token = 1 / self.size, text[i]
+            contexts = [tuple(text[i - k : i]) for k in range(min(self.order, i) + 1)]
+            for found in (self.seen[context] for context in contexts if context in self.seen):
+                n, t = found.total(), len(found)
+                p = (found[token] + t * p) / (n + t)
+            for context in contexts:
+                self.seen[context][token] += 1
+            total -= math.log2(p)
+        return total
+
+
+def counted(order: int, texts: Sequence[Sequence[int]], *, warm: bool) -> float:
+    """Cost of texts in bytes by counts; `warm`: the others were read before."""
+    counts = Counts(order, len(load("llama-mini").tokenizer) - 1)  # the mask never stands in a text
+    for text in texts_of("others") if warm else ():
+        counts.bits(text)
+    return sum(counts.bits(text) for text in texts) / 8
+
+
+@cache
+def untrained() -> LLaDAModelLM:
+    """Make a twin with fresh weights, seed 0."""
+    config = LLaDAConfig(**load("llama-mini").model.config.to_dict())
+    torch.manual_seed(0)
+    return LLaDAModelLM(config).eval()
+
+
+def twin_bits(name: str, texts: Sequence[Sequence[int]]) -> list[list[float]]:
+    """Cost of every token of every text under the twin, or one of its controls, in bits."""
+    model = untrained() if name.startswith("untrained") else load("llama-mini").model
+    bits = int(name.split()[-2]) if name in TWIN else 24
+    if name.endswith("shuffled"):
+        g = torch.Generator().manual_seed(0)
+        texts = [[t[0], *(t[1 + i] for i in torch.randperm(len(t) - 1, generator=g).tolist())] for t in texts]
+    codec.at_once(model, texts, meter := codec.Meter(texts), bits=bits, batch=ROWS)
+    return [list(meter.bits[r].values()) for r in range(len(texts))]
+
+
+def measured(name: str, problems: Sequence[tasks.Problem], texts: Sequence[Sequence[int]]) -> float:
+    """Give the bytes of one file of these problems under a codec, without its model."""
+    if name in PLAIN:
+        return float(PLAIN[name](raw(problems)))
+    if name == "xz on token ids":
+        ids = b"".join(token.to_bytes(2, "little") for text in texts for token in text[1:])
+        return float(len(lzma.compress(ids, **XZ)))
+    if name == "every token alike":
+        allowed = len(load("llama-mini").tokenizer) - 1
+        return sum(len(text) - 1 for text in texts) * math.log2(allowed) / 8
+    order = int(name.split()[3].strip(","))
+    return counted(order, texts, warm="primed" in name)
+
+
+COUNTS = tuple(f"counts of order {k}{warm}" for k in (2, 4) for warm in ("", ", primed"))
+
+
+def run(codec: str, size: int | None = None) -> dict:
+    """Measure one codec: bytes of the whole split, and of its groups. `size`: only the first so many groups."""
+    problems, texts = tasks.load_split("test"), texts_of("test")
+    cut = [slice(GROUP * g, GROUP * (g + 1)) for g in range(size or GROUPS)]
+    if codec in (*TWIN, *CONTROLS[:2]):
+        costs = twin_bits(codec, texts[: cut[-1].stop])
+        row: dict = {"groups": [round(sum(map(sum, costs[part])) / 8, 2) for part in cut]}
+        if size is None and codec == BEST:  # the answer begins after its mark
+            mark = load("llama-mini").tokenizer.convert_tokens_to_ids("<|answer|>")
+            at = [text.index(mark) for text in texts]
+            row["question"] = [round(sum(c[: i - 1]), 4) for c, i in zip(costs, at, strict=True)]
+            row["mark"] = [round(c[i - 1], 6) for c, i in zip(costs, at, strict=True)]
+            row["answer"] = [round(sum(c[i:]), 4) for c, i in zip(costs, at, strict=True)]
+        return row if size else row | {"bytes": round(sum(map(sum, costs)) / 8, 2)}
+    row = {"groups": [round(measured(codec, problems[part], texts[part]), 2) for part in cut]}
+    return row if size else row | {"bytes": round(measured(codec, problems, texts), 2)}
+
+
+def settings() -> list[dict]:
+    """List the codecs."""
+    return [{"codec": name} for name in (*PLAIN, "xz on token ids", *COUNTS, *TWIN, *CONTROLS)]
+
+
+# ------------------------------------------------------------------------------------------------ what is read off
+
+
+def size_of(rows: Sequence[dict], name: str) -> float:
+    """Bytes of the whole split."""
+    return select(rows, codec=name)[0]["bytes"]
+
+
+def less(rows: Sequence[dict], name: str, other: str) -> Difference:
+    """Compare two codecs in bytes a problem, over groups."""
+    ours, theirs = (select(rows, codec=which)[0]["groups"] for which in (name, other))
+    return between(ours, theirs).times(1 / GROUP)
+
+
+def model_bytes(bits: float = 32) -> float:
+    """Size of the twin when every weight takes so many bits: the float32 file, scaled."""
+    return sum(p.numel() for p in load("llama-mini").model.parameters()) * bits / 8
+
+
+def source_bytes() -> int:
+    """Size of the program that wrote the texts, compressed: what a codec would be that simply ran it."""
+    return len(zlib.compress(b"".join((PACKAGE / name).read_bytes() for name in SOURCE), 9))
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote."""
+    found: dict[str, float | str] = {f"bytes, {row['codec']}": row["bytes"] for row in rows}
+    found["raw"] = float(len(raw(tasks.load_split("test"))))
+    parts = select(rows, codec=BEST)[0]
+    for part in ("question", "mark", "answer"):
+        found[f"bits, {part}"] = sum(parts[part])
+    found["bits, answer, dearest"] = max(parts["answer"])
+    for other in ("xz", "bz2, primed", "counts of order 4, primed"):
+        d = less(rows, PAID, other)
+        found |= {f"less, {other}": d.mean, f"less, {other}, low": d.low, f"less, {other}, high": d.high}
+        found[f"less, {other}, word"] = d.word
+        each = (size_of(rows, PAID) / 500, size_of(rows, other) / 500)
+        for bits in (32, 16, 8, 4):
+            found[f"pays after, {other}, {bits} bits"] = coding.pays_after(model_bytes(bits), *each)
+    return found
+
+
+TABLE = Table(
+    "15_codecs",
+    settings,
+    run,
+    live=tuple({"codec": name} for name in ("bz2, primed", COUNTS[2], PAID)),
+    size=1,
+    tolerance={"groups": (2.0, 0.03)},  # libraries differ by version, and by the word "faster"
+    headlines=headlines,
+)

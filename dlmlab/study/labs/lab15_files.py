@@ -1,0 +1,94 @@
+"""Lab 15: files that are read where they were not written: in another process, and with another arithmetic.
+
+"Another arithmetic" is the same model, the same numbers on paper and another way to the same logits: one forward over
+the whole text in place of token by token, or another number of rows in a batch. Floats then differ in their last
+digits, and so do tables, if they are fine enough.
+"""
+
+import copy
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+
+from dlmlab.measure import codec
+from dlmlab.network.checkpoint import load
+from dlmlab.objective import likelihood
+from dlmlab.task import layout, tasks
+
+WRITERS = ("token by token", "one forward a text")
+READ = "import sys, dlmlab as dl; sys.stdout.write(dl.lab15_files.text_of(sys.stdin.buffer.read()))"
+
+
+def texts_of(problems: Sequence[tasks.Problem]) -> list[list[int]]:
+    """Give the ids of problems as texts, start mark to end mark."""
+    return layout.encode_texts(load("llama-mini").tokenizer, problems)
+
+
+def text_of(data: bytes) -> str:
+    """Read a file of `codec.pack`, written with the twin: a line for each question, a line for each solution."""
+    model, tokenizer = load("llama-mini")
+    marks = {tokenizer.convert_tokens_to_ids("<|answer|>"): "\n", model.config.eos_token_id: "\n"}
+    lines = ""
+    for text in codec.unpack(model, data, start=tokenizer.bos_token_id):
+        for token in text[1:]:
+            blank = "" if token in marks or not lines or lines[-1] == "\n" else " "
+            lines += blank + marks.get(token, tokenizer.convert_ids_to_tokens(token))
+    return lines
+
+
+def in_another_process(data: bytes) -> str:
+    """Read a file in a Python that knows nothing of this one but the bytes. Raises `CalledProcessError` if it fails."""
+    return subprocess.run([sys.executable, "-c", READ], input=data, capture_output=True, check=True).stdout.decode()
+
+
+@cache
+def twin(dtype: torch.dtype = torch.float32):
+    """Give the twin, computing in float32 as shipped or in float64."""
+    model = load("llama-mini").model
+    return model if dtype == torch.float32 else copy.deepcopy(model).to(dtype)
+
+
+def written(texts: Sequence[Sequence[int]], how: str, bits: int, model=None) -> list[list[int]]:
+    """Write texts, a stream each, in one of `WRITERS`' ways, all in one batch."""
+    model, writer = model or twin(), codec.Writer(texts, own=True)
+    if how == WRITERS[0]:
+        codec.in_turn(model, len(texts), writer, start=texts[0][0], bits=bits)
+    else:
+        codec.at_once(model, texts, writer, bits=bits)
+    return writer.finish()
+
+
+def restored(texts: Sequence[Sequence[int]], streams: Sequence[list[int]], bits: int, batch: int, model=None) -> str:
+    """Read streams token by token, so many rows at a time: a digit for each text, 1 where it came back."""
+    model, right = model or twin(), ""
+    for at in range(0, len(texts), batch):
+        reader = codec.Reader(streams[at : at + batch])
+        part = texts[at : at + batch]
+        try:
+            found = codec.in_turn(model, len(part), reader, start=texts[0][0], bits=bits)
+        except ValueError:  # a row found no end: of a batch, none is trusted
+            found = [None] * len(part)
+        right += "".join(str(int(a == list(b))) for a, b in zip(found, part, strict=True))
+    return right
+
+
+def answers_restored(problems: Sequence[tasks.Problem], order: codec.Order, bits: int, batch: int) -> tuple[int, str]:
+    """Write answers with LLaDA-mini in one batch, given the questions and lengths, and read them `batch` at a time.
+
+    Gives the bits of the streams, one a row, and a digit for each text.
+    """
+    model, tokenizer = load("llada-mini")
+    rows = layout.encode_rows(tokenizer, problems, side="right")
+    coded = likelihood.up_to_end(rows.x0, rows.answer, tokenizer.eos_token_id)
+    valid = rows.valid & (coded | ~rows.answer)
+    x = torch.where(coded, tokenizer.mask_token_id, rows.x0)
+    codec.any_order(model, x, valid, writer := codec.Writer(rows.x0.tolist(), own=True), order, bits=bits)
+    streams, right = writer.finish(), ""
+    for at in range(0, len(problems), batch):
+        few = slice(at, at + batch)
+        back, _ = codec.any_order(model, x[few], valid[few], codec.Reader(streams[few]), order, bits=bits)
+        right += "".join(map(str, (back == rows.x0[few]).all(1).int().tolist()))
+    return sum(map(len, streams)), right
