@@ -4,12 +4,14 @@ Noise on the answer alone masks fewer tokens than noise on the whole text. `SCAT
 from *how many*: as many masks in each text, anywhere.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 
 from dlmlab.compress import calibration, pruning
 from dlmlab.compress.pruning import Recipe
+from dlmlab.measure.difference import Difference, headlines, of_rows
 from dlmlab.measure.table import Table
 from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, texts
 
@@ -42,6 +44,16 @@ def run(mode: str, region: str, seed: int, size: int | None = None) -> dict:
     return {"nats": answer_bound(model, size=size)}
 
 
+def places(rows: Sequence[dict]) -> dict[str, Difference]:
+    """Tell where the noise stands from how much there is: nats of answer noise less as many masks anywhere, and of
+    these less noise on the whole text."""
+    answer, anywhere, every = ({"mode": "uniform", "region": region} for region in ("answer", SCATTERED, "all"))
+    return {
+        "answer - as many anywhere": of_rows(rows, answer, anywhere),
+        "as many anywhere - all": of_rows(rows, anywhere, every),
+    }
+
+
 TABLE = Table(
     "04_calibration",
     lambda: [{"mode": mode, "region": region, "seed": seed} for seed in SEEDS for mode, region in CALIBRATIONS],
@@ -49,4 +61,5 @@ TABLE = Table(
     live=[{"mode": m, "region": r, "seed": 0} for m, r in (("uniform", "answer"), ("prefix", "all"))],
     size=6,
     tolerance=TOLERANCE,
+    headlines=lambda rows: headlines("nats", places(rows)),
 )
