@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from dlmlab.task.tasks import HOLE, MAX_NUMBER, NUMBER, QuestionError, read, solve
 
 
-
 def missing() -> str:
     """Say in one sentence what to install; "" when z3 is there."""
     if importlib.util.find_spec("z3"):
@@ -57,7 +56,7 @@ def conditions(a, op: str, b, c) -> list:
     return [*held.get(op, lambda: [b * c == a, b != 0])(), c >= 0, c <= MAX_NUMBER]
 
 
-# ------------------------------------------------------------------------------------------------ a question with a hole
+# ---------------------------------------------------------------------------------------------- a question with a hole
 
 
 def holes(question: str) -> list[str]:
@@ -119,7 +118,7 @@ def _check_hole(question: str) -> None:
         raise QuestionError(f"a question with one hole, a lonely {HOLE}, is needed: {question!r}")
 
 
-# ------------------------------------------------------------------------------------------------ the parts of an answer
+# ---------------------------------------------------------------------------------------------- the parts of an answer
 
 
 @dataclass(frozen=True)
