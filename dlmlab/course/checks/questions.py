@@ -110,4 +110,16 @@ PREDICTIONS = (
         high=100,
         unit="%",
     ),
+    Prediction(
+        id="20.4",
+        title="The named equation",
+        minutes=2,
+        difficulty=2,
+        objective="Foresee what writing one wrong equation again does to a text that was calculated from it.",
+        question="percent of solutions, wrong in one equation and carried on from it, that are right after it alone is "
+        "written again",
+        low=0,
+        high=100,
+        unit="%",
+    ),
 )
