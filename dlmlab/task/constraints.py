@@ -56,6 +56,17 @@ def conditions(a, op: str, b, c) -> list:
     return [*held.get(op, lambda: [b * c == a, b != 0])(), c >= 0, c <= MAX_NUMBER]
 
 
+def possible(state: Callable[..., list], *values: int) -> bool:
+    """Ask the solver whether conditions on symbols can hold, symbols that are fixed to these whole numbers.
+
+    `state` takes as many symbols as there are values, and gives a list of conditions. Raises `ValueError` without z3.
+    """
+    z3 = _z3()
+    symbols, solver = [z3.Int(f"x{i}") for i in range(len(values))], z3.Solver()
+    solver.add(*[symbol == value for symbol, value in zip(symbols, values, strict=True)], *state(*symbols))
+    return solver.check() == z3.sat
+
+
 # ---------------------------------------------------------------------------------------------- a question with a hole
 
 
@@ -227,7 +238,7 @@ class Claims:
         if self._check(some) == self.z3.sat:
             return []
         named = sorted(int(str(name)) for name in self.solver.unsat_core())
-        return shrunk(named, self.consistent)
+        return shrunk(named, self.consistent)  # z3's own core need not be a least one
 
     def conflicts(self) -> list[list[int]]:
         """Name contradictions until what is left can hold: no part is named twice."""

@@ -82,7 +82,9 @@ def test_the_bugs_that_look_alike_are_there_and_not_ours():
     for x, y, z in ((7, 2, 3), (7, 0, 99), (0, 0, 5)):
         given = (a == x, b == y, c == z)
         assert sat(*given, a / b == c) and not sat(*given, *constraints.conditions(a, "/", b, c))
-    assert sat(a == 0, b == 0, c == 5, c * b == a)  # the product alone
+        assert constraints.possible(lambda a, b, c: [a / b == c], x, y, z)
+        assert not constraints.possible(lambda a, b, c: constraints.conditions(a, "/", b, c), x, y, z)
+    assert constraints.possible(lambda a, b, c: [c * b == a], 0, 0, 5)  # the product alone
 
 
 def test_an_unknown_sign_is_refused():

@@ -89,12 +89,3 @@ class HoleLast(Commit):
         waits = first & (c.eligible.sum(1, keepdim=True) > 1)
         score = c.score.masked_fill(waits, float("-inf"))
         return self.rule(Candidates(score, c.eligible & ~waits, c.confidence, c.p, c.quota))
-
-
-class RightToLeft(Commit):
-    """The last masked place of every row, one a forward: from the answer back to the question."""
-
-    def __call__(self, c: Candidates) -> Tensor:
-        """Choose what is committed now, (B, L) bool."""
-        from_right = c.eligible.int().flip(1).cumsum(1).flip(1)
-        return c.eligible & (from_right == 1)

@@ -35,7 +35,6 @@ HOW = {
     "hole first": Sampler(commit=Threshold(0.9)),
     "hole last": Sampler(commit=answers.HoleLast(Threshold(0.9))),
     "left to right": Sampler(score="left_to_right", commit=Fixed()),
-    "right to left": Sampler(commit=answers.RightToLeft()),
 }
 MASSES = ("allowed", "of another", "prior", "even")
 

@@ -34,6 +34,4 @@ def test_the_hole_waits_until_it_is_alone():
     c = Candidates(score.masked_fill(~eligible, float("-inf")), eligible, score, score[..., None], torch.ones(3))
     expected = [[False, False, True, False], [False, False, False, True], [False, True, False, False]]
     assert answers.HoleLast(Threshold(0.9))(c).tolist() == expected
-    last = [[False, False, False, True], [False, False, False, True], [False, True, False, False]]
-    assert answers.RightToLeft()(c).tolist() == last
     assert answers.HoleLast(Fixed())(c).tolist() == expected
