@@ -34,7 +34,7 @@ from dlmlab.task import constraints, tasks
 PROBLEMS, FEWER = 500, 128  # of the test split: what was written, and what was planted
 ORDERS = {
     "threshold 0.9": Sampler(commit=Threshold(0.9), stop_at_eos=True),
-    "left to right": Sampler(score="left_to_right", commit=Fixed(), stop_at_eos=True),
+    "left to right in 8": Sampler(score="left_to_right", commit=Fixed(8), stop_at_eos=True),
 }
 WRITTEN = {
     "one forward": Sampler(commit=Fixed(1)),
@@ -45,7 +45,7 @@ _USUAL = ("as it is", "named", "named, and after", "random", "least sure", "ever
 _TOLD = ("sources", "sources, and after")
 ARMS = {text: (*_USUAL, *_TOLD, "truth") for text in WRITTEN} | {
     "planted result": _USUAL,
-    "planted and carried": _USUAL,
+    "planted and carried": ("as it is", "named", "named, and after", "everything"),
     "planted operand": ("as it is", "named", *_TOLD),
 }
 ATTEMPTS = ("named", "named, and after", "everything")  # from left to right
@@ -179,14 +179,14 @@ def run(text: str, arm: str, seed: int | None, order: str, size: int | None = No
 
 def settings() -> list[dict]:
     """List the rows: arms on texts, seed by seed where there is chance, and attempts from left to right."""
-    keys = []
+    keys = [
+        {"text": text, "arm": arm, "seed": None, "order": "left to right in 8"} for text in WRITTEN for arm in ATTEMPTS
+    ]
     for text, arms in ARMS.items():
         for arm in arms:
             seeds = SEEDS if text in PLANTED or arm == "random" else (None,)
             keys += [{"text": text, "arm": arm, "seed": seed, "order": "threshold 0.9"} for seed in seeds]
-    return keys + [
-        {"text": text, "arm": arm, "seed": None, "order": "left to right"} for text in WRITTEN for arm in ATTEMPTS
-    ]
+    return keys
 
 
 # ------------------------------------------------------------------------------------------------ what is read off
@@ -197,6 +197,13 @@ def mean(rows: Sequence[dict], text: str, arm: str, column: str, order: str = "t
     mine = select(rows, text=text, arm=arm, order=order)
     values = [float(value) for row in mine for value in row[column]]
     return sum(values) / len(values)
+
+
+def seen(rows: Sequence[dict], text: str) -> float:
+    """Share of the answers with a wrong final number in which arithmetic alone finds a contradiction."""
+    (row,) = select(rows, text=text, arm="as it is")
+    wrong = [found for found, right in zip(row["found"], row["correct"], strict=True) if right == "0"]
+    return wrong.count("1") / len(wrong)
 
 
 def against(
@@ -220,8 +227,9 @@ def headline(rows: Sequence[dict]) -> dict[str, float | str]:
         for arm, column in itertools.product(ours, ("correct", "clean", "nfe")):
             pairs = {other: against(rows, text, arm, other, column) for other in arms if other != arm}
             found |= headlines(f"{text}, {column}, {arm} less", pairs)
+    found |= {f"{text}, wrong and found": seen(rows, text) for text in WRITTEN}
     for text, arm in itertools.product(WRITTEN, ATTEMPTS):
-        found[f"{text}, {arm}, left to right"] = mean(rows, text, arm, "correct", "left to right")
+        found[f"{text}, {arm}, left to right"] = mean(rows, text, arm, "correct", "left to right in 8")
     return found
 
 

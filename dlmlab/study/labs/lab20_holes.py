@@ -34,7 +34,7 @@ HOW = {
     "threshold": Sampler(commit=Threshold(0.9)),
     "hole first": Sampler(commit=Threshold(0.9)),
     "hole last": Sampler(commit=answers.HoleLast(Threshold(0.9))),
-    "left to right": Sampler(score="left_to_right", commit=Fixed()),
+    "left to right in 5": Sampler(score="left_to_right", commit=Fixed(5)),
 }
 MASSES = ("allowed", "of another", "prior", "even")
 
