@@ -18,7 +18,7 @@ from functools import cache
 
 import torch
 
-from dlmlab.decode.commit import Fixed, Threshold
+from dlmlab.decode.commit import Threshold
 from dlmlab.decode.sampling import Sampler
 from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.measure.difference import Difference, headlines, of_rows
@@ -30,11 +30,10 @@ from dlmlab.study.labs import lab20_answers as answers
 from dlmlab.task import constraints, tasks
 
 PROBLEMS = 200  # the first of the test split, with one hidden number each; three choices of it
-HOW = {
+HOW = {  # from left to right the hole is the first mask, so that order fills it as "hole first" does
     "threshold": Sampler(commit=Threshold(0.9)),
     "hole first": Sampler(commit=Threshold(0.9)),
     "hole last": Sampler(commit=answers.HoleLast(Threshold(0.9))),
-    "left to right in 5": Sampler(score="left_to_right", commit=Fixed(5)),
 }
 MASSES = ("allowed", "of another", "prior", "even")
 
