@@ -133,6 +133,18 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="20.4",
+        title="The named equation",
+        minutes=2,
+        difficulty=2,
+        objective="Foresee what writing one wrong equation again does to a text that was calculated from it.",
+        question="percent of solutions, wrong in one equation and carried on from it, that are right after it alone is "
+        "written again",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="21.4",
         title="How many are said by their source?",
         minutes=2,
