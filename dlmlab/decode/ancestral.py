@@ -28,23 +28,6 @@ def draw(p: Tensor, generator: torch.Generator) -> Tensor:
     return torch.multinomial(flat, 1, generator=generator)[:, 0].view(p.shape[:-1])
 
 
-def noise_tokens(
-    x0: Tensor, alpha: Tensor, prior: Tensor, *, where: Tensor | None = None, generator: torch.Generator
-) -> Tensor:
-    """Noise texts: each token stays with probability alpha, else it is drawn from the prior, (B, L).
-
-    Shapes: x0 (B, L), alpha (B,), prior (V,), where (B, L) bool or None for all places. A drawn token may be the old
-    one. Raises `ValueError` for an alpha outside 0..1.
-    """
-    if not bool(((alpha >= 0) & (alpha <= 1)).all()):
-        raise ValueError(f"alpha must lie in [0, 1], got {alpha.min():.3g}..{alpha.max():.3g}")
-    stays = torch.rand(x0.shape, generator=generator, dtype=torch.float64) < alpha.double()[:, None]
-    if where is not None:
-        stays |= ~where
-    drawn = torch.multinomial(prior, x0.numel(), replacement=True, generator=generator).view(x0.shape)
-    return torch.where(stays, x0, drawn)
-
-
 @torch.no_grad()
 def ancestral(
     denoise: Denoise, x: Tensor, free: Tensor, *, prior: Tensor, T: int, generator: torch.Generator

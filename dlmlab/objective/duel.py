@@ -40,6 +40,7 @@ def entropy(p: Tensor) -> Tensor:
     return -torch.special.entr(p).sum(-1)
 
 
+DIGITS = 1e9  # of a score that count: what differs by rounding alone is a tie
 RULES: dict[str, Callable[[Tensor], Tensor]] = {
     "left to right": left_to_right,
     "surest first": surest,
@@ -48,26 +49,26 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-@torch.no_grad()
 def duel_nats(
-    denoise: Callable[[Tensor, Tensor], Tensor], x0: Tensor, maskable: Tensor, mask_id: int, rule: Callable = surest
+    denoise: Callable[[Tensor], Tensor], x0: Tensor, maskable: Tensor, mask_id: int, *, rule: Callable = surest
 ) -> Tensor:
     """Compute -log p(maskable tokens | the others) under the order that `rule` makes, in nats per row, (B,) float64.
 
-    `denoise(ids (B, L), share (B,))` -> logits (B, L, V) with -inf for what no clean text holds; `share` is the part of
-    the maskable tokens that is masked, for a model that wants to know the time. Shapes: x0 (B, L), maskable (B, L) bool
-    with as many True in every row. `rule(p (B, L, V))` -> scores (B, L); the highest masked place is next. Costs one
-    forward for each maskable token. Raises `ValueError` for rows with different counts.
+    `denoise(ids (B, L))` -> logits (B, L, V). Shapes: x0 (B, L), maskable (B, L) bool with as many True in every row.
+    `rule(p (B, L, V))` -> scores (B, L); the masked place with the highest one is next, of equal ones the leftmost.
+    The mask has no probability. Costs one forward for each maskable token; no gradient. Raises `ValueError` for rows
+    with different counts.
     """
     counts = maskable.sum(1)
-    if not len(x0) or not bool((counts == counts[0]).all()) or int(counts[0]) == 0:
-        raise ValueError(f"rows must have equally many maskable tokens, one or more: got {counts.tolist()[:8]}")
-    n, rows = int(counts[0]), torch.arange(len(x0))
-    masked, total = maskable.clone(), torch.zeros(len(x0), dtype=torch.float64)
-    for left in range(n, 0, -1):
-        share = torch.full((len(x0),), left / n, dtype=torch.float64)
-        p = denoise(torch.where(masked, mask_id, x0), share).double().softmax(-1)  # (B, L, V)
-        at = rule(p).mul(1e9).round().masked_fill(~masked, -torch.inf).argmax(-1)  # (B,)
+    if not bool((counts == counts[0]).all()):
+        raise ValueError(f"rows must have equally many maskable tokens, got {sorted(set(counts.tolist()))}")
+    rows, masked, total = torch.arange(len(x0)), maskable.clone(), torch.zeros(len(x0), dtype=torch.float64)
+    for _ in range(int(counts[0])):
+        with torch.no_grad():
+            logits = denoise(torch.where(masked, mask_id, x0)).double()
+        p = logits.index_fill(-1, torch.tensor([mask_id]), -torch.inf).softmax(-1)  # (B, L, V)
+        score = (rule(p).double() * DIGITS).round() / DIGITS
+        at = score.masked_fill(~masked, -torch.inf).argmax(-1)  # (B,)
         total -= p[rows, at, x0[rows, at]].log()
         masked[rows, at] = False
     return total

@@ -18,10 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dlmlab.decode.ancestral import Denoise, noise_tokens
+from dlmlab.decode.ancestral import Denoise
 from dlmlab.network.model import LLaDAConfig, LLaDAModelLM
 from dlmlab.objective.noise import EPS
-from dlmlab.objective.priors import interpolating_nelbo, mixed_prior
+from dlmlab.objective.priors import interpolating_nelbo, mixed_prior, noise_tokens
 from dlmlab.objective.training import TrainConfig, build_optimizers, rates, set_rates
 
 LEVELS = 16  # time tokens
@@ -130,6 +130,16 @@ class Family:
 def window_of(x: Tensor, window: int) -> Tensor:
     """Mark the last `window` places of every row, (B, L) bool."""
     return (torch.arange(x.shape[1]) >= x.shape[1] - window).expand(x.shape)
+
+
+def by_masks(denoise: Denoise, mask_id: int) -> Callable[[Tensor], Tensor]:
+    """Tell a denoiser the time by the share of masks in a row: what DUEL and filling one by one need."""
+
+    def told(z: Tensor) -> Tensor:
+        share = (z == mask_id).double().mean(1)
+        return denoise(z, (1 - share).clamp(1e-6, 1 - 1e-6))
+
+    return told
 
 
 @torch.no_grad()

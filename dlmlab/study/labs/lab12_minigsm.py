@@ -1,49 +1,77 @@
 """Lab 12: the families on mini-GSM, at a quarter of the width of LLaDA-mini.
 
-Every problem has one equation, so every solution has nine tokens with its end mark. The question stands before it and
-is never noised: what is measured is p(solution | question), whose floor is 0 nats, since the solution is a function of
-the question. All runs see the same problems in the same order; the seed draws weights and
+Every problem has one equation and numbers up to 20, so every solution has nine tokens with its end mark. The question
+stands before it and is never noised: what is measured is p(solution | question), whose floor is 0 nats, since the
+solution is a function of the question. All runs see the same problems in the same order; the seed draws weights and
 noise.
+
+What a row of `12_minigsm` holds, one value or digit a problem:
+
+* `nats`: the bound on -log p(solution | question); of AR it is exact. `duel ...`: exact, under a rule for places.
+* `correct T`, `correct T greedy`: ancestral sampling in T forwards, the last decision by a draw or by the best token;
+  AR in nine forwards, by draws or by the best token each. `correct surest`: masks filled one by one, surest first.
+* `fixed by ...`: one number of a true solution made wrong, at most EDITS edits, one a forward: is every equation right
+  again? `kept by ...`: a true solution, as many edits: is it still right?
 """
 
+import itertools
+import random
+from collections.abc import Iterator, Sequence
 from functools import cache
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from dlmlab.decode.ancestral import Denoise
+from dlmlab.decode.ancestral import DETECTORS, Denoise, ancestral, edit_once
+from dlmlab.measure.evaluate import digits
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
-from dlmlab.study.labs.lab12_families import Family, Size
+from dlmlab.objective.duel import RULES, duel_nats
+from dlmlab.study.labs.lab12_families import Family, Size, bound, by_masks
 from dlmlab.task import layout, tasks
 
-WINDOW, LONGEST, POOL = 9, 48, 8  # tokens of a solution with its end mark; of a row; batches sorted together
-SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=1_200, rows=64, rate=3e-3)
-TESTED = 500
+WINDOW, LONGEST, MOST = 9, 48, 20  # tokens of a solution with its end mark; of a row; the largest number
+POOL, POOLS = 8, 32  # batches that are sorted together; how many such pools there are
+SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=1_200, rows=64, rate=4e-3)
+ASKED, JUDGED, DRAWS = 500, 256, 16  # problems that are answered; whose nats are computed; times of the bound
+FORWARDS, EDITS, AT = (3, 5, 9, 40), 2, 0.9  # AT: keep probability that a network is told when it edits
+NUMBERS = (0, 2, 4, 7)  # places of numbers in a solution
+FIRST = 12  # steps that are repeated live
 
 
-def encode(problems: list[tasks.Problem]) -> tuple[Tensor, Tensor]:
+# ------------------------------------------------------------------------------------------------ texts
+
+
+def encode(problems: Sequence[tasks.Problem]) -> tuple[Tensor, Tensor]:
     """Lay out problems with their solutions on the right: ids (B, L) and which of them are real, (B, L) bool."""
     rows = layout.encode_rows(load("llada-mini").tokenizer, problems, side="left", answer_length=WINDOW)
     return rows.x0, rows.valid
 
 
+def small(first: int, splits: Sequence[str] = ("train",)) -> Iterator[tasks.Problem]:
+    """Yield the problems of one equation without a distractor whose numbers are at most MOST, from a seed on."""
+    for seed, split in ((s, split) for s in itertools.count(first) for split in splits):
+        problem = tasks.make_problem(seed, split=split, steps=1, distractor=0.0)
+        if all(int(word) <= MOST for word in f"{problem.question} {problem.solution}".split() if word.isdigit()):
+            yield problem
+
+
 @cache
-def asked() -> list[tasks.Problem]:
-    """Make the test problems of one equation, all different."""
+def asked(count: int = ASKED) -> list[tasks.Problem]:
+    """Make problems to test with, all with different sentences and numbers, which no training problem has."""
     found: dict[str, tasks.Problem] = {}
-    seed = 0
-    while len(found) < TESTED:
-        problem = tasks.make_problem(seed, split="test", steps=1)
+    for problem in small(0, tuple(tasks.HELD_OUT)):
         found.setdefault(problem.skeleton, problem)
-        seed += 1
+        if len(found) == count:
+            break
     return list(found.values())
 
 
 @cache
 def pool(at: int, rows: int) -> list[tuple[Tensor, Tensor]]:
-    """Make POOL batches of fresh problems, rows of like length together; the same ones for every family and seed."""
-    n = POOL * rows
-    problems = [tasks.make_problem(at * n + i, steps=1) for i in range(n)]
+    """Make POOL batches, rows of like length together; the same ones for every family and seed."""
+    problems = list(itertools.islice(small(at << 24), POOL * rows))
     problems.sort(key=lambda p: len(p.question.split()))
     parts = torch.randperm(POOL, generator=torch.Generator().manual_seed(at)).tolist()
     return [encode(problems[i * rows : (i + 1) * rows]) for i in parts]
@@ -56,7 +84,7 @@ class Stream:
         self.rows, self.tokens = rows, 0
 
     def __call__(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x0, valid = pool(step // POOL, self.rows)[step % POOL]
+        x0, valid = pool(step // POOL % POOLS, self.rows)[step % POOL]
         self.tokens += x0.numel()
         return x0, valid
 
@@ -68,14 +96,178 @@ def network(name: str, seed: int, size: Size = SIZE) -> Family:
     return Family(name, size, V=V, mask_id=mask_id, window=WINDOW, longest=LONGEST, seed=seed)
 
 
+@cache
+def trained(name: str, seed: int, stop_after: int | None = None) -> Family:
+    """Train a network of a family, or only its first `stop_after` steps."""
+    return network(name, seed).train(Stream(SIZE.rows), seed, stop_after=stop_after)
+
+
+# ------------------------------------------------------------------------------------------------ measuring
+
+
 def reader(family: Family, prompts: Tensor, valid: Tensor) -> Denoise:
     """Read solutions behind their questions: (ids (r B, 9), alpha) -> logits, for prompts (B, P) r times over.
 
     `valid` (B, P + 9) bool.
     """
 
-    def read(z: Tensor, alpha: Tensor) -> Tensor:
+    def read(z: Tensor, alpha: Tensor | None) -> Tensor:
         times = len(z) // len(prompts)
         return family.logits(torch.cat([prompts.repeat(times, 1), z], 1), alpha, valid.repeat(times, 1))
 
     return read
+
+
+def judged(problems: Sequence[tasks.Problem], ids: Tensor, what: str = "correct") -> str:
+    """Verify solutions (B, 9): one digit a problem."""
+    tokenizer = load("llada-mini").tokenizer
+    texts = [layout.decode_answer(tokenizer, row) for row in ids.tolist()]
+    return digits(getattr(tasks.verify(p.question, t), what) for p, t in zip(problems, texts, strict=True))
+
+
+@torch.no_grad()
+def nats(family: Family, problems: Sequence[tasks.Problem]) -> dict[str, list[float]]:
+    """Compute bound and DUEL scores of the solutions, or the exact -log p of AR, problem by problem."""
+    rows, valid = encode(problems)
+    prompts, x = rows[:, :-WINDOW], rows[:, -WINDOW:]
+    read = reader(family, prompts, valid)
+    if family.causal:
+        log_p = read(x, None).double().log_softmax(-1).gather(-1, x[..., None])[..., 0]
+        return {"nats": _short(-log_p.sum(-1))}
+    how = {"prior": family.prior, "draws": DRAWS, "generator": torch.Generator().manual_seed(1)}
+    found = {"nats": _short(bound(read, x, **how).mean(1))}
+    for rule in ("left to right", "surest first"):
+        told, every = by_masks(read, family.mask_id), torch.ones_like(x, dtype=torch.bool)
+        score = duel_nats(told, x, every, family.mask_id, rule=RULES[rule])
+        found[f"duel {rule}"] = _short(score)
+    return found
+
+
+def _short(values: Tensor) -> list[float]:
+    return [round(v, 4) for v in values.tolist()]
+
+
+@torch.no_grad()
+def one_by_one(read: Denoise, x: Tensor, mask_id: int) -> Tensor:
+    """Fill masks one by one with the best token, surest place first, (B, 9)."""
+    z, rows, told = torch.full_like(x, mask_id), torch.arange(len(x)), by_masks(read, mask_id)
+    for _ in range(WINDOW):
+        best = told(z).softmax(-1).max(-1)
+        at = best.values.masked_fill(z != mask_id, -1.0).argmax(-1)
+        z[rows, at] = best.indices[rows, at]
+    return z
+
+
+@torch.no_grad()
+def next_by_next(read: Denoise, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Write from the left, by draws, or by the best token without a generator, (B, 9)."""
+    z = torch.zeros_like(x)
+    for i in range(WINDOW):
+        p = read(z, None)[:, i].double().softmax(-1)
+        z[:, i] = p.argmax(-1) if generator is None else torch.multinomial(p, 1, generator=generator)[:, 0]
+    return z
+
+
+def answers(family: Family, problems: Sequence[tasks.Problem], forwards: Sequence[int] = FORWARDS) -> dict[str, str]:
+    """Answer problems in every way of the family: one digit a problem."""
+    rows, valid = encode(problems)
+    x, read = rows[:, -WINDOW:], reader(family, rows[:, :-WINDOW], valid)
+    if family.causal:
+        drawn = next_by_next(read, x, torch.Generator().manual_seed(2))
+        best = next_by_next(read, x, None)
+        return {"correct 9": judged(problems, drawn), "correct 9 greedy": judged(problems, best)}
+    found, free = {}, torch.ones_like(x, dtype=torch.bool)
+    for T in forwards:
+        ends = ancestral(read, x, free, prior=family.prior, T=T, generator=torch.Generator().manual_seed(2))
+        for end, ids in ends.items():
+            found[f"correct {T}" + (" greedy" if end == "greedy" else "")] = judged(problems, ids)
+    return found | {"correct surest": judged(problems, one_by_one(read, x, family.mask_id))}
+
+
+def planted(problems: Sequence[tasks.Problem], x: Tensor) -> Tensor:
+    """Make one number of every solution wrong: another one of 0 to MOST at one of its four places, (B, 9)."""
+    tokenizer = load("llada-mini").tokenizer
+    numbers = [tokenizer.convert_tokens_to_ids(str(n)) for n in range(MOST + 1)]
+    wrong = x.clone()
+    for i, problem in enumerate(problems):
+        rng = random.Random(problem.skeleton)
+        place = rng.choice(NUMBERS)
+        wrong[i, place] = rng.choice([n for n in numbers if n != int(x[i, place])])
+    return wrong
+
+
+def hiding_each(read: Denoise, mask_id: int) -> Denoise:
+    """Make leave-one-out logits with masks: every place is hidden in turn, nine rows for one."""
+
+    def hidden(z: Tensor, alpha: Tensor) -> Tensor:
+        found = []
+        for i in range(WINDOW):
+            one = F.one_hot(torch.tensor(i), WINDOW).bool()
+            found.append(read(torch.where(one, mask_id, z), torch.full_like(alpha, 1 - 1 / WINDOW))[:, i])
+        return torch.stack(found, 1)
+
+    return hidden
+
+
+@torch.no_grad()
+def edited(denoise: Denoise, z: Tensor, prior: Tensor, by: str, *, alpha: float = AT, edits: int = EDITS) -> Tensor:
+    """Edit solutions up to `edits` times, one token and one forward each, (B, 9)."""
+    a, free = torch.full((len(z),), alpha, dtype=torch.float64), torch.ones_like(z, dtype=torch.bool)
+    for _ in range(edits):
+        z = edit_once(denoise(z, a), z, free, alpha=a, prior=prior, by=by)
+    return z
+
+
+def repaired(family: Family, problems: Sequence[tasks.Problem], *, alpha: float = AT) -> dict[str, str]:
+    """Edit wrong and true solutions in every way: one digit a problem."""
+    rows, valid = encode(problems)
+    x, read = rows[:, -WINDOW:], reader(family, rows[:, :-WINDOW], valid)
+    wrong, found = planted(problems, x), {}
+    ways: list[tuple[str, Denoise, str]] = [(by, read, by) for by in DETECTORS]
+    ways.append(("hiding each", hiding_each(read, family.mask_id), "leave-one-out"))
+    for name, denoise, by in ways:
+        for what, text in (("fixed", wrong), ("kept", x)):
+            out = edited(denoise, text, family.prior, by, alpha=alpha)
+            found[f"{what} by {name}"] = judged(problems, out, "clean")
+    return found
+
+
+def measured(family: Family, size: int | None = None) -> dict:
+    """Measure everything of one network, or of the first `size` problems."""
+    problems = asked(size or ASKED)
+    row = nats(family, problems[:JUDGED]) | answers(family, problems)
+    return row if family.causal else row | repaired(family, problems)
+
+
+# ------------------------------------------------------------------------------------------------ the table
+
+
+def run(family: str, seed: int, size: int | None = None) -> dict:
+    """Measure a row; `size`: only the first steps of the network, as `begin`, a bound on so many problems."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        begin = nats(trained(family, seed, FIRST), asked(16))["nats"]
+        return {"begin": begin} | ({} if size else measured(trained(family, seed)))
+    finally:
+        torch.set_num_threads(threads)
+
+
+NAMES = ("AR", "mask", "hybrid 0.1", "uniform", "hybrid 0.3")
+SEEDS: dict[str, tuple[int, ...]] = {name: (0, 1, 2) for name in NAMES}
+
+
+def settings() -> list[dict]:
+    """List the networks, seed by seed."""
+    most = max(map(len, SEEDS.values()))
+    return [{"family": name, "seed": s} for s in range(most) for name in NAMES if s in SEEDS[name]]
+
+
+TABLE = Table(
+    "12_minigsm",
+    settings,
+    run,
+    live=({"family": "mask", "seed": 0}, {"family": "uniform", "seed": 0}),
+    size=16,
+    tolerance={"begin": (0.5, 0.05)},
+)

@@ -27,7 +27,7 @@ from dlmlab.decode.bayes import ExactBayes, total_variation
 from dlmlab.measure.table import Table
 from dlmlab.objective.duel import RULES, duel_nats
 from dlmlab.objective.priors import mixed_prior
-from dlmlab.study.labs.lab12_families import DIFFUSION, FAMILIES, Family, Size, bound
+from dlmlab.study.labs.lab12_families import DIFFUSION, FAMILIES, Family, Size, bound, by_masks
 from dlmlab.study.nb02_student import BLANK, N, equations, holds
 
 SEEDS, SIZE, V, L = (0, 1, 2), Size(), BLANK + 1, 5
@@ -96,12 +96,8 @@ def entropy() -> float:
 def duel_gap(model: ExactBayes | Family, rule: str) -> float:
     """Mean DUEL score less the entropy, in nats a text; the time is told by the share of masks."""
     texts, chance = equations()
-    denoise = of(model)
-
-    def at(z: Tensor, share: Tensor) -> Tensor:
-        return denoise(z, (1 - share).clamp(1e-6, 1 - 1e-6))
-
-    nats = duel_nats(at, texts, torch.ones_like(texts, dtype=torch.bool), BLANK, RULES[rule])
+    told = by_masks(of(model), BLANK)
+    nats = duel_nats(told, texts, torch.ones_like(texts, dtype=torch.bool), BLANK, rule=RULES[rule])
     return float((chance * nats).sum()) - entropy()
 
 
