@@ -50,7 +50,7 @@ RULES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def duel_nats(
-    denoise: Callable[[Tensor], Tensor], x0: Tensor, maskable: Tensor, mask_id: int, *, rule: Callable = surest
+    denoise: Callable[[Tensor], Tensor], x0: Tensor, maskable: Tensor, mask_id: int, *, rule: Callable
 ) -> Tensor:
     """Compute -log p(maskable tokens | the others) under the order that `rule` makes, in nats per row, (B,) float64.
 

@@ -68,8 +68,8 @@ def noise_shares(alpha: float, k: float, V: int) -> tuple[float, float]:
 ''',
     hints=(
         "Follow one token. What can become of it? Write the cases in a list with their probabilities; they sum to 1.",
-        "Four cases: kept; drawn and equal to the old one by chance; the mask, which comes in two ways; another id that "
-        "is not the mask, of which there are V - 2.",
+        "Four cases: kept; drawn and equal to the old one by chance; the mask, which comes in two ways; another id "
+        "that is not the mask, of which there are V - 2.",
         "return (1 - alpha) * (1 - k + k / V), (1 - alpha) * k * (V - 2) / V",
     ),
     check=check_noise_shares,

@@ -89,8 +89,8 @@ def without_own(log_p: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> T
     raise NotImplementedError
 ''',
     hints=(
-        "Bayes' rule builds p(x_i | z) from two factors: what all other tokens say, and what this token says. Which one "
-        "do you want to be rid of?",
+        "Bayes' rule builds p(x_i | z) from two factors: what all other tokens say, and what this token says. Which "
+        "one do you want to be rid of?",
         "For every place make the row of V numbers q(z_i | v): the same number everywhere, and alpha more at v = z_i. "
         "Divide, which is a subtraction of logarithms, and normalise.",
         "q = alpha * one_hot(xt, V) + (1 - alpha) * prior[xt][..., None]; (log_p - q.log()).log_softmax(-1), and -inf "

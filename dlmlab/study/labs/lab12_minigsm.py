@@ -33,7 +33,7 @@ from dlmlab.task import layout, tasks
 
 WINDOW, LONGEST, MOST = 9, 48, 20  # tokens of a solution with its end mark; of a row; the largest number
 POOL, POOLS = 8, 32  # batches that are sorted together; how many such pools there are
-SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=1_200, rows=64, rate=4e-3)
+SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=800, rows=64, rate=4e-3)
 ASKED, JUDGED, DRAWS = 500, 256, 16  # problems that are answered; whose nats are computed; times of the bound
 FORWARDS, EDITS, AT = (3, 5, 9, 40), 2, 0.9  # AT: keep probability that a network is told when it edits
 NUMBERS = (0, 2, 4, 7)  # places of numbers in a solution
