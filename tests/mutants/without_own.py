@@ -69,14 +69,14 @@ def in_place(log_p, xt, *, alpha, prior):
 MUTANTS = {
     multiplies: "do not multiply",
     leaves_it: "still knows its own token",
-    divides_by_the_noise: "",
+    divides_by_the_noise: "still knows",
     exchanges_alpha: "exchanged",
     strikes_the_token_out: "not the id",
     does_not_normalise: "log-distribution",
     divides_by_zero: "not 0 / 0",
-    takes_the_prior_of_the_candidate: "",
+    takes_the_prior_of_the_candidate: "nothing to take out",
     one_alpha_for_all: "random inputs",
-    returns_probabilities: "",
+    returns_probabilities: "log-distribution",
     in_single_precision: "dtype",
     in_place: "in place",
 }

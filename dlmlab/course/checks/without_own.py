@@ -25,12 +25,6 @@ def check_without_own(fn: Callable) -> None:
     for message, wrong in {
         "the evidence is counted once more: divide by q, do not multiply": [0.49, 0.01, 0.01, 0.01],
         "nothing was taken out: p(x | z) still knows its own token": [0.7, 0.1, 0.1, 0.1],
-        "q holds the noise alone: a kept token is evidence too, alpha at the id that stands there": [
-            2.8,
-            0.4,
-            0.4,
-            0.4,
-        ],
         "alpha and 1 - alpha are exchanged: alpha is the probability to keep": [0.7 / 0.55, 1 / 1.5, 1 / 1.5, 1 / 1.5],
         "the token's own column is struck out: the evidence is taken out, not the id": [0.0, 0.1, 0.1, 0.1],
     }.items():
@@ -91,8 +85,8 @@ def without_own(log_p: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> T
     hints=(
         "Bayes' rule builds p(x_i | z) from two factors: what all other tokens say, and what this token says. Which "
         "one do you want to be rid of?",
-        "For every place make the row of V numbers q(z_i | v): the same number everywhere, and alpha more at v = z_i. "
-        "Divide, which is a subtraction of logarithms, and normalise.",
+        "For every place and every id, how probable is the token that stands there, had that id been there before? It "
+        "is one number for all ids, and alpha more for one of them. Divide by it, then normalise.",
         "q = alpha * one_hot(xt, V) + (1 - alpha) * prior[xt][..., None]; (log_p - q.log()).log_softmax(-1), and -inf "
         "where q is 0.",
     ),
