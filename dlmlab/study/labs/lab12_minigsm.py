@@ -16,77 +16,33 @@ What a row of `12_minigsm` holds, one value or digit a problem:
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from dlmlab.decode.ancestral import DETECTORS, Denoise, ancestral, edit_once
+from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.difference import headlines as named
 from dlmlab.measure.evaluate import digits
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.objective.duel import RULES, duel_nats
 from dlmlab.study.labs.lab12_families import Family, Size, bound, by_masks
+from dlmlab.study.labs.lab12_problems import ASKED, MOST, WINDOW, Stream, asked, encode
 from dlmlab.task import layout, tasks
 
-WINDOW, LONGEST, MOST = 9, 48, 20  # tokens of a solution with its end mark; of a row; the largest number
-POOL, POOLS = 8, 32  # batches that are sorted together; how many such pools there are
+LONGEST = 48  # tokens of a row
 SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=800, rows=64, rate=4e-3)
-ASKED, JUDGED, DRAWS = 500, 256, 16  # problems that are answered; whose nats are computed; times of the bound
+JUDGED, DRAWS = 256, 16  # problems whose nats are computed; times of the bound
 FORWARDS, EDITS, AT = (3, 5, 9, 40), 2, 0.9  # AT: keep probability that a network is told when it edits
+TOLD = (0.5, 0.7, 0.99)  # other keep probabilities, an attempt to overturn
 NUMBERS = (0, 2, 4, 7)  # places of numbers in a solution
 FIRST = 12  # steps that are repeated live
-
-
-# ------------------------------------------------------------------------------------------------ texts
-
-
-def encode(problems: Sequence[tasks.Problem]) -> tuple[Tensor, Tensor]:
-    """Lay out problems with their solutions on the right: ids (B, L) and which of them are real, (B, L) bool."""
-    rows = layout.encode_rows(load("llada-mini").tokenizer, problems, side="left", answer_length=WINDOW)
-    return rows.x0, rows.valid
-
-
-def small(first: int, splits: Sequence[str] = ("train",)) -> Iterator[tasks.Problem]:
-    """Yield the problems of one equation without a distractor whose numbers are at most MOST, from a seed on."""
-    for seed, split in ((s, split) for s in itertools.count(first) for split in splits):
-        problem = tasks.make_problem(seed, split=split, steps=1, distractor=0.0)
-        if all(int(word) <= MOST for word in f"{problem.question} {problem.solution}".split() if word.isdigit()):
-            yield problem
-
-
-@cache
-def asked(count: int = ASKED) -> list[tasks.Problem]:
-    """Make problems to test with, all with different sentences and numbers, which no training problem has."""
-    found: dict[str, tasks.Problem] = {}
-    for problem in small(0, tuple(tasks.HELD_OUT)):
-        found.setdefault(problem.skeleton, problem)
-        if len(found) == count:
-            break
-    return list(found.values())
-
-
-@cache
-def pool(at: int, rows: int) -> list[tuple[Tensor, Tensor]]:
-    """Make POOL batches, rows of like length together; the same ones for every family and seed."""
-    problems = list(itertools.islice(small(at << 24), POOL * rows))
-    problems.sort(key=lambda p: len(p.question.split()))
-    parts = torch.randperm(POOL, generator=torch.Generator().manual_seed(at)).tolist()
-    return [encode(problems[i * rows : (i + 1) * rows]) for i in parts]
-
-
-class Stream:
-    """The batches of a run; counts the `tokens` that were read."""
-
-    def __init__(self, rows: int):
-        self.rows, self.tokens = rows, 0
-
-    def __call__(self, step: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        x0, valid = pool(step // POOL % POOLS, self.rows)[step % POOL]
-        self.tokens += x0.numel()
-        return x0, valid
 
 
 def network(name: str, seed: int, size: Size = SIZE) -> Family:
@@ -232,11 +188,22 @@ def repaired(family: Family, problems: Sequence[tasks.Problem], *, alpha: float 
     return found
 
 
+def told(family: Family, problems: Sequence[tasks.Problem]) -> dict[str, str]:
+    """Edit wrong solutions by the leave-one-out guess of a network that is told other keep probabilities."""
+    rows, valid = encode(problems)
+    x, read = rows[:, -WINDOW:], reader(family, rows[:, :-WINDOW], valid)
+    found = {}
+    for alpha, (what, text) in itertools.product(TOLD, (("fixed", planted(problems, x)), ("kept", x))):
+        out = edited(read, text, family.prior, "leave-one-out", alpha=alpha)
+        found[f"{what} told {alpha}"] = judged(problems, out, "clean")
+    return found
+
+
 def measured(family: Family, size: int | None = None) -> dict:
     """Measure everything of one network, or of the first `size` problems."""
     problems = asked(size or ASKED)
     row = nats(family, problems[:JUDGED]) | answers(family, problems)
-    return row if family.causal else row | repaired(family, problems)
+    return row if family.causal else row | repaired(family, problems) | told(family, problems)
 
 
 # ------------------------------------------------------------------------------------------------ the table
@@ -263,6 +230,29 @@ def settings() -> list[dict]:
     return [{"family": name, "seed": s} for s in range(most) for name in NAMES if s in SEEDS[name]]
 
 
+def mean(rows: Sequence[dict], family: str, column: str) -> float:
+    """Mean of a column over problems and seeds."""
+    return float(np.mean([[*map(float, row[column])] for row in select(rows, family=family)]))
+
+
+def against(rows: Sequence[dict], family: str, column: str, other: str = "mask") -> Difference:
+    """Compare two families over problems and seeds: nats, or points of exact match."""
+    found = of_rows(rows, {"family": family}, {"family": other}, column=column)
+    return found if isinstance(rows[0][column] if column in rows[0] else [], list) else found.times(100)
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote: means of every family, and differences to mask."""
+    found: dict[str, float | str] = {}
+    for column in select(rows, family="mask")[0]:
+        if column in ("family", "seed", "begin"):
+            continue
+        names = [name for name in NAMES if column in select(rows, family=name)[0]]
+        found |= {f"{column}, {name}": mean(rows, name, column) for name in names}
+        found |= named(f"{column} - mask,", {name: against(rows, name, column) for name in names if name != "mask"})
+    return found
+
+
 TABLE = Table(
     "12_minigsm",
     settings,
@@ -270,4 +260,5 @@ TABLE = Table(
     live=({"family": "mask", "seed": 0}, {"family": "uniform", "seed": 0}),
     size=16,
     tolerance={"begin": (0.5, 0.05)},
+    headlines=headlines,
 )
