@@ -1,0 +1,84 @@
+"""What lab 12 asks on mini-GSM: small problems that nobody trained on, planted errors, ways to write."""
+
+import torch
+
+from dlmlab.study.labs import lab12_minigsm as gsm
+from dlmlab.study.labs import lab12_problems as problems
+from dlmlab.task import tasks
+
+
+def numbers(problem):
+    return [int(word) for word in f"{problem.question} {problem.solution}".split() if word.isdigit()]
+
+
+def test_problems_are_small_different_and_held_out():
+    found = problems.asked(30)
+    assert len({p.skeleton for p in found}) == 30 and all(p.steps == 1 for p in found)
+    assert max(n for p in found for n in numbers(p)) <= problems.MOST
+    assert all(tasks.split_of(p.skeleton) != "train" for p in found)
+    assert problems.asked(10) == found[:10]
+
+
+def test_solutions_fill_their_window():
+    rows, valid = problems.encode(problems.asked(8))
+    assert bool(valid[:, -problems.WINDOW :].all())
+    assert gsm.judged(problems.asked(8), rows[:, -problems.WINDOW :]) == "1" * 8
+
+
+def test_batches_are_the_same_for_all():
+    a, b = problems.Stream(4), problems.Stream(4)
+    assert all(torch.equal(x, y) for x, y in zip(a(3, None), b(3, None), strict=True))
+    assert a.tokens == a(3, None)[0].numel()
+
+
+def test_a_planted_error_is_one_number():
+    some = problems.asked(12)
+    x = problems.encode(some)[0][:, -problems.WINDOW :]
+    wrong = gsm.planted(some, x)
+    assert bool(((wrong != x).sum(1) == 1).all()) and gsm.judged(some, wrong, "clean") == "0" * 12
+    assert all(int(row.nonzero()[0, 0]) in gsm.NUMBERS for row in wrong != x)
+
+
+def oracle(x, V):
+    """Always say the solution."""
+
+    def read(z, alpha):
+        one_hot = torch.nn.functional.one_hot(x.repeat(len(z) // len(x), 1), V)
+        return 20.0 * one_hot.float()
+
+    return read
+
+
+def test_an_oracle_answers_and_repairs_in_every_way():
+    some = problems.asked(6)
+    x = problems.encode(some)[0][:, -problems.WINDOW :]
+    family = gsm.network("uniform", 0)
+    read = oracle(x, family.V)
+    wrong = gsm.planted(some, x)
+    for out in (
+        gsm.one_by_one(read, x, family.mask_id),
+        gsm.next_by_next(read, x, None),
+        gsm.edited(read, wrong, family.prior, "leave-one-out"),
+        gsm.edited(gsm.hiding_each(read, family.mask_id), wrong, family.prior, "leave-one-out"),
+    ):
+        assert torch.equal(out, x)
+
+
+def test_a_network_is_measured_in_every_way():
+    for name in ("AR", "hybrid 0.1"):
+        row = gsm.measured(gsm.network(name, 0), 3)
+        assert len(row["nats"]) == 3 and all(len(v) == 3 for v in row.values())
+        assert ("correct 40" in row) == (name != "AR") == ("fixed by belief" in row)
+
+
+def test_padding_does_not_change_a_row():
+    some = problems.asked(6)
+    rows, valid = problems.encode(some)
+    i = int(valid.sum(1).argmin())
+    alone, whole = problems.encode([some[i]]), gsm.network("mask", 0)
+    alpha = torch.tensor([0.5])
+    with torch.no_grad():
+        a = whole.logits(rows[i : i + 1], alpha, valid[i : i + 1])
+        b = whole.logits(alone[0], alpha, alone[1])
+    # The time token stands at the left end, further away in the padded row; everything else is the same.
+    assert a.shape == b.shape and a.isfinite().sum() == b.isfinite().sum()
