@@ -38,7 +38,7 @@ from dlmlab.task import layout, tasks
 
 LONGEST = 48  # tokens of a row
 SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=800, rows=64, rate=4e-3)
-JUDGED, DRAWS = 256, 16  # problems whose nats are computed; times of the bound
+JUDGED, DRAWS, HIDDEN = 256, 16, 128  # problems whose nats are computed; times of the bound; problems for nine rows
 FORWARDS, EDITS, AT = (3, 5, 9, 40), 2, 0.9  # AT: keep probability that a network is told when it edits
 TOLD = (0.5, 0.7, 0.99)  # other keep probabilities, an attempt to overturn
 NUMBERS = (0, 2, 4, 7)  # places of numbers in a solution
@@ -175,16 +175,18 @@ def edited(denoise: Denoise, z: Tensor, prior: Tensor, by: str, *, alpha: float 
 
 
 def repaired(family: Family, problems: Sequence[tasks.Problem], *, alpha: float = AT) -> dict[str, str]:
-    """Edit wrong and true solutions in every way: one digit a problem."""
+    """Edit wrong and true solutions in every way: one digit a problem; hiding each place, of the first HIDDEN."""
     rows, valid = encode(problems)
-    x, read = rows[:, -WINDOW:], reader(family, rows[:, :-WINDOW], valid)
-    wrong, found = planted(problems, x), {}
-    ways: list[tuple[str, Denoise, str]] = [(by, read, by) for by in DETECTORS]
-    ways.append(("hiding each", hiding_each(read, family.mask_id), "leave-one-out"))
-    for name, denoise, by in ways:
+    x, found = rows[:, -WINDOW:], {}
+    wrong = planted(problems, x)
+    for name in (*DETECTORS, "hiding each"):
+        n = HIDDEN if name == "hiding each" else len(x)
+        read = reader(family, rows[:n, :-WINDOW], valid[:n])
+        denoise = hiding_each(read, family.mask_id) if name == "hiding each" else read
+        by = name if name in DETECTORS else "leave-one-out"
         for what, text in (("fixed", wrong), ("kept", x)):
-            out = edited(denoise, text, family.prior, by, alpha=alpha)
-            found[f"{what} by {name}"] = judged(problems, out, "clean")
+            out = edited(denoise, text[:n], family.prior, by, alpha=alpha)
+            found[f"{what} by {name}"] = judged(problems[:n], out, "clean")
     return found
 
 

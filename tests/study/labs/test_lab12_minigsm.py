@@ -69,16 +69,3 @@ def test_a_network_is_measured_in_every_way():
         row = gsm.measured(gsm.network(name, 0), 3)
         assert len(row["nats"]) == 3 and all(len(v) == 3 for v in row.values())
         assert ("correct 40" in row) == (name != "AR") == ("fixed by belief" in row)
-
-
-def test_padding_does_not_change_a_row():
-    some = problems.asked(6)
-    rows, valid = problems.encode(some)
-    i = int(valid.sum(1).argmin())
-    alone, whole = problems.encode([some[i]]), gsm.network("mask", 0)
-    alpha = torch.tensor([0.5])
-    with torch.no_grad():
-        a = whole.logits(rows[i : i + 1], alpha, valid[i : i + 1])
-        b = whole.logits(alone[0], alpha, alone[1])
-    # The time token stands at the left end, further away in the padded row; everything else is the same.
-    assert a.shape == b.shape and a.isfinite().sum() == b.isfinite().sum()
