@@ -83,8 +83,8 @@ def without_own(log_p: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> T
     raise NotImplementedError
 ''',
     hints=(
-        "Bayes' rule builds p(x_i | z) from two factors: what all other tokens say, and what this token says. Which "
-        "one do you want to be rid of?",
+        "Bayes' rule builds the model's guess from two factors: what all other tokens say, and what this token says. "
+        "Which one do you want to be rid of?",
         "For every place and every id, how probable is the token that stands there, had that id been there before? It "
         "is one number for all ids, and alpha more for one of them. Divide by it, then normalise.",
         "q = alpha * one_hot(xt, V) + (1 - alpha) * prior[xt][..., None]; (log_p - q.log()).log_softmax(-1), and -inf "

@@ -58,12 +58,12 @@ def exponent(x: np.ndarray, y: np.ndarray, floor: str) -> tuple[float, float, fl
         return -float(slope), float(np.sqrt(np.mean((y - E - np.exp(start) * x**slope) ** 2)))
 
     least = float(y.min())
-    floors = {"known": [toy.entropy()], "none": [0.0]}.get(floor, [0.0, *(least - np.geomspace(1e-4, least, 600)[:-1])])
+    floors = {"known": [toy.entropy()], "none": [0.0]}.get(floor, [0.0, *(least - np.geomspace(1e-3, least, 80)[:-1])])
     left, b, E = min((line(E)[::-1] + (E,) for E in floors), key=lambda found: found[0])
     return b, float(E), left
 
 
-def spread(rows: Sequence[dict], family: str, steps: int, floor: str, draws: int = 500) -> tuple[float, float]:
+def spread(rows: Sequence[dict], family: str, steps: int, floor: str, draws: int = 200) -> tuple[float, float]:
     """Give the 95 % interval of the exponent when seeds are drawn anew at every size, and one size is left out by
     chance in half of the draws."""
     x, y = points(rows, family, steps)
