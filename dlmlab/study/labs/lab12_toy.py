@@ -248,6 +248,7 @@ def against(rows: Sequence[dict], family: str, column: str, other: str = "mask")
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: means of every family, and differences to mask."""
     found: dict[str, float | str] = {"entropy": entropy(), "floor of samples": floor_of_samples()}
+    found |= named("gap, neighbours,", {"0.3 - 0.1": against(rows, "hybrid 0.3", "gap", "hybrid 0.1")})
     columns = [name for name in select(rows, family="mask", model="trained")[0] if " " in name]
     for column in ["gap", *columns]:
         names = [name for name in FAMILIES if column in select(rows, family=name)[0]] if column != "gap" else FAMILIES
