@@ -32,12 +32,12 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.objective.duel import RULES, duel_nats
-from dlmlab.study.labs.lab12_families import Family, Size, bound, by_masks
-from dlmlab.study.labs.lab12_problems import ASKED, MOST, WINDOW, Stream, asked, encode
+from dlmlab.study.labs import lab12_families as families
+from dlmlab.study.labs import lab12_problems as source
 from dlmlab.task import layout, tasks
 
 LONGEST = 48  # tokens of a row
-SIZE = Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=800, rows=64, rate=4e-3)
+SIZE = families.Size(d_model=48, n_layers=6, n_heads=3, hidden=128, steps=800, rows=64, rate=4e-3)
 JUDGED, DRAWS, HIDDEN = 256, 16, 128  # problems whose nats are computed; times of the bound; problems for nine rows
 FORWARDS, EDITS, AT = (3, 5, 9, 40), 2, 0.9  # AT: keep probability that a network is told when it edits
 TOLD = (0.5, 0.7, 0.99)  # other keep probabilities, an attempt to overturn
@@ -45,23 +45,23 @@ NUMBERS = (0, 2, 4, 7)  # places of numbers in a solution
 FIRST = 12  # steps that are repeated live
 
 
-def network(name: str, seed: int, size: Size = SIZE) -> Family:
+def network(name: str, seed: int, size: families.Size = SIZE) -> families.Family:
     """Make the untrained network of a family."""
     tokenizer = load("llada-mini").tokenizer
     V, mask_id = len(tokenizer), tokenizer.mask_token_id
-    return Family(name, size, V=V, mask_id=mask_id, window=WINDOW, longest=LONGEST, seed=seed)
+    return families.Family(name, size, V=V, mask_id=mask_id, window=source.WINDOW, longest=LONGEST, seed=seed)
 
 
 @cache
-def trained(name: str, seed: int, stop_after: int | None = None) -> Family:
+def trained(name: str, seed: int, stop_after: int | None = None) -> families.Family:
     """Train a network of a family, or only its first `stop_after` steps."""
-    return network(name, seed).train(Stream(SIZE.rows), seed, stop_after=stop_after)
+    return network(name, seed).train(source.Stream(SIZE.rows), seed, stop_after=stop_after)
 
 
 # ------------------------------------------------------------------------------------------------ measuring
 
 
-def reader(family: Family, prompts: Tensor, valid: Tensor) -> Denoise:
+def reader(family: families.Family, prompts: Tensor, valid: Tensor) -> Denoise:
     """Read solutions behind their questions: (ids (r B, 9), alpha) -> logits, for prompts (B, P) r times over.
 
     `valid` (B, P + 9) bool.
@@ -82,18 +82,18 @@ def judged(problems: Sequence[tasks.Problem], ids: Tensor, what: str = "correct"
 
 
 @torch.no_grad()
-def nats(family: Family, problems: Sequence[tasks.Problem]) -> dict[str, list[float]]:
+def nats(family: families.Family, problems: Sequence[tasks.Problem]) -> dict[str, list[float]]:
     """Compute bound and DUEL scores of the solutions, or the exact -log p of AR, problem by problem."""
-    rows, valid = encode(problems)
-    prompts, x = rows[:, :-WINDOW], rows[:, -WINDOW:]
+    rows, valid = source.encode(problems)
+    prompts, x = rows[:, : -source.WINDOW], rows[:, -source.WINDOW :]
     read = reader(family, prompts, valid)
     if family.causal:
         log_p = read(x, None).double().log_softmax(-1).gather(-1, x[..., None])[..., 0]
         return {"nats": _short(-log_p.sum(-1))}
     how = {"prior": family.prior, "draws": DRAWS, "generator": torch.Generator().manual_seed(1)}
-    found = {"nats": _short(bound(read, x, **how).mean(1))}
+    found = {"nats": _short(families.bound(read, x, **how).mean(1))}
     for rule in ("left to right", "surest first"):
-        told, every = by_masks(read, family.mask_id), torch.ones_like(x, dtype=torch.bool)
+        told, every = families.by_masks(read, family.mask_id), torch.ones_like(x, dtype=torch.bool)
         score = duel_nats(told, x, every, family.mask_id, rule=RULES[rule])
         found[f"duel {rule}"] = _short(score)
     return found
@@ -106,8 +106,8 @@ def _short(values: Tensor) -> list[float]:
 @torch.no_grad()
 def one_by_one(read: Denoise, x: Tensor, mask_id: int) -> Tensor:
     """Fill masks one by one with the best token, surest place first, (B, 9)."""
-    z, rows, told = torch.full_like(x, mask_id), torch.arange(len(x)), by_masks(read, mask_id)
-    for _ in range(WINDOW):
+    z, rows, told = torch.full_like(x, mask_id), torch.arange(len(x)), families.by_masks(read, mask_id)
+    for _ in range(source.WINDOW):
         best = told(z).softmax(-1).max(-1)
         at = best.values.masked_fill(z != mask_id, -1.0).argmax(-1)
         z[rows, at] = best.indices[rows, at]
@@ -118,16 +118,18 @@ def one_by_one(read: Denoise, x: Tensor, mask_id: int) -> Tensor:
 def next_by_next(read: Denoise, x: Tensor, generator: torch.Generator | None) -> Tensor:
     """Write from the left, by draws, or by the best token without a generator, (B, 9)."""
     z = torch.zeros_like(x)
-    for i in range(WINDOW):
+    for i in range(source.WINDOW):
         p = read(z, None)[:, i].double().softmax(-1)
         z[:, i] = p.argmax(-1) if generator is None else torch.multinomial(p, 1, generator=generator)[:, 0]
     return z
 
 
-def answers(family: Family, problems: Sequence[tasks.Problem], forwards: Sequence[int] = FORWARDS) -> dict[str, str]:
+def answers(
+    family: families.Family, problems: Sequence[tasks.Problem], forwards: Sequence[int] = FORWARDS
+) -> dict[str, str]:
     """Answer problems in every way of the family: one digit a problem."""
-    rows, valid = encode(problems)
-    x, read = rows[:, -WINDOW:], reader(family, rows[:, :-WINDOW], valid)
+    rows, valid = source.encode(problems)
+    x, read = rows[:, -source.WINDOW :], reader(family, rows[:, : -source.WINDOW], valid)
     if family.causal:
         drawn = next_by_next(read, x, torch.Generator().manual_seed(2))
         best = next_by_next(read, x, None)
@@ -141,9 +143,9 @@ def answers(family: Family, problems: Sequence[tasks.Problem], forwards: Sequenc
 
 
 def planted(problems: Sequence[tasks.Problem], x: Tensor) -> Tensor:
-    """Make one number of every solution wrong: another one of 0 to MOST at one of its four places, (B, 9)."""
+    """Make one number of every solution wrong: another one of 0 to source.MOST at one of its four places, (B, 9)."""
     tokenizer = load("llada-mini").tokenizer
-    numbers = [tokenizer.convert_tokens_to_ids(str(n)) for n in range(MOST + 1)]
+    numbers = [tokenizer.convert_tokens_to_ids(str(n)) for n in range(source.MOST + 1)]
     wrong = x.clone()
     for i, problem in enumerate(problems):
         rng = random.Random(problem.skeleton)
@@ -157,9 +159,9 @@ def hiding_each(read: Denoise, mask_id: int) -> Denoise:
 
     def hidden(z: Tensor, alpha: Tensor) -> Tensor:
         found = []
-        for i in range(WINDOW):
-            one = F.one_hot(torch.tensor(i), WINDOW).bool()
-            found.append(read(torch.where(one, mask_id, z), torch.full_like(alpha, 1 - 1 / WINDOW))[:, i])
+        for i in range(source.WINDOW):
+            one = F.one_hot(torch.tensor(i), source.WINDOW).bool()
+            found.append(read(torch.where(one, mask_id, z), torch.full_like(alpha, 1 - 1 / source.WINDOW))[:, i])
         return torch.stack(found, 1)
 
     return hidden
@@ -174,14 +176,14 @@ def edited(denoise: Denoise, z: Tensor, prior: Tensor, by: str, *, alpha: float 
     return z
 
 
-def repaired(family: Family, problems: Sequence[tasks.Problem], *, alpha: float = AT) -> dict[str, str]:
+def repaired(family: families.Family, problems: Sequence[tasks.Problem], *, alpha: float = AT) -> dict[str, str]:
     """Edit wrong and true solutions in every way: one digit a problem; hiding each place, of the first HIDDEN."""
-    rows, valid = encode(problems)
-    x, found = rows[:, -WINDOW:], {}
+    rows, valid = source.encode(problems)
+    x, found = rows[:, -source.WINDOW :], {}
     wrong = planted(problems, x)
     for name in (*DETECTORS, "hiding each"):
         n = HIDDEN if name == "hiding each" else len(x)
-        read = reader(family, rows[:n, :-WINDOW], valid[:n])
+        read = reader(family, rows[:n, : -source.WINDOW], valid[:n])
         denoise = hiding_each(read, family.mask_id) if name == "hiding each" else read
         by = name if name in DETECTORS else "leave-one-out"
         for what, text in (("fixed", wrong), ("kept", x)):
@@ -190,10 +192,10 @@ def repaired(family: Family, problems: Sequence[tasks.Problem], *, alpha: float 
     return found
 
 
-def told(family: Family, problems: Sequence[tasks.Problem]) -> dict[str, str]:
+def told(family: families.Family, problems: Sequence[tasks.Problem]) -> dict[str, str]:
     """Edit wrong solutions by the leave-one-out guess of a network that is told other keep probabilities."""
-    rows, valid = encode(problems)
-    x, read = rows[:, -WINDOW:], reader(family, rows[:, :-WINDOW], valid)
+    rows, valid = source.encode(problems)
+    x, read = rows[:, -source.WINDOW :], reader(family, rows[:, : -source.WINDOW], valid)
     found = {}
     for alpha, (what, text) in itertools.product(TOLD, (("fixed", planted(problems, x)), ("kept", x))):
         out = edited(read, text, family.prior, "leave-one-out", alpha=alpha)
@@ -201,9 +203,9 @@ def told(family: Family, problems: Sequence[tasks.Problem]) -> dict[str, str]:
     return found
 
 
-def measured(family: Family, size: int | None = None) -> dict:
+def measured(family: families.Family, size: int | None = None) -> dict:
     """Measure everything of one network, or of the first `size` problems."""
-    problems = asked(size or ASKED)
+    problems = source.asked(size or source.ASKED)
     row = nats(family, problems[:JUDGED]) | answers(family, problems)
     return row if family.causal else row | repaired(family, problems) | told(family, problems)
 
@@ -216,7 +218,7 @@ def run(family: str, seed: int, size: int | None = None) -> dict:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        begin = nats(trained(family, seed, FIRST), asked(16))["nats"]
+        begin = nats(trained(family, seed, FIRST), source.asked(16))["nats"]
         return {"begin": begin} | ({} if size else measured(trained(family, seed)))
     finally:
         torch.set_num_threads(threads)

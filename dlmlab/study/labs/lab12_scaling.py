@@ -13,21 +13,21 @@ import numpy as np
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.model import count_parameters
+from dlmlab.study.labs import lab12_families as families
 from dlmlab.study.labs import lab12_toy as toy
-from dlmlab.study.labs.lab12_families import FAMILIES, Family, Size
 
 WIDTHS, BUDGETS, NAMES, SEEDS = (8, 16, 32, 64), (50, 150, 450), ("mask", "uniform"), (0, 1)
 BLOCKS = 4
 FLOORS = ("known", "fitted", "none")
 
 
-def size_of(width: int, steps: int) -> Size:
+def size_of(width: int, steps: int) -> families.Size:
     """Describe a network of one width: two layers, heads of eight values, a hidden layer four times as wide."""
     return replace(toy.SIZE, d_model=width, n_heads=width // 8, hidden=4 * width, steps=steps)
 
 
 @cache
-def trained(family: str, width: int, steps: int, seed: int) -> Family:
+def trained(family: str, width: int, steps: int, seed: int) -> families.Family:
     """Train one network; its schedule ends at its own last step."""
     return toy.network(family, seed, size_of(width, steps)).train(toy.batches, seed)
 
@@ -35,7 +35,7 @@ def trained(family: str, width: int, steps: int, seed: int) -> Family:
 def run(family: str, width: int, steps: int, seed: int, size: int | None = None) -> dict:
     """Measure parameters and the gap between bound and entropy, in nats a text."""
     model = trained(family, width, steps, seed)
-    gap = toy.gaps(model, FAMILIES[family], blocks=BLOCKS)
+    gap = toy.gaps(model, families.FAMILIES[family], blocks=BLOCKS)
     return {"parameters": count_parameters(model.model), "gap": [round(g, 5) for g in gap]}
 
 

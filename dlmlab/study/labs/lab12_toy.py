@@ -30,11 +30,11 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.objective.duel import RULES, duel_nats
 from dlmlab.objective.priors import mixed_prior
-from dlmlab.study.labs.lab12_families import DIFFUSION, FAMILIES, Family, Size, bound, by_masks
-from dlmlab.study.labs.lab12_repair import one_place_masked, repaired
+from dlmlab.study.labs import lab12_families as families
+from dlmlab.study.labs import lab12_repair as repair
 from dlmlab.study.nb02_student import BLANK, equations, holds
 
-SEEDS, SIZE, V, L = (0, 1, 2), Size(), BLANK + 1, 5
+SEEDS, SIZE, V, L = (0, 1, 2), families.Size(), BLANK + 1, 5
 BLOCKS, DRAWS = 16, 24  # of the bound: independent estimates, times in each
 SAMPLES, FORWARDS = 4_000, (2, 5, 10, 40)
 FIRST = 60  # steps that are repeated live
@@ -46,9 +46,9 @@ def batches(step: int, generator: torch.Generator) -> tuple[Tensor, None]:
     return texts[torch.multinomial(chance, SIZE.rows, replacement=True, generator=generator)], None
 
 
-def network(name: str, seed: int, size: Size = SIZE) -> Family:
+def network(name: str, seed: int, size: families.Size = SIZE) -> families.Family:
     """Make the untrained network of a family."""
-    return Family(name, size, V=V, mask_id=BLANK, window=L, longest=L, seed=seed)
+    return families.Family(name, size, V=V, mask_id=BLANK, window=L, longest=L, seed=seed)
 
 
 def exact(k: float) -> ExactBayes:
@@ -57,7 +57,7 @@ def exact(k: float) -> ExactBayes:
     return ExactBayes(texts, mixed_prior(V, BLANK, k), chance)
 
 
-def of(model: ExactBayes | Family) -> Denoise:
+def of(model: ExactBayes | families.Family) -> Denoise:
     """Read a network and the exact denoiser alike: (ids, alpha) -> logits."""
     if isinstance(model, ExactBayes):
         return lambda z, alpha: model(z, alpha=alpha)
@@ -73,12 +73,12 @@ def truth() -> dict[tuple[int, ...], float]:
 # ------------------------------------------------------------------------------------------------ likelihood
 
 
-def gaps(model: ExactBayes | Family, k: float, *, blocks: int = BLOCKS, seed: int = 1) -> list[float]:
+def gaps(model: ExactBayes | families.Family, k: float, *, blocks: int = BLOCKS, seed: int = 1) -> list[float]:
     """Estimate bound less entropy, in nats a text, once a block; all texts count by their probabilities."""
     texts, chance = equations()
     perfect, found = exact(k), []
     for block in range(blocks):
-        values = bound(
+        values = families.bound(
             of(model),
             texts,
             prior=perfect.prior,
@@ -96,16 +96,16 @@ def entropy() -> float:
     return float(-(chance * chance.log()).sum())
 
 
-def duel_gap(model: ExactBayes | Family, rule: str) -> float:
+def duel_gap(model: ExactBayes | families.Family, rule: str) -> float:
     """Mean DUEL score less the entropy, in nats a text; the time is told by the share of masks."""
     texts, chance = equations()
-    told = by_masks(of(model), BLANK)
+    told = families.by_masks(of(model), BLANK)
     nats = duel_nats(told, texts, torch.ones_like(texts, dtype=torch.bool), BLANK, rule=RULES[rule])
     return float((chance * nats).sum()) - entropy()
 
 
 @torch.no_grad()
-def causal_log_p(model: Family) -> Tensor:
+def causal_log_p(model: families.Family) -> Tensor:
     """Exact log p of the 42 equations under AR, (42,)."""
     texts, _ = equations()
     return model.logits(texts).double().log_softmax(-1).gather(-1, texts[..., None])[..., 0].sum(-1)
@@ -114,7 +114,7 @@ def causal_log_p(model: Family) -> Tensor:
 # ------------------------------------------------------------------------------------------------ samples
 
 
-def distances(model: ExactBayes | Family, k: float, T: int, *, count: int = SAMPLES, seed: int = 2) -> dict:
+def distances(model: ExactBayes | families.Family, k: float, T: int, *, count: int = SAMPLES, seed: int = 2) -> dict:
     """Write texts in T forwards: total variation to the truth and share of right ones, for both ends."""
     x = torch.full((count, L), BLANK)
     generator = torch.Generator().manual_seed(seed)
@@ -146,12 +146,14 @@ def floor_of_samples(seed: int = 3) -> float:
 
 
 @cache
-def trained(name: str, seed: int, timed: bool = True, rate: float = SIZE.rate, stop_after: int | None = None) -> Family:
+def trained(
+    name: str, seed: int, timed: bool = True, rate: float = SIZE.rate, stop_after: int | None = None
+) -> families.Family:
     """Train a network of a family, or only the first `stop_after` steps."""
     return network(name, seed, replace(SIZE, timed=timed, rate=rate)).train(batches, seed, stop_after=stop_after)
 
 
-def measured(model: ExactBayes | Family, k: float | None, *, samples: int = SAMPLES) -> dict:
+def measured(model: ExactBayes | families.Family, k: float | None, *, samples: int = SAMPLES) -> dict:
     """Measure everything of one model; k None: AR."""
     row: dict = {}
     if k is None:
@@ -167,8 +169,8 @@ def measured(model: ExactBayes | Family, k: float | None, *, samples: int = SAMP
         row |= distances(model, k, T, count=samples)
     prior = mixed_prior(V, BLANK, k)
     for by in DETECTORS:
-        row |= repaired(of(model), prior, by)
-    hidden = repaired(one_place_masked(of(model)), prior, "leave-one-out")
+        row |= repair.repaired(of(model), prior, by)
+    hidden = repair.repaired(repair.one_place_masked(of(model)), prior, "leave-one-out")
     return row | {name.replace("leave-one-out", "hiding each"): value for name, value in hidden.items()}
 
 
@@ -187,7 +189,7 @@ def run(family: str, model: str, seed: int | None, timed: bool, rate: float, siz
 
 
 def _run(family: str, model: str, seed: int | None, timed: bool, rate: float, size: int | None) -> dict:
-    k = FAMILIES[family]
+    k = families.FAMILIES[family]
     if model == "exact":
         row = measured(exact(k), k, samples=SAMPLES)
         return {name: v for name, v in row.items() if not name.startswith(("tv", "right"))} if size else row
@@ -207,8 +209,8 @@ OTHERS = (
 def settings() -> list[dict]:
     """List the exact denoisers, the networks seed by seed, and the attempts."""
     usual = {"timed": True, "rate": SIZE.rate}
-    keys = [{"family": name, "model": "exact", "seed": None} | usual for name in DIFFUSION]
-    keys += [{"family": name, "model": "trained", "seed": seed} | usual for seed in SEEDS for name in FAMILIES]
+    keys = [{"family": name, "model": "exact", "seed": None} | usual for name in families.DIFFUSION]
+    keys += [{"family": name, "model": "trained", "seed": seed} | usual for seed in SEEDS for name in families.FAMILIES]
     return keys + [usual | {"model": "trained", "seed": 0} | other for other in OTHERS]
 
 
@@ -251,7 +253,11 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     found |= named("gap, neighbours,", {"0.3 - 0.1": against(rows, "hybrid 0.3", "gap", "hybrid 0.1")})
     columns = [name for name in select(rows, family="mask", model="trained")[0] if " " in name]
     for column in ["gap", *columns]:
-        names = [name for name in FAMILIES if column in select(rows, family=name)[0]] if column != "gap" else FAMILIES
+        names = (
+            [name for name in families.FAMILIES if column in select(rows, family=name)[0]]
+            if column != "gap"
+            else families.FAMILIES
+        )
         names = [name for name in names if all(column in row for row in select(networks(rows), family=name))]
         found |= {f"{column}, {name}": mean(rows, name, column) for name in names}
         found |= {f"{column}, exact {name}": mean(rows, name, column, "exact") for name in names if name != "AR"}
