@@ -1,6 +1,5 @@
 """Exercise 12.1. Models whose guesses depend on what is revealed, and that count how often they are asked."""
 
-import itertools
 from collections.abc import Callable
 
 import torch
@@ -117,7 +116,7 @@ def _over_orders(weights: Tensor, x0: Tensor, maskable: Tensor, mask_id: int) ->
     totals = []
     for x, places in zip(x0, maskable, strict=True):
         values = []
-        for order in itertools.permutations(places.nonzero()[:, 0].tolist()):
+        for order in _orders(places.nonzero()[:, 0].tolist()):
             rank = torch.tensor([-order.index(i) if i in order else -99 for i in range(len(x))])
 
             def fixed(p: Tensor, rank: Tensor = rank) -> Tensor:
@@ -126,6 +125,13 @@ def _over_orders(weights: Tensor, x0: Tensor, maskable: Tensor, mask_id: int) ->
             values.append(_score(weights, x[None], places[None], mask_id, fixed))
         totals.append(torch.cat(values).mean())
     return torch.stack(totals)
+
+
+def _orders(items: list[int]) -> list[list[int]]:
+    """List all orders of a few items."""
+    if not items:
+        return [[]]
+    return [[first, *rest] for first in items for rest in _orders([i for i in items if i != first])]
 
 
 EXERCISE = Exercise(
