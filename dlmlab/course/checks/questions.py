@@ -89,6 +89,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="12.4",
+        title="Asked for its belief",
+        minutes=2,
+        difficulty=2,
+        objective="Foresee whether a calibrated belief finds an error that is certainly there.",
+        question="percent of the false equations with one wrong number that a perfect model makes true by its belief",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="13.4",
         title="What is given up",
         minutes=2,
