@@ -25,6 +25,8 @@ DEPENDENCIES = [Requirement(text) for text in PROJECT["dependencies"]]
 TEST_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["test"]]
 BROWSER_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["browser"]]  # may be absent
 HARNESS_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["harness"]]  # may be absent
+CONSTRAINTS_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["constraints"]]
+OPTIONAL = HARNESS_EXTRA + CONSTRAINTS_EXTRA  # imported inside functions, with a sentence where they are absent
 DECLARED = DEPENDENCIES + TEST_EXTRA
 OURS = {"dlmlab", "tests", "conftest"}
 
@@ -131,9 +133,13 @@ def test_every_import_of_the_package_and_the_notebooks_is_a_dependency():
     missing = {
         path: bad
         for path, modules in files.items()
-        if not path.startswith(("tests", "conftest")) and (bad := undeclared(modules, DEPENDENCIES + HARNESS_EXTRA))
+        if not path.startswith(("tests", "conftest")) and (bad := undeclared(modules, DEPENDENCIES + OPTIONAL))
     }
     assert not missing
+
+
+def test_the_solver_is_part_of_what_the_tests_install():
+    assert set(map(str, CONSTRAINTS_EXTRA)) <= set(map(str, TEST_EXTRA))
 
 
 def test_every_import_of_the_tests_is_declared():

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 from scipy.stats import binomtest, bootstrap
+from scipy.stats import t as student_t
 
 from dlmlab.measure.store import select
 
@@ -107,6 +108,28 @@ def of_rows(rows: Sequence[dict], a: dict, b: dict, *, column: str = "nats") -> 
         raise ValueError(f"{a} and {b} judge {sorted(sizes)} problems: must be the same")
     pairs = [(ours[seed], theirs[seed]) for seed in common]
     return _crossed(np.stack([a - b for a, b in pairs]), _verdicts(*(x for pair in pairs for x in pair)))
+
+
+def of_seeds(rows: Sequence[dict], a: dict, b: dict, *, column: str) -> Difference:
+    """Difference of two measurements that give one number a seed: the mean over seeds with its 95 % t interval.
+
+    Seeds are paired where both have them; a row of seed None is paired with every seed of the other. What chance within
+    a seed does (samples, noise) is part of the spread. Raises `ValueError` for fewer than two pairs.
+
+    >>> rows = [{"k": k, "seed": s, "x": k + 0.1 * s * k} for k in (0, 1) for s in (0, 1, 2)]
+    >>> f"{of_seeds(rows, {'k': 1}, {'k': 0}, column='x'):.2f}"
+    '1.10 [0.85, 1.35]'
+    """
+    ours, theirs = ({row.get("seed"): float(row[column]) for row in select(rows, **key)} for key in (a, b))
+    ours, theirs = (
+        dict.fromkeys(other, x[None]) if set(x) == {None} else x for x, other in ((ours, theirs), (theirs, ours))
+    )
+    seeds = sorted(ours.keys() & theirs.keys(), key=str)
+    if len(seeds) < 2:
+        raise ValueError(f"{a} and {b} have {len(seeds)} seeds in common: a spread needs two")
+    values = np.array([ours[seed] - theirs[seed] for seed in seeds])
+    half = float(student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
+    return Difference(_mean(values), _mean(values) - half, _mean(values) + half, tuple(values.tolist()))
 
 
 def words(found: dict[str, Difference]) -> str:

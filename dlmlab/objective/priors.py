@@ -39,6 +39,40 @@ def mixed_prior(V: int, mask_id: int, k: float) -> Tensor:
     return k * uniform_prior(V) + (1 - k) * mask_prior(V, mask_id)
 
 
+def noise_tokens(
+    x0: Tensor, alpha: Tensor, prior: Tensor, *, where: Tensor | None = None, generator: torch.Generator
+) -> Tensor:
+    """Noise texts: each token stays with probability alpha, else it is drawn from the prior, (B, L).
+
+    Shapes: x0 (B, L), alpha (B,), prior (V,), where (B, L) bool or None for all places. A drawn token may be the old
+    one. Raises `ValueError` for an alpha outside 0..1.
+    """
+    if not bool(((alpha >= 0) & (alpha <= 1)).all()):
+        raise ValueError(f"alpha must lie in [0, 1], got {alpha.min():.3g}..{alpha.max():.3g}")
+    stays = torch.rand(x0.shape, generator=generator, dtype=torch.float64) < alpha.double()[:, None]
+    if where is not None:
+        stays |= ~where
+    drawn = torch.multinomial(prior, x0.numel(), replacement=True, generator=generator).view(x0.shape)
+    return torch.where(stays, x0, drawn)
+
+
+def noise_shares(alpha: float, k: float, V: int) -> tuple[float, float]:
+    """Foresee what hybrid noise does to a text without masks: the shares of its tokens that become masks, and that
+    become wrong but visible.
+
+        masked = (1 - alpha) (1 - k + k / V),   wrong = (1 - alpha) k (V - 2) / V
+
+    Of the V ids that uniform noise draws from, one is the mask and one the token itself. Raises `ValueError` for alpha
+    or k outside [0, 1] or V < 2. Source: the mixture of XDLM.
+
+    >>> [round(share, 3) for share in noise_shares(0.5, 0.1, 10)]
+    [0.455, 0.04]
+    """
+    if not (0 <= alpha <= 1 and 0 <= k <= 1 and V >= 2):
+        raise ValueError(f"alpha={alpha} and k={k} must lie in [0, 1], V={V} must be 2 or more")
+    return (1 - alpha) * (1 - k + k / V), (1 - alpha) * k * (V - 2) / V
+
+
 def nelbo_weight(x0: Tensor, xt: Tensor, *, alpha: Tensor, dalpha: Tensor, prior: Tensor) -> Tensor:
     """Weight of every position in the bound: how fast its noised token could just have changed.
 
@@ -102,6 +136,22 @@ def belief(logits: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> Tenso
     a = alpha[:, None, None].double()
     likelihood = a * F.one_hot(xt, len(prior)) + (1 - a) * prior[xt].double()[..., None]  # q_t(z | v), (B, L, V)
     return _share(logits.double().softmax(-1) * likelihood, xt)
+
+
+def without_own(log_p: Tensor, xt: Tensor, *, alpha: Tensor, prior: Tensor) -> Tensor:
+    """Take the evidence of the token itself out of p(x_i | z): the leave-one-out log-distribution, (B, L, V) float64.
+
+        xhat_i(v) ∝ p(x_i = v | z) / q_t(z_i | v)
+
+    The inverse of `belief`: what a model learns from cross-entropy at all places becomes what the step back needs.
+    Shapes: log_p (B, L, V) or logits, xt (B, L), alpha (B,), prior (V,). Where q_t(z_i | v) is 0 the posterior has
+    ruled v out and cannot give it back: such ids get -inf. Source: notebook 02; derived here.
+    """
+    _check(alpha, prior, xt)
+    a = alpha[:, None, None].double()
+    likelihood = a * F.one_hot(xt, len(prior)) + (1 - a) * prior[xt].double()[..., None]  # q_t(z | v), (B, L, V)
+    divided = log_p.double() - torch.where(likelihood > 0, likelihood, 1.0).log()
+    return divided.masked_fill(likelihood == 0, -torch.inf).log_softmax(-1)
 
 
 def reverse_posterior(logits: Tensor, xt: Tensor, *, alpha_t: Tensor, alpha_s: Tensor, prior: Tensor) -> Tensor:

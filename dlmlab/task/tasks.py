@@ -17,7 +17,7 @@ Form of the solution: GSM8K (Cobbe et al., arXiv 2110.14168), one equation a ste
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from dlmlab.task.splits import HELD_OUT, SPLITS, SplitRecipe, hashed, split_of
 
 MAX_NUMBER = 99
 NUMBER = "0|[1-9][0-9]?"  # what the tokenizer has a token for: not 05, 007, 100 or the digits of other scripts
+HOLE = "_"  # stands for a number that is not told, in a question for `read`
 MAX_CHARACTERS = 1_000  # about three times the longest question of the generator
 STEP_WEIGHTS = (0.22, 0.26, 0.24, 0.16, 0.12)  # share of problems with 1, 2, 3, 4, 5 equations
 MAX_QUESTION_TOKENS = 54  # with BOS, the answer mark and 40 answer tokens this stays within 96
@@ -79,8 +80,8 @@ def _pattern(frame: Frame, objects: tuple[str, ...]) -> re.Pattern:
         "m": f"(?P<m>{'|'.join(NAMES)})",
         "u": f"(?P<u>{'|'.join(NAMES)})",
         "o": f"(?P<o>{'|'.join(objects)})",
-        "a": f"(?P<a>{NUMBER})",
-        "k": f"(?P<k>{NUMBER})",
+        "a": f"(?P<a>{NUMBER}|{HOLE})",
+        "k": f"(?P<k>{NUMBER}|{HOLE})",
     }
     parts = re.split(r"\{(\w)\}", frame.text)
     return re.compile("".join(slots[p] if i % 2 else re.escape(p) for i, p in enumerate(parts)))
@@ -102,10 +103,18 @@ def _calculate(left: int, op: str, right: int) -> int:
     return result
 
 
-class _Story:
-    """Running value, persons and equations while sentences are read one by one."""
+def _number(text: str) -> int:
+    if text == HOLE:
+        raise QuestionError(f"a number is hidden, {HOLE}: what follows from it is not one answer")
+    return int(text)
 
-    def __init__(self) -> None:
+
+class _Story:
+    """Running value, persons and equations while sentences are read one by one; `number` makes one of its text,
+    `calculate` one of two others."""
+
+    def __init__(self, number: Callable, calculate: Callable) -> None:
+        self.number, self.calculate = number, calculate
         self.value = self.before = None
         self.made = self.made_before = None  # indices of the equations that made `value` and `before`
         self.person = self.person_before = None
@@ -115,7 +124,7 @@ class _Story:
 
     def add(self, frame: Frame, slots: dict[str, str], opening: bool = False) -> None:
         self._meet(frame, slots)
-        known = {"v": self.value, "u": self.before} | {s: int(slots[s]) for s in "ak" if slots.get(s)}
+        known = {"v": self.value, "u": self.before} | {s: self.number(slots[s]) for s in "ak" if slots.get(s)}
         made = {"v": self.made, "u": self.made_before}
         result = known.get("a") if opening else self.value
         for op in frame.ops:
@@ -124,7 +133,7 @@ class _Story:
             left, right = (known[side] if side in known else int(side) for side in (left, right))
             if left is None or right is None:
                 raise QuestionError(f"'{frame.text}' compares with a value that is not there yet")
-            result = known["t"] = _calculate(left, sign, right)
+            result = known["t"] = self.calculate(left, sign, right)
             made["t"] = len(self.equations)
             self.equations.append((left, sign, right, result))
         if frame.new_person:
@@ -167,8 +176,17 @@ def solve(question: str) -> Solved:
     >>> solve("ann buys 12 apples . then ann takes 5 more . how many apples does ann have now ?").text
     '12 + 5 = 17 ; #### 17'
     """
+    return read(question)
+
+
+def read(question: str, number: Callable = _number, calculate: Callable = _calculate) -> Solved:
+    """Read a question as `solve` does, with other numbers: `number(text)` makes one of "12" or of `HOLE`, and
+    `calculate(left, op, right)` a result, so that the equations may hold unknowns (`dlmlab.constraints`).
+
+    Raises `QuestionError` as `solve` does.
+    """
     sentences = _sentences(question)
-    story, skeleton, thing, distractor = _Story(), [], None, False
+    story, skeleton, thing, distractor = _Story(number, calculate), [], None, False
     situation: Situation | None = None
     for i, sentence in enumerate(sentences):
         if i == 0:
@@ -180,6 +198,7 @@ def solve(question: str) -> Solved:
             hit = _find(sentence, situation.steps, situation.objects)
             if hit is None and (hit := _find(sentence, DISTRACTORS, ())):
                 distractor = True
+                story.number(hit[1]["a"])
                 skeleton.append(f"{hit[0].text}/{hit[1]['a']}")
                 continue
         if hit is None or (i == len(sentences) - 1) != sentence.endswith("?"):
@@ -229,7 +248,7 @@ def _tell(rng: random.Random, steps: int, distractor: bool) -> str | None:
     names = rng.sample(NAMES, steps + 3)
     thing = rng.choice(situation.objects) if situation.objects else ""
     ask = rng.choice(situation.questions)
-    story, sentences = _Story(), []
+    story, sentences = _Story(_number, _calculate), []
 
     def tell(frame: Frame, opening: bool = False) -> bool:
         numbers = _numbers(frame, story.value, rng)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dlmlab.measure.difference import Difference, between, of_rows, words
+from dlmlab.measure.difference import Difference, between, of_rows, of_seeds, words
 from dlmlab.measure.evaluate import Proportion
 
 RNG = np.random.default_rng(0)
@@ -166,3 +166,13 @@ def test_a_row_without_chance_is_paired_with_every_seed_of_the_other():
     assert of_rows([sure], {"m": "sure"}, {"m": "sure"}).mean == 0.0
     with pytest.raises(ValueError, match="no seed in common"):
         of_rows([sure, *drawn[1:]], {"m": "drawn"}, {"m": "sure"}, column="correct")
+
+
+def test_a_difference_of_seeds_needs_two_and_pairs_what_both_have():
+    rows = [{"k": k, "seed": s, "x": 2.0 * k + 0.1 * s} for k in (0, 1) for s in (0, 1, 2)] + [
+        {"k": 1, "seed": 3, "x": 99.0}
+    ]
+    found = of_seeds(rows, {"k": 1}, {"k": 0}, column="x")
+    assert found.seeds == pytest.approx((2.0, 2.0, 2.0)) and found.low == pytest.approx(found.high)
+    with pytest.raises(ValueError, match="needs two"):
+        of_seeds(rows[:1] + rows[3:4], {"k": 1}, {"k": 0}, column="x")

@@ -12,8 +12,11 @@ from dlmlab.objective.priors import (
     mask_prior,
     mixed_prior,
     nelbo_weight,
+    noise_shares,
+    noise_tokens,
     reverse_posterior,
     uniform_prior,
+    without_own,
 )
 
 XHAT = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64)
@@ -253,3 +256,43 @@ def test_wrong_requests_say_what_is_wrong():
             reverse_posterior(logits[None, None], x, alpha_t=at(0.7), alpha_s=alpha_s, prior=prior)
     with pytest.raises(ValueError, match=r"k=1.5 must lie in \[0, 1\]"):
         mixed_prior(5, M, 1.5)
+
+
+# ------------------------------------------------------------------------------------------------ noise and its shares
+
+
+@pytest.mark.parametrize("k", [0.0, 0.1, 1.0])
+def test_noise_meets_the_shares_that_are_foreseen(k):
+    x0 = torch.zeros(400, 100, dtype=torch.long)
+    z = noise_tokens(x0, torch.full((400,), 0.3), mixed_prior(8, 7, k), generator=torch.Generator().manual_seed(0))
+    masked, wrong = noise_shares(0.3, k, 8)
+    assert float((z == 7).double().mean()) == pytest.approx(masked, abs=0.01)
+    assert float(((z != 7) & (z != 0)).double().mean()) == pytest.approx(wrong, abs=0.01)
+
+
+def test_noise_leaves_given_places_alone():
+    x0 = torch.zeros(50, 6, dtype=torch.long)
+    where = torch.tensor([True, False, True, False, True, False]).expand(50, 6)
+    z = noise_tokens(x0, torch.zeros(50), mask_prior(4, 3), where=where, generator=torch.Generator().manual_seed(0))
+    assert bool((z[where] == 3).all()) and bool((z[~where] == 0).all())
+
+
+@pytest.mark.parametrize("call", [lambda: noise_shares(1.2, 0.1, 5), lambda: noise_shares(0.5, 2, 5)])
+def test_shares_of_no_noise_are_refused(call):
+    with pytest.raises(ValueError, match="must lie"):
+        call()
+
+
+def test_without_own_undoes_belief():
+    g = torch.Generator().manual_seed(0)
+    logits, z = torch.randn(3, 4, 6, generator=g, dtype=torch.float64), torch.randint(0, 6, (3, 4), generator=g)
+    alpha, prior = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64), mixed_prior(6, 5, 0.3)
+    sure = belief(logits, z, alpha=alpha, prior=prior)
+    back = without_own(sure.log(), z, alpha=alpha, prior=prior)
+    torch.testing.assert_close(back, logits.log_softmax(-1))
+
+
+def test_without_own_keeps_what_a_mask_prior_makes_certain():
+    alpha, prior = torch.tensor([0.5], dtype=torch.float64), mask_prior(3, 2)
+    back = without_own(torch.tensor([[[0.0, -9.0, -torch.inf]]]), torch.tensor([[0]]), alpha=alpha, prior=prior)
+    assert back.exp().tolist() == [[[1.0, 0.0, 0.0]]]

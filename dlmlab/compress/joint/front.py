@@ -59,6 +59,26 @@ def dominated_area(points: Sequence[Point], reference: Point) -> float:
     return area
 
 
+def even_references(ours: Sequence[Point], theirs: Sequence[Point]) -> list[float]:
+    """List the t at which two fronts of two objectives dominate the same area at the reference (t, t), beyond all their
+    points: one or, if there is none or every t is one, nothing.
+
+    Beyond all points the difference of two areas is a straight line in t: only the lowest number of each objective of
+    each front decides about its slope. So a front may be ahead at one reference and behind at another.
+
+    >>> [round(t, 3) for t in even_references([(0, 4.9), (4.9, 0)], [(2.5, 2.5)])]
+    [6.052]
+    """
+    start = max(max(point) for point in (*ours, *theirs))
+    ahead, further = (
+        dominated_area(ours, (t, t)) - dominated_area(theirs, (t, t)) for t in (start, start + 1)
+    )  # where the line begins, and one to the right
+    if abs(further - ahead) < 1e-9:
+        return []
+    t = start - ahead / (further - ahead)
+    return [t] if t > start + 1e-9 else []
+
+
 def normalized(points: Sequence[Point], reference: Point, ideal: Point) -> float:
     """Measure the hypervolume as a share of the box from `ideal` to `reference`: free of units, between 0 and 1.
 

@@ -65,3 +65,22 @@ def test_points_must_be_numbers():
 def test_a_gap_within_the_range_of_the_seeds_is_noise():
     assert front.thinner_than_noise([0.50, 0.52, 0.51], [0.50, 0.51, 0.50])
     assert not front.thinner_than_noise([0.80, 0.81, 0.80], [0.50, 0.51, 0.50])
+
+
+def test_two_fronts_are_even_where_it_says_and_change_places_there():
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(200):
+        ours, theirs = rng.random((3, 2)).tolist(), rng.random((2, 2)).tolist()
+        for t in front.even_references(ours, theirs):
+            gaps = [
+                front.hypervolume(ours, (s, s)) - front.hypervolume(theirs, (s, s)) for s in (t - 1e-4, t, t + 1e-4)
+            ]
+            assert abs(gaps[1]) < 1e-9 and gaps[0] * gaps[2] < 0
+            found += 1
+    assert found > 10
+
+
+def test_fronts_that_never_change_places_have_no_even_reference():
+    for ours, theirs in (([(1, 1)], [(2, 2)]), (STAIRS, STAIRS), (STAIRS, [(1, 3), (3, 1)])):
+        assert front.even_references(ours, theirs) == []
