@@ -26,18 +26,14 @@ def from_the_right(table, x):
 
 def starts_after_the_first(table, x):
     y = torch.zeros_like(x)
-    y[:, 0] = 0 if table.shape[0] > 1 and int(table[0, 0]) != 0 else x[:, 0] % table.shape[1]
+    y[:, 0] = x[:, 0]
     for t in range(1, x.shape[1]):
         y[:, t] = table[x[:, t], y[:, t - 1]]
     return y
 
 
 def state_then_operation(table, x):
-    y, found = torch.zeros_like(x[:, 0]), []
-    for t in range(x.shape[1]):
-        y = table[y.clamp(max=table.shape[0] - 1), x[:, t].clamp(max=table.shape[1] - 1)]
-        found.append(y)
-    return torch.stack(found, 1)
+    return _run(table.T, x, torch.zeros_like(x[:, 0]))
 
 
 def only_the_last(table, x):

@@ -72,7 +72,7 @@ MUTANTS = {
     from_the_right: "from the left",
     loses_the_rest: "left over",
     the_rest_comes_last: "the first forwards write one more",
-    writes_again: "it stays",
+    writes_again: "stays",
     unknown_is_zero: "unknown is -1",
     the_least_probable: "",
     any_number_of_forwards: "raise ValueError",

@@ -1,4 +1,4 @@
-"""Exercise 17.1. Machines that commute and that do not, in which state 0 is changed by every operation, and random ones."""
+"""Exercise 17.1. Machines that commute and that do not, one that changes state 0 at once, and random ones."""
 
 from collections.abc import Callable
 
@@ -24,9 +24,9 @@ def check_track(fn: Callable) -> None:
     require(parity != [[1, 0, 1, 1]], "these are the operations, or what each does to state 0: carry the state on")
     require(parity != [[1, 0, 0, 1]], "the machine runs from left to right")
     require(parity == [[1, 1, 0, 1]], f"parity of 1 0 1 1 is 1 1 0 1, not {parity[0]}")
-    reset = run([[1, 0, 2], [2, 2, 0]], [[0, 1, 0]])
+    reset = run([[1, 0, 2], [2, 2, 0], [0, 1, 1]], [[0, 1, 0]])
     require(reset != [[0, 2, 2]], "the first operation changes state 0, too: the machine starts before it")
-    require(reset != [[1, 0, 2]], "the entry is [operation, state], in this order")
+    require(reset != [[1, 2, 0]], "the entry is [operation, state], in this order")
     require(reset == [[1, 2, 2]], f"operations 0 1 0 give 1 2 2, not {reset[0]}")
     two = run([[1, 2, 0], [0, 1, 2]], [[0, 0], [1, 0], [0, 0]])
     require(two == [[1, 2], [0, 1], [1, 2]], f"each row starts in state 0 and knows no other row; got {two}")
@@ -64,8 +64,8 @@ def track(table: Tensor, x: Tensor) -> Tensor:
 ''',
     hints=(
         "Which single number of a row do you have to remember from one operation to the next?",
-        "Keep the present state of all rows in one tensor. Go through the places; look all rows up in the table at once, "
-        "with two index tensors; keep what you found, and stack it in the end.",
+        "Keep the present state of all rows in one tensor. Go through the places; look all rows up in the table at "
+        "once, with two index tensors; keep what you found.",
         "y = torch.zeros_like(x[:, 0]); for t in range(x.shape[1]): y = table[x[:, t], y]; found.append(y)",
     ),
     check=check_track,

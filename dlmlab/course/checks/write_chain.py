@@ -62,7 +62,9 @@ def _judge(fn: Callable, x: Tensor, forwards: int, G: int, case: str) -> None:
     rows = [_by_hand(row, forwards, G) for row in x.tolist()]
     n = len(model.shown)
     require(n == forwards, f"{case}: `tell` was called {n} times")
-    require(-1 not in y.flatten().tolist(), f"{case}: some states are left unknown; L // forwards loses what is left over")
+    require(
+        -1 not in y.flatten().tolist(), f"{case}: some states are left unknown; L // forwards loses what is left over"
+    )
     for step, shown in enumerate(model.shown):
         wanted = [row[1][step] for row in rows]
         unknown = [[s == -1 for s in row] for row in shown]
@@ -78,7 +80,10 @@ def _judge(fn: Callable, x: Tensor, forwards: int, G: int, case: str) -> None:
             f"{case}: before forward {step + 1} row 0 is {shown[0]}, it should be {wanted[0]}: the most probable state "
             "of the forward that wrote it, and it stays",
         )
-    require(y.tolist() == [row[0] for row in rows], f"{case}: the last states are not what the last forward says")
+    require(
+        y.tolist() == [row[0] for row in rows],
+        f"{case}: the last forward writes the last states only; what was written stays",
+    )
 
 
 EXERCISE = Exercise(

@@ -32,8 +32,10 @@ class Recurrent(nn.Module):
     def __init__(self, kind: str):
         super().__init__()
         self.embed, self.head = nn.Embedding(STATES, WIDTH), nn.Linear(WIDTH, STATES)
-        self.cells = nn.LSTM(WIDTH, WIDTH, batch_first=True) if kind == "LSTM" else nn.ModuleList(
-            Decay(kind == "signed") for _ in range(2)
+        self.cells = (
+            nn.LSTM(WIDTH, WIDTH, batch_first=True)
+            if kind == "LSTM"
+            else nn.ModuleList(Decay(kind == "signed") for _ in range(2))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,8 +104,10 @@ def loss(model: str, net: nn.Module, x: Tensor, y: Tensor, generator: torch.Gene
 
 
 def train(model: str, x: Tensor, y: Tensor, *, steps: int, rate: float = RATE, layers: int = 2, seed: int = 0):
-    """Train a model on rows `x`, `y` (N, L) for a number of batches, drawn with replacement; AdamW, a tenth of the steps
-    to warm up, then down to nothing along a half cosine."""
+    """Train a model on rows `x`, `y` (N, L) for a number of batches, drawn with replacement.
+
+    AdamW; the rate rises for a tenth of the steps, then falls to nothing along a half cosine.
+    """
     net, generator = make(model, layers, seed), torch.Generator().manual_seed(seed)
     descent = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
     up = max(1, steps // 10)

@@ -16,6 +16,7 @@ from scipy.stats import spearmanr
 
 from dlmlab.measure import evaluate
 from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.difference import headlines as named
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.study.labs import lab17_groups as groups
@@ -93,10 +94,89 @@ def settings() -> list[dict]:
     return [key(task, model, n, seed, **other) for task, model, n, other in grid for seed in SEEDS]
 
 
+# ------------------------------------------------------------------------------------------------ what is read off
+
+
+def asked(task: str, model: str, samples: int, **other) -> dict:
+    """Name a run without its seed."""
+    return {name: value for name, value in key(task, model, samples, 0, **other).items() if name != "seed"}
+
+
+def share(rows: Sequence[dict], run: dict, column: str = "last") -> Difference:
+    """Share of test rows whose last state is right, over rows and seeds, with its interval."""
+    mine = select(rows, **run)
+    nothing = [{"seed": row["seed"], "who": "nobody", column: "0" * len(row[column])} for row in mine]
+    return of_rows(
+        [row | {"who": "model"} for row in mine] + nothing, {"who": "model"}, {"who": "nobody"}, column=column
+    )
+
+
+def chance(rows: Sequence[dict], run: dict, column: str = "last") -> Difference:
+    """Compare a run with one that guesses, test row by test row: a right state counts 1 - 1 / G, a wrong one -1 / G."""
+    G = groups.GROUPS[run["task"]]
+    mine = [row | {"gain": [int(v) - 1 / G for v in row[column]]} for row in select(rows, **run)]
+    zero = [{"seed": row["seed"], "who": "nobody", "gain": [0.0] * len(row["gain"])} for row in mine]
+    return of_rows([row | {"who": "model"} for row in mine] + zero, {"who": "model"}, {"who": "nobody"}, column="gain")
+
+
+def less(rows: Sequence[dict], a: dict, b: dict, column: str = "last", other: str | None = None) -> Difference:
+    """Compare two runs, or two columns of one, test row by test row, over seeds."""
+    mine = [row | {"who": "a", "it": row[column]} for row in select(rows, **a)]
+    mine += [row | {"who": "b", "it": row[other or column]} for row in select(rows, **b)]
+    return of_rows(mine, {"who": "a"}, {"who": "b"}, column="it")
+
+
+def mean(rows: Sequence[dict], run: dict, column: str) -> list[float] | float:
+    """Mean of a column over seeds, place by place where it is a list."""
+    found = [row[column] for row in select(rows, **run)]
+    if isinstance(found[0], list):
+        return [sum(values) / len(found) for values in zip(*found, strict=True)]
+    return sum(found) / len(found)
+
+
+def runs(rows: Sequence[dict]) -> list[dict]:
+    """List the runs of the table without their seeds, in its order."""
+    found: list[dict] = []
+    for row in rows:
+        run = {name: row[name] for name in asked("S3", "masked", 64)}
+        if run not in found:
+            found.append(run)
+    return found
+
+
+def name(run: dict) -> str:
+    """Write a run in a few words: what is usual is left out."""
+    usual = asked(run["task"], run["model"], run["samples"])
+    other = [f"{k} {run[k]:g}" if k != "labels" else f"{run[k]} labels" for k in usual if run[k] != usual[k]]
+    return ", ".join((run["task"], run["model"], f"{run['samples']:,}", *other))
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote."""
+    found: dict[str, float | str] = {}
+    for run in runs(rows):
+        for column, what in (("last", ""), ("twice", ", twice")):
+            found |= named(name(run) + what, {"share": share(rows, run, column), "chance": chance(rows, run, column)})
+        if run["model"] == "masked":
+            for n in FORWARDS:
+                for order in ("left to right", "confidence"):
+                    found[f"{name(run)}, {order} {n}"] = share(rows, run, f"{order} {n}").mean
+            column = "left to right 1"
+            one = {"share": share(rows, run, column), "chance": chance(rows, run, column)}
+            found |= named(f"{name(run)}, one forward", one)
+            found |= named(f"{name(run)}, one forward less twelve", {"left": less(rows, run, run, column, "last")})
+            found[f"{name(run)}, rank"] = mean(rows, run, "rank")
+            for n in (4, 6):
+                pair = less(rows, run, run, f"confidence {n}", f"left to right {n}")
+                found |= named(f"{name(run)}, confidence less left, {n}", {"forwards": pair})
+    return found
+
+
 TABLE = Table(
     "17_tracked",
     settings,
     run,
     live=(key("parity", "LSTM", 256, 0), key("S3", "LSTM", 256, 0)),
     size=64,
+    headlines=headlines,
 )
