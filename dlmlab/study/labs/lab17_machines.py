@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.study.labs.lab17_groups import HIDDEN, MASK, STATES, TOKENS, woven
+from dlmlab.study.labs import lab17_groups as groups
 
 WIDTH, BATCH, RATE = 64, 64, 3e-3
 RECURRENT = ("LSTM", "positive", "signed")
@@ -31,7 +31,7 @@ class Recurrent(nn.Module):
 
     def __init__(self, kind: str):
         super().__init__()
-        self.embed, self.head = nn.Embedding(STATES, WIDTH), nn.Linear(WIDTH, STATES)
+        self.embed, self.head = nn.Embedding(groups.STATES, WIDTH), nn.Linear(WIDTH, groups.STATES)
         self.cells = (
             nn.LSTM(WIDTH, WIDTH, batch_first=True)
             if kind == "LSTM"
@@ -78,9 +78,9 @@ def make(model: str, layers: int = 2, seed: int = 0) -> nn.Module:
             n_heads=4,
             n_layers=layers,
             mlp_hidden_size=3 * WIDTH,
-            vocab_size=TOKENS,
+            vocab_size=groups.TOKENS,
             max_sequence_length=96,
-            mask_token_id=MASK,
+            mask_token_id=groups.MASK,
             attention="full" if model == "masked" else "causal",
         )
     )
@@ -88,7 +88,7 @@ def make(model: str, layers: int = 2, seed: int = 0) -> nn.Module:
 
 def scores(net: nn.Module, tokens: Tensor) -> Tensor:
     """Logits of the states from tokens, (N, L, V): a recurrent net has only states in its vocabulary."""
-    return net(tokens) if isinstance(net, Recurrent) else net(tokens).logits[..., STATES:MASK]
+    return net(tokens) if isinstance(net, Recurrent) else net(tokens).logits[..., groups.STATES : groups.MASK]
 
 
 def loss(model: str, net: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -97,9 +97,9 @@ def loss(model: str, net: nn.Module, x: Tensor, y: Tensor, generator: torch.Gene
         share = torch.rand(len(y), 1, generator=generator)
         hidden = torch.rand(y.shape, generator=generator) < share
         hidden[~hidden.any(1), -1] = True
-        seen = woven(x, torch.where(hidden, HIDDEN, y))
+        seen = groups.woven(x, torch.where(hidden, groups.HIDDEN, y))
         return F.cross_entropy(scores(net, seen)[:, 1::2][hidden], y[hidden])
-    said = scores(net, woven(x, y))[:, ::2] if model == "writer" else scores(net, x)
+    said = scores(net, groups.woven(x, y))[:, ::2] if model == "writer" else scores(net, x)
     return F.cross_entropy(said.flatten(0, 1), y.flatten())
 
 
@@ -137,14 +137,14 @@ def fill(net: nn.Module, x: Tensor, forwards: int, order: str = "left to right",
     """Write the states of operations (N, L) in a number of forwards, as many in each (the first ones get what is left
     over): the first masked ones from the left (or the right), or those of which the model is surest. Where `y` (N, L)
     knows the first states already, `when` is -1."""
-    (N, L), y = x.shape, torch.full_like(x, HIDDEN) if y is None else y
-    missing, when = int((y[0] == HIDDEN).sum()), torch.full((N, L), -1)
+    (N, L), y = x.shape, torch.full_like(x, groups.HIDDEN) if y is None else y
+    missing, when = int((y[0] == groups.HIDDEN).sum()), torch.full((N, L), -1)
     for step in range(forwards):
         count = missing // forwards + (step < missing % forwards)
-        sure, best = scores(net, woven(x, y))[:, 1::2].softmax(-1).max(-1)  # (N, L)
+        sure, best = scores(net, groups.woven(x, y))[:, 1::2].softmax(-1).max(-1)  # (N, L)
         place = torch.arange(L).expand(N, L)
         rank = {"left to right": -place, "right to left": place, "confidence": sure}[order].float()
-        chosen = rank.masked_fill(y != HIDDEN, -torch.inf).topk(count, 1).indices
+        chosen = rank.masked_fill(y != groups.HIDDEN, -torch.inf).topk(count, 1).indices
         y, when = y.scatter(1, chosen, best.gather(1, chosen)), when.scatter(1, chosen, step)
     return Filled(y, when)
 
@@ -158,5 +158,5 @@ def say(model: str, net: nn.Module, x: Tensor) -> Tensor:
         return scores(net, x).argmax(-1)
     y = torch.zeros_like(x)
     for t in range(x.shape[1]):
-        y[:, t] = scores(net, woven(x, y)[:, : 2 * t + 1])[:, -1].argmax(-1)
+        y[:, t] = scores(net, groups.woven(x, y)[:, : 2 * t + 1])[:, -1].argmax(-1)
     return y
