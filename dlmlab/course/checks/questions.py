@@ -133,6 +133,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="17.4",
+        title="The same weights, once",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee what one forward can do with a chain that twelve forwards write without a mistake.",
+        question="percent of S3's last states that are right in one forward of a model that gets all in twelve",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="19.4",
         title="A wrong number, planted",
         minutes=2,

@@ -1,0 +1,197 @@
+"""Lab 17: who tracks a state, from how many samples, at which length, in how many forwards.
+
+Rows of length 12; the same 256 test rows for all, and 256 of twice the length. A seed draws the training rows, the
+first weights and the batches. All models of a task take the same number of steps. Digits say, test row by test row,
+whether the *last* state is right: it is the one that needs all operations.
+
+Beside the grid there are controls: states that belong to other operations (`labels`), three times the steps and a third
+of the learning rate for the one that loses, other depths of the masked model, and linear recurrences.
+"""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from scipy.stats import spearmanr
+
+from dlmlab.measure import evaluate
+from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.difference import headlines as named
+from dlmlab.measure.store import select
+from dlmlab.measure.table import Table
+from dlmlab.study.labs import lab17_groups as groups
+from dlmlab.study.labs import lab17_machines as machines
+
+LONGER = 1500  # steps of S3 for the masked model, of which one seed in three has not learned it in 900
+LENGTH, TEST, TEST_SEED = 12, 256, 10**6
+STEPS = {"parity": 500, "S3": 900}
+WINNERS = 300  # steps of S3 for the two that need few: the comparison is to their disadvantage
+MODELS = ("LSTM", "labels only", "writer", "masked")
+FORWARDS = (1, 2, 3, 4, 6, 12)
+GIVEN = 4  # states that are shown, where it is asked how far a forward sees from the middle
+SEEDS = (0, 1, 2)
+
+
+def run(
+    task: str, model: str, samples: int, labels: str, steps: int, rate: float, layers: int, seed: int, size: int = TEST
+) -> dict:
+    """Train a model and ask it for test rows of both lengths."""
+    x, y = groups.draw(task, samples, LENGTH, seed)
+    if labels == "shuffled":
+        y = y[torch.randperm(samples, generator=torch.Generator().manual_seed(seed))]
+    begun = time.process_time()
+    net = machines.train(model, x, y, steps=steps, rate=rate, layers=layers, seed=seed)
+    spent = time.process_time() - begun
+    found: dict = {}
+    for name, length in (("last", LENGTH), ("twice", 2 * LENGTH)):
+        test, truth = (part[:size] for part in groups.draw(task, TEST, length, TEST_SEED + length))
+        said = machines.say(model, net, test)
+        found[name] = evaluate.digits((said == truth)[:, -1].tolist())
+        if length == LENGTH:
+            found["all"] = evaluate.digits((said == truth).all(1).tolist())
+            if model == "masked":
+                found |= by_forwards(net, test, truth)
+    if size < TEST:
+        return {name: value for name, value in found.items() if isinstance(value, str)}
+    trained = machines.say(model, net, x[:TEST]) == y[:TEST]
+    return found | {"train": round(float(trained[:, -1].double().mean()), 4), "seconds": round(spent, 1)}
+
+
+def by_forwards(net, x: torch.Tensor, y: torch.Tensor) -> dict:
+    """Ask a masked model in several orders and numbers of forwards; place by place in one, from the start and
+    with the first states given; and which order it finds."""
+    found: dict = {}
+    for order in ("left to right", "confidence"):
+        for n in FORWARDS:
+            said = machines.fill(net, x, n, order)
+            found[f"{order} {n}"] = evaluate.digits((said.y == y)[:, -1].tolist())
+            if n == 1:
+                found["places"] = [round(v, 4) for v in (said.y == y).double().mean(0).tolist()]
+    given = torch.where(torch.arange(x.shape[1]) < GIVEN, y, groups.HIDDEN)
+    said_after = machines.fill(net, x, 1, y=given)
+    found["after"] = [round(v, 4) for v in (said_after.y == y).double().mean(0).tolist()[GIVEN:]]
+    place = torch.arange(x.shape[1]).expand_as(x)  # of the last filling: by confidence, one state a forward
+    found["rank"] = round(float(spearmanr(said.when.flatten(), place.flatten()).statistic), 4)
+    last = machines.fill(net, x, x.shape[1], "right to left")
+    return found | {"right to left 12": evaluate.digits((last.y == y)[:, -1].tolist())}
+
+
+def key(task: str, model: str, samples: int, seed: int, **other) -> dict:
+    """Name a run; what is not said is the usual."""
+    steps = WINNERS if task == "S3" and model in ("LSTM", "writer") else STEPS[task]
+    usual = {"labels": "right", "steps": steps, "rate": machines.RATE, "layers": 2}
+    return {"task": task, "model": model, "samples": samples} | usual | other | {"seed": seed}
+
+
+def settings() -> list[dict]:
+    """List the runs: who tracks from how many samples, then depth, recurrences, and attempts to overturn it."""
+    grid = [("parity", model, 4096, {}) for model in MODELS] + [("S3", "masked", 4096, {})]
+    grid += [("S3", "LSTM", n, {}) for n in (4096, 256, 64)] + [("S3", "writer", n, {}) for n in (256, 64)]
+    grid += [("S3", "labels only", 4096, {}), ("parity", "LSTM", 256, {}), ("parity", "LSTM", 64, {})]
+    grid += [("parity", "masked", 256, {}), ("parity", "masked", 4096, {"layers": 1})]
+    grid += [("parity", model, 4096, {}) for model in ("positive", "signed")]
+    grid += [("parity", "writer", 64, {}), ("S3", "masked", 256, {})]
+    grid += [("S3", "masked", 4096, {"steps": LONGER})]
+    grid += [("S3", "LSTM", 4096, {"labels": "shuffled"}), ("S3", "labels only", 4096, {"rate": machines.RATE / 3})]
+    return [key(task, model, n, seed, **other) for task, model, n, other in grid for seed in SEEDS]
+
+
+# ------------------------------------------------------------------------------------------------ what is read off
+
+
+def asked(task: str, model: str, samples: int, **other) -> dict:
+    """Name a run without its seed."""
+    return {name: value for name, value in key(task, model, samples, 0, **other).items() if name != "seed"}
+
+
+def share(rows: Sequence[dict], run: dict, column: str = "last") -> Difference:
+    """Share of test rows whose last state is right, over rows and seeds, with its interval."""
+    mine = select(rows, **run)
+    nothing = [{"seed": row["seed"], "who": "nobody", column: "0" * len(row[column])} for row in mine]
+    return of_rows(
+        [row | {"who": "model"} for row in mine] + nothing, {"who": "model"}, {"who": "nobody"}, column=column
+    )
+
+
+def chance(rows: Sequence[dict], run: dict, column: str = "last") -> Difference:
+    """Compare a run with one that guesses, test row by test row: a right state counts 1 - 1 / G, a wrong one -1 / G."""
+    G = groups.GROUPS[run["task"]]
+    mine = [row | {"gain": [int(v) - 1 / G for v in row[column]]} for row in select(rows, **run)]
+    zero = [{"seed": row["seed"], "who": "nobody", "gain": [0.0] * len(row["gain"])} for row in mine]
+    return of_rows([row | {"who": "model"} for row in mine] + zero, {"who": "model"}, {"who": "nobody"}, column="gain")
+
+
+def less(rows: Sequence[dict], a: dict, b: dict, column: str = "last", other: str | None = None) -> Difference:
+    """Compare two runs, or two columns of one, test row by test row, over seeds."""
+    mine = [row | {"who": "a", "it": row[column]} for row in select(rows, **a)]
+    mine += [row | {"who": "b", "it": row[other or column]} for row in select(rows, **b)]
+    return of_rows(mine, {"who": "a"}, {"who": "b"}, column="it")
+
+
+def mean(rows: Sequence[dict], run: dict, column: str) -> list[float] | float:
+    """Mean of a column over seeds, place by place where it is a list."""
+    found = [row[column] for row in select(rows, **run)]
+    if isinstance(found[0], list):
+        return [sum(values) / len(found) for values in zip(*found, strict=True)]
+    return sum(found) / len(found)
+
+
+def runs(rows: Sequence[dict]) -> list[dict]:
+    """List the runs of the table without their seeds, in its order."""
+    found: list[dict] = []
+    for row in rows:
+        run = {name: row[name] for name in asked("S3", "masked", 64)}
+        if run not in found:
+            found.append(run)
+    return found
+
+
+def name(run: dict) -> str:
+    """Write a run in a few words: what is usual is left out."""
+    usual = asked(run["task"], run["model"], run["samples"])
+    other = [f"{k} {run[k]:g}" if k != "labels" else f"{run[k]} labels" for k in usual if run[k] != usual[k]]
+    return ", ".join((run["task"], run["model"], f"{run['samples']:,}", *other))
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name what pages quote."""
+    found: dict[str, float | str] = {}
+    for run in runs(rows):
+        for column, what in (("last", ""), ("twice", ", twice")):
+            found |= named(name(run) + what, {"share": share(rows, run, column), "chance": chance(rows, run, column)})
+        if run["model"] == "masked":
+            for n in FORWARDS:
+                for order in ("left to right", "confidence"):
+                    found[f"{name(run)}, {order} {n}"] = share(rows, run, f"{order} {n}").mean
+            column = "left to right 1"
+            one = {"share": share(rows, run, column), "chance": chance(rows, run, column)}
+            found |= named(f"{name(run)}, one forward", one)
+            found |= named(f"{name(run)}, one forward less twelve", {"left": less(rows, run, run, column, "last")})
+            found[f"{name(run)}, rank"] = mean(rows, run, "rank")
+            for n in (4, 6):
+                pair = less(rows, run, run, f"confidence {n}", f"left to right {n}")
+                found |= named(f"{name(run)}, confidence less left, {n}", {"forwards": pair})
+    d = less(rows, asked("S3", "masked", 4096, steps=LONGER), asked("S3", "masked", 4096))
+    found |= named("S3, 4,096,", {"more steps less the usual": d})
+    pairs = [("S3", 256, "masked", "writer"), ("S3", 64, "writer", "LSTM")]
+    for task, n, a, b in pairs:
+        found |= named(f"{task}, {n},", {f"{a} less {b}": less(rows, asked(task, a, n), asked(task, b, n))})
+    for column, what in (("last", ""), ("twice", " at twice the length")):
+        d = less(rows, asked("parity", "signed", 4096), asked("parity", "positive", 4096), column)
+        found |= named("parity,", {f"signed less positive{what}": d})
+    d = less(rows, asked("S3", "LSTM", 256), asked("S3", "writer", 256), "twice")
+    found |= named("S3, 256,", {"LSTM less writer at twice the length": d})
+    d = less(rows, asked("parity", "masked", 4096), asked("parity", "writer", 4096), "twice")
+    found |= named("parity, 4,096,", {"masked less writer at twice the length": d})
+    one, two = (asked("parity", "masked", 4096, layers=n) for n in (1, 2))
+    return found | named("parity, 4,096,", {"one layer less two, 6": less(rows, one, two, "left to right 6")})
+
+
+TABLE = Table(
+    "17_tracked",
+    settings,
+    run,
+    live=(key("parity", "LSTM", 256, 0), key("S3", "LSTM", 256, 0)),
+    size=64,
+    headlines=headlines,
+)
