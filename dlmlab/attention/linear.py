@@ -31,8 +31,8 @@ def matrix(q: Tensor, k: Tensor, v: Tensor, decay: float = 1.0, causal: bool = T
     """
     at = torch.arange(q.shape[-2])
     apart = (at[:, None] - at).abs()
-    weights = torch.where(at[:, None] >= at if causal else apart >= 0, _powers(decay, apart, q), 0.0)
-    return (q @ k.transpose(-1, -2) * weights) @ v
+    weights = decay ** apart.to(q.dtype)
+    return (q @ k.transpose(-1, -2) * (weights.tril() if causal else weights)) @ v
 
 
 def recurrent(q: Tensor, k: Tensor, v: Tensor, decay: float = 1.0) -> Tensor:
@@ -58,14 +58,14 @@ def chunked(q: Tensor, k: Tensor, v: Tensor, decay: float = 1.0, size: int = 64)
     for start in range(0, q.shape[-2], size):
         Q, K, V = (x[..., start : start + size, :] for x in (q, k, v))
         n = Q.shape[-2]
-        since = _powers(decay, torch.arange(1, n + 1), q)[:, None]  # of the state, at each token
-        until = _powers(decay, torch.arange(n - 1, -1, -1), q)[:, None]  # of each token, at the end
+        since = decay ** torch.arange(1, n + 1, dtype=q.dtype)[:, None]  # of the state, at each token
+        until = decay ** torch.arange(n - 1, -1, -1, dtype=q.dtype)[:, None]  # of each token, at the end
         out.append(matrix(Q, K, V, decay) + since * (Q @ state))
         state = decay**n * state + (until * K).transpose(-1, -2) @ V
     return torch.cat(out, -2)
 
 
-def both_sides(q: Tensor, k: Tensor, v: Tensor, decay: float = 1.0, size: int = 64) -> Tensor:
+def both_sides(q: Tensor, k: Tensor, v: Tensor, decay: float = 1.0, *, size: int = 64) -> Tensor:
     """Mix values from both sides: a scan forward, a scan backward, and the token itself, which both hold, once.
 
     Shapes as `matrix`. Without decay one state serves all tokens and nothing is scanned.
@@ -114,7 +114,3 @@ def multiply_adds(form: str, L: int, d: int, size: int = 64) -> int:
     if form not in counts:
         raise ValueError(f"{form!r} is unknown; known: {', '.join(counts)}")
     return counts[form]
-
-
-def _powers(decay: float, exponents: Tensor, like: Tensor) -> Tensor:
-    return torch.as_tensor(decay, dtype=like.dtype) ** exponents.to(like.dtype)

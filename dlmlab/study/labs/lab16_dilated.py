@@ -20,7 +20,7 @@ from dlmlab.study.labs import lab16_toys as toys
 
 L, FACTS, FRONT, KEYS, VALUES, FILLERS = 64, 4, 20, 16, 16, 16
 NONE, ASKED = KEYS, VALUES  # the key of filler; the content of a question (fillers come after it)
-STEPS, ROWS, TESTS = 500, 32, 500
+STEPS, ROWS, TESTS = 400, 32, 500
 KINDS, TRAINING, SEEDS = ("attention", "recurrence"), ("dense", "joint"), (0, 1, 2)
 MASKS = {  # (every, window)
     "dense": (1, 0),
