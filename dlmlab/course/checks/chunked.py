@@ -1,4 +1,4 @@
-"""Exercise 16.1. Chunks that divide the text and chunks that do not, of one token and of more than all; decays 0 to 1."""
+"""Exercise 16.1. Chunks that divide the text and chunks that do not, of one token and of more than all; any decay."""
 
 from collections.abc import Callable
 

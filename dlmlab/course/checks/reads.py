@@ -28,7 +28,7 @@ def check_reads(fn: Callable) -> None:
     )
     require(
         not torch.equal(mask, (j <= i) & (((i - j) % 4 == 0) | (i - j <= 1))),
-        "the keys are the same for all queries: count from the start of the text, or no key can be dropped from a cache",
+        "the keys are the same for all queries: count from the start of the text, or no key can ever be dropped",
     )
     require(
         not torch.equal(mask, (j <= i) & (((j + 1) % 4 == 0) | (i - j < 1))),

@@ -101,6 +101,4 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     return found
 
 
-TABLE = Table(
-    "16_crossover", settings, run, live=({"length": 64}, {"length": 1024}), size=0, headlines=headlines
-)
+TABLE = Table("16_crossover", settings, run, live=({"length": 64}, {"length": 1024}), size=0, headlines=headlines)

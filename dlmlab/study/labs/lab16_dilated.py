@@ -22,6 +22,8 @@ L, FACTS, FRONT, KEYS, VALUES, FILLERS = 64, 4, 20, 16, 16, 16
 NONE, ASKED = KEYS, VALUES  # the key of filler; the content of a question (fillers come after it)
 STEPS, ROWS, TESTS = 400, 32, 500
 KINDS, TRAINING, SEEDS = ("attention", "recurrence"), ("dense", "joint"), (0, 1, 2)
+OURS = {"kind": "recurrence", "training": "joint"}
+OTHERS = [(k, t) for k in KINDS for t in TRAINING if (k, t) != ("recurrence", "joint")]
 MASKS = {  # (every, window)
     "dense": (1, 0),
     "every 4th": (4, 0),
@@ -91,12 +93,15 @@ def nats(rows: Sequence[dict], mask: str, **key) -> float:
     return sum(values) / len(values)
 
 
-def more(rows: Sequence[dict], mask: str, ours: dict, theirs: dict, other: str | None = None) -> Difference:
-    """Compare two networks under a mask (the second under `other`) in points of right rows, over rows and seeds."""
-    mine = [row | {"now": row[f"right, {mask}"]} for row in select(rows, **ours)]
-    against = [row | {"now": row[f"right, {other or mask}"], "kind": "other"} for row in select(rows, **theirs)]
-    same = {"kind": ours["kind"]}
-    return of_rows([*mine, *against], same, {"kind": "other"}, column="now").times(100)
+def more(
+    rows: Sequence[dict], mask: str, ours: dict, theirs: dict, other: str | None = None, *, of: str = "right"
+) -> Difference:
+    """Compare two networks under a mask (the second under `other`), over rows and seeds: of "right" in points, of
+    "loss" in nats an answer."""
+    mine = [row | {"now": row[f"{of}, {mask}"]} for row in select(rows, **ours)]
+    against = [row | {"now": row[f"{of}, {other or mask}"], "kind": "other"} for row in select(rows, **theirs)]
+    found = of_rows([*mine, *against], {"kind": ours["kind"]}, {"kind": "other"}, column="now")
+    return found.times(100) if of == "right" else found
 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
@@ -109,17 +114,14 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
                 each = share(rows, mask, **key)
                 found[f"{kind}, {training}, {mask}"] = sum(each) / len(each)
                 found[f"nats, {kind}, {training}, {mask}"] = nats(rows, mask, **key)
-    ours = {"kind": "recurrence", "training": "joint"}
-    for mask in MASKS:
-        against = {
-            f"{kind}, {training}": more(rows, mask, ours, {"kind": kind, "training": training})
-            for kind in KINDS
-            for training in TRAINING
-            if (kind, training) != tuple(ours.values())
-        }
-        found |= named(f"joint recurrence, {mask}, less", against)
-        found |= named("joint recurrence less window,", {mask: more(rows, mask, ours, ours, "window of 9")})
-        found |= named("joint recurrence less own dense,", {mask: more(rows, mask, ours, ours, "dense")})
+    plain = {"kind": "attention", "training": "dense"}
+    for of, unit in (("right", "points"), ("loss", "nats")):
+        for mask in MASKS:
+            against = {f"{k}, {t}": more(rows, mask, OURS, {"kind": k, "training": t}, of=of) for k, t in OTHERS}
+            found |= named(f"{unit}, {mask}, less", against)
+        alone = {mask: more(rows, mask, OURS, OURS, "own key only", of=of) for mask in MASKS}
+        window = {mask: more(rows, mask, OURS, plain, "window of 9", of=of) for mask in MASKS}
+        found |= named(f"{unit}, less own key only,", alone) | named(f"{unit}, less plain window,", window)
     return found
 
 
@@ -127,7 +129,10 @@ TABLE = Table(
     "16_dilated",
     settings,
     run,
-    live=({"kind": "recurrence", "training": "joint", "seed": 0}, {"kind": "attention", "training": "dense", "seed": 1}),
+    live=(
+        {"kind": "recurrence", "training": "joint", "seed": 0},
+        {"kind": "attention", "training": "dense", "seed": 1},
+    ),
     size=12,
     tolerance={"first": (0.02, 0.01)},
     headlines=headlines,

@@ -27,7 +27,12 @@ def draw(pairs: int, rows: int, generator: torch.Generator) -> tuple[Tensor, Ten
     values = torch.randint(VALUES, (rows, pairs), generator=generator)
     at = torch.randint(pairs, (rows, 1), generator=generator)
     asked = torch.full((rows, 1), VALUES)  # the content of a question
-    return torch.cat([keys, keys.gather(1, at)], 1), torch.cat([values, asked], 1), slice(-1, None), values.gather(1, at)
+    return (
+        torch.cat([keys, keys.gather(1, at)], 1),
+        torch.cat([values, asked], 1),
+        slice(-1, None),
+        values.gather(1, at),
+    )
 
 
 def learned(layers: str, pairs: int, seed: int, stop: int | None = None) -> tuple[toys.Finder, list[float]]:
