@@ -113,7 +113,9 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
             for mask in MASKS:
                 each = share(rows, mask, **key)
                 found[f"{kind}, {training}, {mask}"] = sum(each) / len(each)
-                found[f"nats, {kind}, {training}, {mask}"] = nats(rows, mask, **key)
+                by_seed = [nats(rows, mask, **key, seed=seed) for seed in SEEDS]
+                name = f"nats, {kind}, {training}, {mask}"
+                found |= {name: nats(rows, mask, **key), f"{name}, least": min(by_seed), f"{name}, most": max(by_seed)}
     plain = {"kind": "attention", "training": "dense"}
     for of, unit in (("right", "points"), ("loss", "nats")):
         for mask in MASKS:

@@ -120,4 +120,4 @@ def judge(model: Finder, batch: tuple, mask: Mask = None) -> tuple[str, list[flo
         logits = model(keys, contents, asked, mask)
     right = (logits.argmax(-1) == truth).all(-1)
     loss = F.cross_entropy(logits.transpose(1, 2), truth, reduction="none").mean(-1)
-    return "".join(str(int(r)) for r in right), [round(value, 4) for value in loss.tolist()]
+    return "".join(str(int(r)) for r in right), [round(value, 3) for value in loss.tolist()]
