@@ -50,6 +50,8 @@ def check_frequencies(fn: Callable) -> None:
         f.tolist() == [2, 14, 0],
         f"the probability of a forbidden symbol does not count, and it takes nothing of what is left: {f.tolist()}",
     )
+    f = run(torch.ones(1, dtype=torch.float64), 2, yes[:1])
+    require(f.tolist() == [4], f"a single symbol has the whole table, [4], not {f.tolist()}")
     draw = Cases(151)
     for bits in (4, 12, 16, 24, 30):
         V = draw.int(2, 14)

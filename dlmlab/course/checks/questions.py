@@ -133,6 +133,18 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="16.4",
+        title="Where the lines cross",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee that equal multiply-adds are not equal times.",
+        question="tokens from which attention without a softmax, with features and a denominator, took less time than "
+        "fused softmax attention; heads of 32 channels, one thread of the machine that measured",
+        low=8,
+        high=4096,
+        unit="tokens",
+    ),
+    Prediction(
         id="17.4",
         title="The same weights, once",
         minutes=2,
