@@ -19,7 +19,9 @@ from dlmlab.objective import likelihood
 from dlmlab.task import layout, tasks
 
 WRITERS = ("token by token", "one forward a text")
-READ = "import sys, dlmlab as dl; sys.stdout.write(dl.lab15_files.text_of(sys.stdin.buffer.read()))"
+READ = """import sys, torch, dlmlab as dl
+torch.set_num_threads(int(sys.argv[1]))
+sys.stdout.write(dl.lab15_files.text_of(sys.stdin.buffer.read()))"""
 
 
 def texts_of(problems: Sequence[tasks.Problem]) -> list[list[int]]:
@@ -40,8 +42,10 @@ def text_of(data: bytes) -> str:
 
 
 def in_another_process(data: bytes) -> str:
-    """Read a file in a Python that knows nothing of this one but the bytes. Raises `CalledProcessError` if it fails."""
-    return subprocess.run([sys.executable, "-c", READ], input=data, capture_output=True, check=True).stdout.decode()
+    """Read a file in a Python that knows nothing of this one but the bytes and how many threads it computes with: sums
+    in other parts are other floats. Raises `CalledProcessError` if it fails."""
+    command = [sys.executable, "-c", READ, str(torch.get_num_threads())]
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout.decode()
 
 
 @cache

@@ -3,6 +3,7 @@
 import subprocess
 
 import pytest
+import torch
 
 from dlmlab.measure import codec
 from dlmlab.study.labs import lab15_codecs
@@ -12,9 +13,15 @@ from dlmlab.task import tasks
 PROBLEMS = tasks.load_split("test")[:6]
 
 
-def test_another_process_reads_the_same_bytes():
-    data = codec.pack(lab.twin(), lab.texts_of(PROBLEMS))
-    assert lab.in_another_process(data).encode() == lab15_codecs.raw(PROBLEMS)
+@pytest.mark.parametrize("threads", (1, 2))
+def test_another_process_reads_the_same_bytes(threads):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        data = codec.pack(lab.twin(), lab.texts_of(PROBLEMS))
+        assert lab.in_another_process(data).encode() == lab15_codecs.raw(PROBLEMS)
+    finally:
+        torch.set_num_threads(before)
     assert len(data) < len(lab15_codecs.raw(PROBLEMS)) / 10
 
 
