@@ -5,7 +5,7 @@ Decisions
   numbers; bits on which both ends agree are written and shifted out. No float enters the coder: writer and reader stay
   together if their *tables* are equal, and only then.
 * A table of T bits sums to 2^T exactly, and every symbol that may occur has 1 at least: a symbol of 0 cannot be written
-  (`Encoder.push` refuses it), and a sum that is off by one decodes to something else without an error.
+  (`Encoder.push` refuses it), and a sum that is off by one on one side decodes to something else without an error.
 * A stream takes 2 bits more than its tables promise, at most, while tables are small beside the range (up to 2^24 in
   the tests). Near 2^30, the most that the range allows, the parts of the range are rounded and it may be more.
 * `find` and `narrow` are all that a reader needs of a table; `Encoder` and `Decoder` carry the bits.
