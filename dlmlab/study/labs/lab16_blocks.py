@@ -24,11 +24,11 @@ from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import Block, rope_table
-from dlmlab.study.labs.lab16_crossover import HEADS, ROUNDS, WIDTH, of_block
+from dlmlab.study.labs.lab16_crossover import HEADS, WIDTH, of_block
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 
-DECAY, ENOUGH = 0.9, 8e-3  # ENOUGH: seconds that one timing of the softmax takes, about
+DECAY, ROUNDS, ENOUGH = 0.9, 31, 1e-3  # ENOUGH: seconds that one timing of the softmax takes, about
 SIZES = (8, 64, 256)
 SOFTMAX = F.scaled_dot_product_attention
 FORMS: dict[str, dict[str, Mix]] = {

@@ -104,22 +104,6 @@ def test_in_one_layer_no_pair_reads_the_question():
     assert len(model.layers) == 1 and torch.equal(*seen)
 
 
-def test_longer_runs_have_their_own_schedule():
-    _, short = recall.learned("linear", 8, 0, stop=3)
-    _, longer = recall.learned("linear, longer", 8, 0, stop=3)
-    assert short == pytest.approx(longer, abs=1e-4)  # the rate falls later, the batches are the same
-    assert {key["pairs"] for key in recall.settings() if key["layers"] in recall.LARGEST_ONLY} == {32}
-
-
-def test_the_ceiling_is_trained_on_its_own_mask_only():
-    mask = far.allowed("every 16th")
-    torch.manual_seed(0)
-    model = toys.Finder(("recurrence",) * 2, far.KEYS + 1, far.ASKED + 1 + far.FILLERS, far.VALUES)
-    losses = toys.train(model, lambda g: far.draw(far.ROWS, g), far.STEPS, 0, (mask,), 1)
-    assert far.learned(**far.CEILING, seed=0, stop=1)[1] == pytest.approx(losses, abs=1e-5)
-    assert sum(key["training"] == "every 16th" for key in far.settings()) == len(far.SEEDS)
-
-
 def test_counts_are_repeated_and_times_are_not():
     assert crossover.run(64, size=0).keys() == {"counts", "of block"}
     assert crossover.of_block(96) == pytest.approx(1 / 13)
