@@ -74,6 +74,14 @@ def unseen(task: str, samples: int, seed: int) -> tuple[torch.Tensor, torch.Tens
     return x[new][:samples], y[new][:samples]
 
 
+def seen(task: str, samples: int, seed: int) -> list[bool]:
+    """Say of each test row of the trained length whether it is among the training rows as they come."""
+    x, _ = groups.draw(task, samples, LENGTH, seed)
+    test, _ = groups.draw(task, TEST, LENGTH, TEST_SEED + LENGTH)
+    known = set(map(tuple, x.tolist()))
+    return [tuple(row) in known for row in test.tolist()]
+
+
 def course(found: dict) -> Callable[[int, torch.nn.Module], None]:
     """Write into `found` how often the last state of S3 and its sign are right, of the test rows, every `EVERY` steps
     of a model that says all states at once."""
@@ -193,10 +201,23 @@ def name(run: dict) -> str:
     return ", ".join((run["task"], run["model"], f"{run['samples']:,}", *other))
 
 
+def apart(rows: Sequence[dict]) -> tuple[float, float]:
+    """Share right of the positive linear net on parity, of test rows that it was trained on and of the others, over all
+    seeds."""
+    pairs = [
+        (known, int(digit))
+        for row in select(rows, **asked("parity", "positive", 4096))
+        for known, digit in zip(seen("parity", 4096, row["seed"]), row["last"], strict=True)
+    ]
+    old, new = ([digit for known, digit in pairs if known is which] for which in (True, False))
+    return sum(old) / len(old), sum(new) / len(new)
+
+
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
     found: dict[str, float | str] = {}
     for run in runs(rows):
+        found[f"{name(run)}, own rows"] = mean(rows, run, "train")
         for column, what in (("last", ""), ("twice", ", twice")):
             found |= named(name(run) + what, {"share": share(rows, run, column), "chance": chance(rows, run, column)})
         for column in ("sign", "twice sign"):
@@ -233,6 +254,7 @@ def pairs(rows: Sequence[dict]) -> dict[str, float | str]:
     d = less(rows, asked("parity", "positive", 4096, labels="held out"), asked("parity", "positive", 4096))
     found |= named("parity, 4,096,", {"positive, no test row less the usual": d})
     one, two = (asked("parity", "masked", 4096, layers=n) for n in (1, 2))
+    found |= dict(zip(("parity, positive, seen", "parity, positive, not seen"), apart(rows), strict=True))
     return found | named("parity, 4,096,", {"one layer less two, 6": less(rows, one, two, "left to right 6")})
 
 
