@@ -171,9 +171,9 @@ PREDICTIONS = (
         title="The named equation",
         minutes=2,
         difficulty=2,
-        objective="Foresee what writing one wrong equation again does to a text that was calculated from it.",
-        question="percent of solutions, wrong in one equation and carried on from it, that are right after it alone is "
-        "written again",
+        objective="Foresee what writing the wrong equations of a text again does to its answer.",
+        question="percent of LLaDA-mini's wrong answers, written in one forward, whose final number is right after the "
+        "named parts, and these alone, are written again",
         low=0,
         high=100,
         unit="%",
