@@ -13,11 +13,17 @@ from dlmlab.network import inspect
 from dlmlab.network.checkpoint import read_config, sha256, shipped
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.paths import DATA, to_write
-from dlmlab.study import nb00_leak
+from dlmlab.study import nb00_leak, nb09_again
 
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
+    "llada-mini-b/": (
+        "python -m dlmlab train --config data/llada-mini-b/training.toml --half --export data/llada-mini-b"
+    ),
+    "llama-mini-b/": (
+        "python -m dlmlab train --config data/llama-mini-b/training.toml --half --export data/llama-mini-b"
+    ),
     "llada2-mini-toy/": (
         "python -m dlmlab train --config data/llada2-mini-toy/training.toml --export data/llada2-mini-toy"
     ),
@@ -36,6 +42,8 @@ HOW = {
     "speedrun/": "written by hand",
     "leaderboard.json": "python -m dlmlab leaderboard enter FILE",
 }
+SECOND = nb09_again.SECOND  # first run -> second
+FIRST = {b: a for a, b in SECOND.items()}
 KINDS = {
     "full": "masked diffusion (full attention)",
     "block": "block diffusion (attention to its own block and those before it)",
@@ -91,8 +99,14 @@ def model_card(name: str) -> str:
     model = inspect.describe(name, read_config(folder))
     experts = f", of which a token reads {model.active:,}" if config.family == "llada2_moe" else ""
     published = "LLaDA2.x (arXiv 2512.15745)" if experts else "LLaDA-8B (arXiv 2502.09992)"
-    texts, first = nb00_leak.texts_of(name), nb00_leak.FIRST
-    among = "" if name == first else f", the first {texts / nb00_leak.texts_of(first):.1%} of those of {first}"
+    texts, first, other = nb00_leak.texts_of(name), nb00_leak.FIRST, (SECOND | FIRST).get(name)
+    shared = name != first and config.seed == TrainConfig.read(DATA / first / "training.toml").seed
+    among = f", the first {texts / nb00_leak.texts_of(first):.1%} of those of {first}" if shared else ""
+    runs = (
+        f"one, of one seed; {other} is one of another seed, with other tokens and another recipe (notebook 09)"
+        if other
+        else "one, of one seed: how far another would end elsewhere was not measured"
+    )
     start = f"{config.causal_steps:,} causal steps first" if config.causal_steps else "none: `causal_steps` is 0"
     precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
     return f"""# {name}
@@ -108,7 +122,7 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 | tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
 | texts seen | {texts:,}{among} |
 | causal start | {start} |
-| runs | one, of one seed: how far another would end elsewhere was not measured |
+| runs | {runs} |
 | training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work{precision} |
 | exact match, test split, one token per step | {share} of {share.n} problems |
 | sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |

@@ -20,7 +20,8 @@ from dlmlab.decode.commit import Fixed, Threshold
 from dlmlab.measure import difference, replication, store
 from dlmlab.measure.difference import Difference
 from dlmlab.measure.table import Table
-from dlmlab.study import nb01_sampling, nb03_movement
+from dlmlab.study import nb01_sampling, nb03_movement, nb04_sparsity, nb05_methods
+from dlmlab.study.judging import answer_bound
 from dlmlab.study.stand_in import standing_in
 
 PAIRS = ("first", "second")
@@ -200,8 +201,27 @@ def run(pair: str, table: str, size: int | None = None, **key) -> dict:
     with standing_in(SECOND if pair == "second" else {}):
         if table in JOINED:
             return {"rows": JOINED[table](_whole(table, size))}
-        found = study.table(table).run(**key, size=size or MORE.get(table))
+        if table in JUDGED_BY_NATS:
+            found = JUDGED_BY_NATS[table](size=size, **key)
+        else:
+            found = study.table(table).run(**key, size=size or MORE.get(table))
     return {column: found[column] for column in KEPT if column in found}
+
+
+def _curve_nats(curve: str, sparsity: float, seed: int | None, size: int | None) -> dict:
+    """Measure the likelihood of a model of `04_sparsity`; its answers, which take most of the time, no verdict asks."""
+    (chosen,) = (c for c in nb04_sparsity.CURVES if c.name == curve)
+    return {"nats": answer_bound(nb04_sparsity.pruned(chosen, sparsity, seed or 0), size=size)}
+
+
+def _bits_nats(model: str, method: str, bits: int, seed: int, size: int | None) -> dict:
+    """The same for `05_methods`, where only noise is asked for nothing else."""
+    if method != "noise":
+        return nb05_methods.run(model, method, bits, seed, size)
+    return {"nats": nb05_methods.bound(nb05_methods.quantized(model, method, bits, seed), seed, size)}
+
+
+JUDGED_BY_NATS = {"04_sparsity": _curve_nats, "05_methods": _bits_nats}
 
 
 def _whole(table: str, size: int | None) -> list[dict]:
@@ -302,6 +322,36 @@ def standard_error(d: Difference) -> float:
     return (d.high - d.low) / 3.92
 
 
+def shown(asked: Sequence[Asked]) -> list[Asked]:
+    """Keep the verdicts that the first pair shows: of the others none can stand."""
+    return [one for one in asked if one.first.word != "no difference shown"]
+
+
+def null_worlds(rows: Sequence[dict], asked: Sequence[Asked], *, worlds: int = 1000) -> np.ndarray:
+    """Ask the second pair in worlds without an effect: every problem's gap gets a sign by chance (worlds, verdicts).
+
+    1: shown, with the sign of the first pair; -1: shown, with the other sign; 0: not shown (z test at 5 %, over
+    problems, gaps averaged over seeds).
+    """
+    rng, found = np.random.default_rng(0), []
+    for one in asked:
+        gap = np.mean(list(gaps(rows, "second", one.verdict).values()), axis=0)  # (P,)
+        signed = np.where(rng.random((worlds, len(gap))) < 0.5, gap, -gap)
+        z = signed.mean(1) / (signed.std(1, ddof=1) / len(gap) ** 0.5 + 1e-12)
+        found.append(np.where(abs(z) > 1.96, np.sign(z) * np.sign(one.first.mean), 0.0))
+    return np.stack(found, 1)
+
+
+def journal(*, effects: int, spread: float, cut: float = 1.96) -> tuple[list[float], list[float]]:
+    """Simulate a literature: true effects with a spread (in standard errors) are measured twice, and those are kept
+    whose first measurement exceeds the cut. Gives the kept first and second measurements."""
+    rng = np.random.default_rng(0)
+    true = spread * rng.standard_normal(effects)
+    first, second = (true + rng.standard_normal(effects) for _ in range(2))
+    kept = abs(first) > cut
+    return first[kept].tolist(), second[kept].tolist()
+
+
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: for every verdict both effects and the change, and how many have which word."""
     asked, found = report(rows), {}
@@ -313,11 +363,11 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
         found[f"{name}, word"] = one.word
     words = [one.word for one in asked]
     found |= {f"count, {word}": float(words.count(word)) for word in replication.WORDS}
-    shown = [one for one in asked if one.first.word != "no difference shown"]
-    alike = sum(one.first.mean * one.second.mean > 0 for one in shown)
-    found |= {"verdicts": float(len(asked)), "shown": float(len(shown)), "shown, same sign": float(alike)}
-    errors = [standard_error(one.first) for one in shown]
-    effects = ([one.first.mean for one in shown], [one.second.mean for one in shown])
+    striking = shown(asked)
+    alike = sum(one.first.mean * one.second.mean > 0 for one in striking)
+    found |= {"verdicts": float(len(asked)), "shown": float(len(striking)), "shown, same sign": float(alike)}
+    errors = [standard_error(one.first) for one in striking]
+    effects = ([one.first.mean for one in striking], [one.second.mean for one in striking])
     return found | {"kept": replication.kept(*effects, errors)}
 
 
