@@ -126,7 +126,6 @@ VERDICTS = (
     _phases("early precise - late precise, surest first", "fixed", "steps"),
     _phases("early precise - late precise, chance", "chance", "steps"),
     _points("06", "prune first - quantize first", "06_orders", {"method": "P->Q"}, {"method": "Q->P"}),
-    _points("06", "prune, quantize - both in one pass", "06_orders", {"method": "P->Q"}, {"method": "one pass"}),
     _points(
         "08", "threshold in blocks: dual cache - none", "08_front",
         {"family": "threshold, dual cache", "setting": BLOCKS}, {"family": "threshold, no cache", "setting": BLOCKS},
