@@ -86,6 +86,20 @@ def entries(folder: Path = DATA) -> dict[str, dict]:
     }
 
 
+def beside(name: str) -> str:
+    """Compare a second run with the first by number of equations, as Markdown; "" for a model without a first run."""
+    if name not in FIRST:
+        return ""
+    both = (FIRST[name], name)
+    found = [store.load(DATA / n / "evaluation.json", None) for n in both]
+    shares = [
+        {k: Proportion(*v) for k, v in f["by_steps"].items()} | {"all": Proportion(f["hits"], f["n"])} for f in found
+    ]
+    lines = ["## Beside the first run", "", f"| equations | {both[0]} | {both[1]} |", "|---|---|---|"]
+    lines += [f"| {k} | {shares[0][k]} | {shares[1][k]} |" for k in shares[0]]
+    return "\n".join([*lines, "", ""])
+
+
 def model_card(name: str) -> str:
     """Write the card of a shipped model from its recipe, its log and its evaluation."""
     folder = DATA / name
@@ -136,7 +150,7 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 
 {nb00_leak.told(name)}
 
-{notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
+{beside(name)}{notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
 
 
 def write(folder: Path = DATA) -> None:
