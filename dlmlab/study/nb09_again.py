@@ -89,12 +89,13 @@ def _phases(name: str, by: str, rule: str) -> Verdict:
 
 THRESHOLD = _sampled("threshold", Threshold(0.9))
 SURE, LEFT, CHANCE = (_sampled(name, Fixed(5)) for name in ("probability", "left to right", "random order"))
+STOPPED, LEFT_3 = _sampled(nb01_sampling.STOPPED, Fixed(6)), _sampled("left to right", Fixed(3))
 BLOCKS = "blocks of 8"
 VERDICTS = (
     _01("left to right - surest first, 5 forwards", LEFT, SURE),
     _01("surest first - chance, 5 forwards", SURE, CHANCE),
-    _01("threshold - left to right, 3 forwards", THRESHOLD, _sampled("left to right", Fixed(3))),
-    _01("threshold - left to right with a stop, 6", THRESHOLD, _sampled(nb01_sampling.STOPPED, Fixed(6))),
+    _01("threshold - left to right, 3 forwards", THRESHOLD, LEFT_3),
+    _01("threshold - left to right with a stop, 6", THRESHOLD, STOPPED),
     _01("threshold: blocks of 8 - one block", _sampled("threshold, blocks of 8", Threshold(0.9)), THRESHOLD),
     _01("threshold: guidance 1 - none", _sampled("guidance 1.0", Threshold(0.9)), THRESHOLD),
     _01("twin - threshold", _sampled(nb01_sampling.TWIN, Fixed()), THRESHOLD),
