@@ -68,6 +68,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="9.4",
+        title="How many will stand",
+        minutes=3,
+        difficulty=1,
+        objective="Foresee how much of what one checkpoint shows a second one shows, too.",
+        question="percent of the verdicts shown on the first pair that stand on the second, in sign and in size",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="10.4",
         title="Sixteen tokens, sixteen texts",
         minutes=2,
