@@ -5,7 +5,8 @@ Two kinds of rows, `what`:
   512 rows of a matrix of 1024 x 1024, which stays in the caches.
 * "rows": one matrix (`matrix`, K x N), each way against float32 in the same round, by number of rows that go through:
   `ratio`, time of float32 over that of the way (median and quartiles: above 1 the way is faster), and `ratio bf16`,
-  time of bfloat16 over it. `bytes` of each way.
+  time of bfloat16 over it. `reached`: operations a second of float32, which fewer rows let it reach less of. `bytes`
+  of each way.
 A setting changes one thing: threads, the processor's instructions (`isa`, "AVX2": as one without AVX512 and AMX would
 compute), the `group` of int4, or how many `copies` of the matrix are used in turn, so that none stays in the caches.
 Every setting is timed in a process of its own. Ratios belong to the machine that is stored beside them; bytes do not.
@@ -97,6 +98,7 @@ def rows(matrix: str, threads: int, group: int, copies: int) -> dict:
     more = [made(matrix, group) for _ in range(copies - 1)]
     turns = {name: [ways[name][0], *(other[name][0] for other in more)] for name in ways}
     ratio: dict[str, dict[str, list[float]]] = {name: {} for name in WAYS}
+    reached: dict[str, float] = {}
     against: dict[str, dict[str, list[float]]] = {name: {} for name in WAYS if name != "bfloat16"}
     for m in ROWS[matrix]:
         x = torch.randn(m, int(matrix.split()[0]), generator=torch.Generator().manual_seed(1))
@@ -118,12 +120,14 @@ def rows(matrix: str, threads: int, group: int, copies: int) -> dict:
             functions = {name: lambda f=fs[0], t=times: repeated(f, t) for name, fs in turns.items()}
         n = ROUNDS[matrix] if copies == 1 else 7
         seconds = cost.interleaved(functions, rounds=n, warmup=1)
+        work = 2 * m * ways["float32"][1] // 4 * (times if copies == 1 else copies)
+        reached[str(m)] = float(f"{work / statistics.median(seconds['float32']):.4g}")
         for name in WAYS:
             for base, into in (("float32", ratio), ("bfloat16", against)):
                 if name != base:
                     each = [a / b for a, b in zip(seconds[base], seconds[name], strict=True)]
                     into[name][str(m)] = quartiles(each)
-    return {"ratio": ratio, "ratio bf16": against, "machine": hardware.fingerprint()}
+    return {"ratio": ratio, "ratio bf16": against, "reached": reached, "machine": hardware.fingerprint()}
 
 
 def apart(code: str, isa: str = "all") -> dict:
@@ -228,6 +232,8 @@ def headlines(table: list[dict]) -> dict[str, float | str]:
             found |= {f"{name}: ahead of {base} up to": last, f"{name}: behind {base} from": then}
         mids = [three[0] for three in row["ratio"]["int4 weights"].values()]
         found |= {f"{name}: best": max(mids), f"{name}: worst": min(mids)}
+        for m, speed in row["reached"].items():
+            found[f"{name}: float32 reached, {m}"] = speed / 1e9
         for way, size in row["bytes"].items():
             found[f"{name}: {way}, bytes"] = size
     known, bandwidth = kernels(table)
