@@ -6,7 +6,7 @@ import torch
 from dlmlab.measure import lowbit
 from dlmlab.measure.onnxfile import quiet
 
-W = torch.randn(64, 96, generator=torch.Generator().manual_seed(0)) / 10
+W = torch.randn(64, 128, generator=torch.Generator().manual_seed(0)) / 10
 MOST = {"bfloat16": 0.01, "float32": 1e-6}  # relative error of the output; else by the bits of the weights
 
 
@@ -18,7 +18,7 @@ def test_a_way_multiplies_the_matrix(way):
     with quiet():
         multiply, held = how.make(W)
         with torch.no_grad():
-            y = multiply(torch.ones(3, 96))
+            y = multiply(torch.ones(3, 128))
     assert y.shape == (3, 64) and y.dtype == torch.float32 and held > 0
     most = MOST.get(way, 0.25 if "4" in how.weights else 0.05)
     found = lowbit.error(multiply, W)
@@ -37,7 +37,7 @@ def test_the_same_codes_as_our_own_grid():
     from dlmlab.network.codes import QSpec
 
     new = fake_quantize(W, QSpec(4, group=32, scale="fp32"))
-    x = torch.randn(5, 96, generator=torch.Generator().manual_seed(1))
+    x = torch.randn(5, 128, generator=torch.Generator().manual_seed(1))
     y = lowbit.int4_weights(W)[0](x)
     assert float((y - x @ new.T).norm() / y.norm()) < 0.02
 

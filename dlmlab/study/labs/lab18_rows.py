@@ -13,11 +13,13 @@ Every setting is timed in a process of its own. Ratios belong to the machine tha
 """
 
 import json
+import math
 import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -177,15 +179,25 @@ def swept(table: Sequence[dict]) -> dict[str, dict]:
 
 
 def between(row: dict, way: str = "int4 weights", base: str = "float32") -> tuple[int, int]:
-    """Say between which numbers of rows a way falls behind: the last m up to which its median is above 1 at every m
-    (0: never), and the next m that was measured (0: it never falls behind)."""
+    """Say between which numbers of rows a way falls behind: the last m up to which it is ahead at every m, with its
+    quartiles (0: not at any), and the first m from which it is behind at every m, with its quartiles (0: nowhere)."""
     found = row["ratio" if base == "float32" else "ratio bf16"][way]
-    last, ms = 0, [int(m) for m in found]
-    for m in ms:
-        if found[str(m)][0] <= 1:
-            return last, m
-        last = m
-    return last, 0
+    words = [(int(m), word(three)) for m, three in found.items()]
+    ahead = [m for m, _ in takewhile(lambda one: one[1] == "faster", words)]
+    behind = [m for m, _ in takewhile(lambda one: one[1] == "slower", reversed(words))]
+    return max(ahead, default=0), min(behind, default=0)
+
+
+def crossed(row: dict, way: str = "int4 weights", base: str = "float32") -> float:
+    """Estimate the rows at which the median is 1: along a straight line in the logarithms of both, between the last m
+    at which it is above and the next. The first m where it never is, the last where it always is."""
+    found = {int(m): three[0] for m, three in row["ratio" if base == "float32" else "ratio bf16"][way].items()}
+    above = [m for m, value in found.items() if value > 1]
+    if not above or max(above) == max(found):
+        return float(max(found) if above else min(found))
+    low, high = max(above), min(m for m in found if m > max(above))
+    share = math.log(found[low]) / (math.log(found[low]) - math.log(found[high]))
+    return low * (high / low) ** share
 
 
 def word(three: Sequence[float]) -> str:
@@ -230,6 +242,7 @@ def headlines(table: list[dict]) -> dict[str, float | str]:
         for base in ("float32", "bfloat16"):
             last, then = between(row, base=base)
             found |= {f"{name}: ahead of {base} up to": last, f"{name}: behind {base} from": then}
+            found[f"{name}: crossed {base}"] = crossed(row, base=base)
         mids = [three[0] for three in row["ratio"]["int4 weights"].values()]
         found |= {f"{name}: best": max(mids), f"{name}: worst": min(mids)}
         for m, speed in row["reached"].items():

@@ -25,11 +25,14 @@ def test_a_sweep_measures_every_way_at_every_number_of_rows(monkeypatch):
 
 
 def test_where_a_way_falls_behind():
-    by = {"1": [3.0, 2.9, 3.1], "4": [1.2, 1.1, 1.3], "16": [0.9, 0.8, 1.0], "64": [1.1, 1.0, 1.2]}
+    by = {"1": [3.0, 2.9, 3.1], "4": [1.2, 1.1, 1.3], "16": [0.9, 0.8, 1.0], "64": [0.8, 0.7, 0.9]}
     row = {"ratio": {"int4 weights": by}}
-    assert swept.between(row) == (4, 16)
-    assert swept.between({"ratio": {"int4 weights": {"1": [0.9] * 3}}}) == (0, 1)
-    assert swept.between({"ratio": {"int4 weights": {"1": [1.1] * 3}}}) == (1, 0)
+    assert swept.between(row) == (4, 64) and 4 < swept.crossed(row) < 16
+    for value, both, at in ((0.9, (0, 1), 1), (1.1, (1, 0), 1)):
+        one = {"ratio": {"int4 weights": {"1": [value] * 3}}}
+        assert swept.between(one) == both and swept.crossed(one) == at
+    mixed = {"ratio": {"int4 weights": {"1": [1.0, 0.9, 1.1], "2": [2.0] * 3, "4": [0.5, 0.4, 1.2]}}}
+    assert swept.between(mixed) == (0, 0)
 
 
 def test_the_control_says_something_else_and_the_file_in_float32_the_same():
