@@ -85,15 +85,16 @@ def int4_weights(W: Tensor, group: int = GROUP) -> Made:
     return (lambda x: kernel(x.to(torch.bfloat16), codes, group, both).float()), held(codes) + held(both)
 
 
-def int8_both(W: Tensor) -> Made:
-    """Int8 times int8: inputs are rounded token by token at every call."""
+def int8_both(W: Tensor, checked: bool = True) -> Made:
+    """Int8 times int8: inputs are rounded token by token at every call. `checked`: torch's kernel is used only where it
+    adds up right (`dlmlab.int8`); on processors without AVX512 it may not."""
     q = quantize(W, int8.WEIGHT)
     codes, scale = q.codes.to(torch.int8), q.scale.float().T  # (1, R)
-    turned = codes.T
+    turned, product = codes.T, int8.int_mm if checked else torch._int_mm
 
     def multiply(x: Tensor) -> Tensor:
         step = x.abs().amax(1, keepdim=True).clamp(min=1e-12) / 127
-        return torch._int_mm((x / step).round().to(torch.int8), turned).float() * step * scale
+        return product((x / step).round().to(torch.int8), turned).float() * step * scale
 
     return multiply, held(codes) + held(scale)
 
