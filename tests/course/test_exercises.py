@@ -358,6 +358,8 @@ def broken(value, pick):
     if isinstance(value, dict):
         key = list(value)[int(pick * len(value))]
         return value | {key: broken(value[key], pick)}
+    if isinstance(value, float) and math.isinf(value):
+        return 0.0
     return value + ("?" if isinstance(value, str) else 1)
 
 
