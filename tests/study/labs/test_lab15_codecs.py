@@ -64,7 +64,9 @@ def test_who_has_read_more_takes_fewer_bytes():
     for order in lab.ORDERS:
         sizes = [size for _, size in lab.curve(rows, f"counts of order {order}")]
         assert sizes == sorted(sizes, reverse=True) and len(sizes) == len(lab.READ)
-    assert lab.best_reader(rows) in lab.AFTER.values() and lab.less(rows, lab.PAID, lab.best_reader(rows)).word == "lower"
+    assert (
+        lab.best_reader(rows) in lab.AFTER.values() and lab.less(rows, lab.PAID, lab.best_reader(rows)).word == "lower"
+    )
 
 
 def test_raw_text_and_size_of_the_twin():
