@@ -100,8 +100,8 @@ def price_by_sets(price: Callable, places: Sequence[int]) -> float:
 ''',
     hints=(
         "In an order, when l places are left, which sets can they be, and how likely is each? Which of them is next?",
-        "For each l make all sets of l places (itertools.combinations) and what is known beside each. Take the mean over "
-        "the sets, and only then the mean over l.",
+        "For each l make all sets of l places (itertools.combinations) and what is known beside each. Take the mean "
+        "over the sets, and only then the mean over l.",
         "sum(sum(price(frozenset(places) - {*s}, i) for s in combinations(places, l) for i in s) / l / "
         "math.comb(n, l) for l in range(1, n + 1))",
     ),
