@@ -340,6 +340,7 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     }
     found |= {"reader, less": d.mean, "reader, low": d.low, "reader, high": d.high, "reader, word": d.word}
     found |= {"reader, texts": READ[-1], "reader, reading": all_read}
+    found |= {f"texts, {kind}": max(n for which, n in AFTER if which == kind) for kind in SQUEEZE}
     each = (size_of(rows, PAID) / 500, size_of(rows, best) / 500)
     for bits in (32, 4):
         found[f"reader, pays after, {bits} bits"] = coding.pays_after(model_bytes(bits), *each)

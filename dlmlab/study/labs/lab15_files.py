@@ -6,8 +6,8 @@ digits, and so do tables, if they are fine enough.
 
 `15_readers`: texts are written token by token, a stream each, by one process with one thread, and read by another one
 that differs in one thing: the rows in a batch, the threads, or the kernels. `avx2`: torch, oneDNN and MKL compute as on
-an older processor, which has no wider instructions; on such a machine it is no change. `right`: a digit for each text, by
-bits of the tables.
+an older processor, which has no wider instructions; on such a machine it is no change. `right`: a digit
+for each text, by bits of the tables.
 """
 
 import copy
