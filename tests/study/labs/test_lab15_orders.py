@@ -42,12 +42,6 @@ def test_a_length_costs_more_than_an_answer():
     assert lab.mean(lab.TABLE.rows(), "answer", "left to right") < histogram < below
 
 
-def test_how_much_of_a_question_is_known():
-    row = lab.run("row", "confidence", None, size=2)
-    assert len(row["known"]) == 2 and all(0 <= share <= 1 for share in row["known"])
-    assert lab.known([False, False, True]) == 1 and lab.known([True, False]) == 0
-
-
 def test_the_window_is_compared_on_the_problems_that_it_has():
     d = lab.window_less_answer(lab.TABLE.rows())
     assert d.low < d.mean < d.high and abs(d.mean) < 1
