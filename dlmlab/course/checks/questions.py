@@ -167,6 +167,18 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="18.4",
+        title="Until it falls behind",
+        minutes=2,
+        difficulty=1,
+        objective="Foresee how few rows it takes until four bits a weight save no time.",
+        question="rows from which int4 weights took more time than float32; a matrix of 4096 x 4096, one thread of the "
+        "machine that measured",
+        low=2,
+        high=4096,
+        unit="rows",
+    ),
+    Prediction(
         id="19.4",
         title="A wrong number, planted",
         minutes=2,
