@@ -309,6 +309,7 @@ def test_a_check_knows_nothing_of_the_course_function(id):
     imported |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
     assert imported <= {
         "collections.abc",
+        "itertools",
         "math",
         "numbers",
         "torch",
@@ -358,6 +359,8 @@ def broken(value, pick):
     if isinstance(value, dict):
         key = list(value)[int(pick * len(value))]
         return value | {key: broken(value[key], pick)}
+    if isinstance(value, float) and math.isinf(value):
+        return 0.0
     return value + ("?" if isinstance(value, str) else 1)
 
 
