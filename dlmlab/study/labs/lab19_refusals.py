@@ -175,9 +175,9 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for start in STARTS:
         for arm in TUNED:
             for name in policy.TEMPLATES:
-                for what in ("answered", "told", "refused"):
-                    d = share(started(everything, start), arm, what, "forbidden", name)
-                    key = f"start {start}, {arm}, {name}, {what}"
+                for what, watch in (("answered", None), ("told", None), ("refused", None), ("told", name)):
+                    d = share(started(everything, start), arm, what, "forbidden", name, watch)
+                    key = f"start {start}, {arm}, {name}, {what}{', watched there' if watch else ''}"
                     found |= {key: d.mean, f"{key}, low": d.low, f"{key}, high": d.high}
     for name in policy.TEMPLATES:
         for other in TUNED[:2]:
