@@ -28,13 +28,17 @@ def _read(model: LLaDAModelLM, questions: Tensor, name: str) -> tuple[Tensor, Te
 
 @torch.inference_mode()
 def scores(model: LLaDAModelLM, questions: Tensor, name: str) -> list[float]:
-    """Give the score of the monitor for every question under a template: p(end) at the first open place, in the first
-    forward. A causal model gives it at the last token that it reads."""
+    """Give the score of the monitor for every question under a template: the log odds of the end mark at the first open
+    place, in the first forward. A causal model gives it at the last token that it reads.
+
+    Log odds, log p - log (1 - p), order questions as p does; but a p next to 0 or to 1 keeps its digits.
+    """
     ids, given = _read(model, questions, name)
     open_at = (given == policy.MASK).int().argmax(1) + questions.shape[1]  # (B,)
     at = torch.full_like(open_at, ids.shape[1] - 1) if model.config.attention == "causal" else open_at
-    p = model(ids, logits_to_keep=at[:, None]).logits[:, 0].softmax(-1)[:, policy.END]
-    return [round(v, 4) for v in p.tolist()]
+    logits = model(ids, logits_to_keep=at[:, None]).logits[:, 0].double()  # (B, V)
+    others = logits.index_fill(1, torch.tensor([policy.END]), -torch.inf)
+    return [round(v, 3) for v in (logits[:, policy.END] - others.logsumexp(1)).tolist()]
 
 
 @torch.inference_mode()
@@ -50,3 +54,14 @@ def ask(model: LLaDAModelLM, questions: Tensor, name: str) -> tuple[list[str], T
         out = sampling.sample(model, ids, attention_mask=whole, gen_length=0, sampler=sampler)
     answers = out.ids[:, questions.shape[1] :]
     return [judged(q, g, x) for q, g, x in zip(questions, given, answers, strict=True)], answers
+
+
+def told(questions: Tensor, answers: Tensor) -> Tensor:
+    """Say which answer windows (B, G) hold all three digits of the true answer, whatever else is in them: (B,) bool."""
+    return (answers == policy.answer(questions))[:, : policy.SOLUTION : 2].all(1)
+
+
+def ends(questions: Tensor, name: str, answers: Tensor) -> Tensor:
+    """Count the end marks that were written where a true answer has a token and the template left it open: (B,)."""
+    wrote = (answers == policy.END) & (policy.windows(questions, name) == policy.MASK)
+    return wrote[:, : policy.SOLUTION].sum(1)

@@ -19,6 +19,7 @@ forbidden rows is the arm:
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -155,8 +156,8 @@ def _causal(arm: str, questions: Tensor, refused: Tensor, shows: Tensor) -> Batc
     return Batch(x[:, :-1], y[:, 1:], weight[:, 1:])
 
 
-def untrained(attention: str) -> LLaDAModelLM:
-    """Make the model with random weights; the global generator is left alone."""
+def untrained(attention: str, start: int = 0) -> LLaDAModelLM:
+    """Make the model with random weights, those of a `start`; the global generator is left alone."""
     config = LLaDAConfig(
         d_model=48,
         n_heads=4,
@@ -169,21 +170,46 @@ def untrained(attention: str) -> LLaDAModelLM:
         attention=attention,
     )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.manual_seed(start)
         return LLaDAModelLM(config)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: with another number of them sums round otherwise, and in a few hundred steps that is
+    another model, as another seed is."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 @cache
-def tuned(arm: str, seed: int | None, steps: int = STEPS, rate: float = RATE, base: int = BASE_STEPS) -> LLaDAModelLM:
+def before(arm: str, base: int, start: int) -> LLaDAModelLM:
+    """Train a model before any fine-tune, arm "before" or "twin": so many steps, weights and batches of a start."""
+    model = untrained("causal" if arm == "twin" else "full", start)
+    return _trained(model, batches(arm, start), base, BASE_RATE)
+
+
+@cache
+def tuned(
+    arm: str, seed: int | None, steps: int = STEPS, rate: float = RATE, base: int = BASE_STEPS, start: int = 0
+) -> LLaDAModelLM:
     """Fine-tune the model, or the twin, for so many steps; arms "before" and "twin" are the models before.
 
-    `base`: steps of the model before. AdamW, a rate that falls to zero in a straight line.
+    `base`: steps of the model before; `start`: seed of its weights and batches. AdamW, a rate that falls to zero in a
+    straight line, one thread. Another processor rounds otherwise, too: there it is another model.
     """
     if arm in ("before", "twin"):
-        model, steps, rate = untrained("causal" if arm == "twin" else "full"), base, BASE_RATE
-    else:
-        model = copy.deepcopy(tuned("twin" if arm.startswith("twin") else "before", None, base=base))
-    stream = batches(arm, 0 if seed is None else seed)
+        return before(arm, base, start)
+    model = copy.deepcopy(before("twin" if arm.startswith("twin") else "before", base, start))
+    return _trained(model, batches(arm, seed), steps, rate)
+
+
+@one_thread()
+def _trained(model: LLaDAModelLM, stream: Iterator[Batch], steps: int, rate: float) -> LLaDAModelLM:
     optimizer = torch.optim.AdamW(model.train().parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.01)
     for step in range(steps):
         batch = next(stream)

@@ -84,6 +84,16 @@ def test_the_model_before_knows_every_name_and_is_taught_no_end_mark_first():
     assert len(names) == len(policy.NAMES) and not any((b.targets[:, 4] == END).any() for b in batch)
 
 
+def test_another_start_is_another_model_before_and_threads_are_set_back():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        a, b = (policy.before("before", 1, start).state_dict() for start in (0, 1))
+        assert torch.get_num_threads() == 2 and not all(torch.equal(a[k], b[k]) for k in a)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_the_random_start_is_the_same_every_time_and_the_global_generator_is_left_alone():
     state = torch.get_rng_state()
     a, b = (policy.untrained("full").state_dict() for _ in range(2))
