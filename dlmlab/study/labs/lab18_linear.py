@@ -31,7 +31,9 @@ KEPT = ("bfloat16", "torch, int4 weights", "torch, int8 x int8")  # always there
 def matrix(name: str) -> Tensor:
     """Give the matrix of this name, (N, K)."""
     return (
-        load("llada-mini").model.model.transformer.blocks[2].ff_proj.weight.detach() if name == MINI else weights(name)
+        load("llada-mini").model.model.transformer.blocks[2].ff_proj.weight.detach()
+        if name == MINI
+        else swept.weights(name)
     )
 
 
