@@ -14,9 +14,11 @@ Sources: Deletang et al., arXiv 2309.10668 (and the issues of its repository: fi
 they are read with); ARDM, arXiv 2110.02037 (any order, several places a forward). Own implementation.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -182,6 +184,24 @@ def any_order(
             for row in rows.tolist():
                 forwards[row] += 1
     return x, forwards
+
+
+def price_by_sets(price: Callable[[frozenset[int], int], float], places: Sequence[int]) -> float:
+    """Give the mean price of all orders of places, in bits, from the sets S of places that are still masked.
+
+        mean over l = 1..n, then over the sets S of l places:  n / l  times the sum over i in S of price(known, i)
+
+    `price(known, i)`: bits of place i when a frozenset of places, those outside S, is known. This is the sum of the
+    bound (notebook 02), and the orders' mean: when l places are left, they are any l, and the next is any of them.
+
+    >>> price_by_sets(lambda known, i: 1.0 if known else 3.0, [0, 1])  # the first costs 3, the second 1
+    4.0
+    """
+    n, every, total = len(places), frozenset(places), 0.0
+    for left in range(1, n + 1):
+        bits = sum(price(every - {*s}, i) for s in combinations(places, left) for i in s)
+        total += bits / left / math.comb(n, left)
+    return total
 
 
 def _seeded(seed: int) -> torch.Generator:

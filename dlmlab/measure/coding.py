@@ -30,7 +30,7 @@ MOST_BITS = 30  # a table may not sum to more than a quarter of the range
 def frequencies(p: Tensor, bits: int, allowed: Tensor) -> Tensor:
     """Turn probabilities into whole numbers that sum to 2^bits exactly, each at least 1 where a symbol is allowed.
 
-        f(v) = 1 + floor(p(v) (2^bits - n)) for the n allowed symbols, else 0; what is left goes to the largest p
+        f(v) = 1 + floor(p(v) (2^bits - n)) for the n allowed symbols, else 0; the rest goes to the largest allowed p
 
     Computed in float64; of several largest p the lowest id takes what is left. The probability of what is not allowed
     is not looked at, so p sums to 1 over the others. Shapes: p (..., V) float, allowed (V,) bool -> (..., V) int64.

@@ -309,6 +309,7 @@ def test_a_check_knows_nothing_of_the_course_function(id):
     imported |= {alias.name for n in ast.walk(tree) if isinstance(n, ast.Import) for alias in n.names}
     assert imported <= {
         "collections.abc",
+        "itertools",
         "math",
         "numbers",
         "torch",

@@ -97,7 +97,7 @@ EXERCISE = Exercise(
 def frequencies(p: Tensor, bits: int, allowed: Tensor) -> Tensor:
     """Turn probabilities into whole numbers that sum to 2^bits exactly, each at least 1 where a symbol is allowed.
 
-        f(v) = 1 + floor(p(v) (2^bits - n)) for the n allowed symbols, else 0; what is left goes to the largest p
+        f(v) = 1 + floor(p(v) (2^bits - n)) for the n allowed symbols, else 0; the rest goes to the largest allowed p
 
     In float64; of several largest the lowest id. Shapes: p (..., V) float, allowed (V,) bool -> (..., V) int64.
     Raises ValueError where n symbols have no room in 2^bits.

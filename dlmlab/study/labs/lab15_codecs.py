@@ -6,6 +6,13 @@ sides know; with the answer mark and the end mark, so that the text can be resto
 A *primed* codec has seen other problems before (`others`), as the twin has; its bytes are those of the two together
 less those of the others alone. `groups`: the problems in ten files of fifty, each written from the beginning, which is
 what an interval is drawn over.
+
+A codec "after 16,384 texts" has read so many of the very texts that the twin was trained on, from the first; the last
+of `READ` is all of them. They are made anew from the recipe (no test skeleton is among them, as for the twin). Counts
+keep only the contexts that stand in the split, since they are never asked for another one: the bytes are the same.
+bz2 looks back 900 kB, so it is measured as far as that. xz is slow, so the longest readings are left out, and
+only the whole split is measured. `reading`: what the texts
+that counts have read take by themselves, by bz2, since their reader has to be given them.
 """
 
 import bz2
@@ -16,6 +23,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import torch
 
 from dlmlab.measure import codec, coding
@@ -25,7 +33,8 @@ from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import LLaDAModelLM
-from dlmlab.paths import PACKAGE
+from dlmlab.objective.batches import POOL, Batches, TrainConfig
+from dlmlab.paths import DATA, PACKAGE
 from dlmlab.task import layout, tasks
 
 GROUP, GROUPS, ROWS = 50, 10, 50  # problems of a group; groups; rows of a forward
@@ -33,6 +42,8 @@ XZ = {"format": lzma.FORMAT_XZ, "preset": 9 | lzma.PRESET_EXTREME}
 TWIN = tuple(f"llama-mini, tables of {T} bits" for T in (12, 16, 20, 24))
 BEST, PAID = "llama-mini, tables of 24 bits", "llama-mini, tables of 16 bits"
 CONTROLS = ("llama-mini, tokens shuffled", "untrained twin", "every token alike")
+READ = (1_024, 4_096, 16_384, 65_536, 147_904)  # texts of the twin's training; the last: all of them
+ORDERS, LONGEST = (2, 4, 6), 6  # of counts that have read so many
 SOURCE = ("task/tasks.py", "task/frames.py", "task/tokenizer.py")  # the program that wrote the texts
 
 
@@ -85,6 +96,38 @@ class Counts:
 
     def __init__(self, order: int, size: int):
         self.order, self.size, self.seen = order, size, defaultdict(Counter)
+        self.new: list[tuple[tuple[int, ...], int]] = []  # what `bits` has learned
+
+    def read(self, texts: Sequence[Sequence[int]], wanted: Sequence[Sequence[int]]) -> None:
+        """Learn from many texts at once, and only in the contexts of the texts that are `wanted`.
+
+        A context of k tokens is a whole number, its digits the tokens; one more digit is the token that follows.
+        """
+        base = self.size + 1  # the mask has an id, too
+        ids, ours = (np.concatenate([[*text] for text in some]) for some in (texts, wanted))
+        at, mine = (np.concatenate([np.arange(len(text)) for text in some]) for some in (texts, wanted))  # in its text
+        keys, asked = np.zeros_like(ids), np.zeros_like(ours)
+        for k in range(self.order + 1):
+            if k:  # one token further back; those of another text are left out below
+                keys, asked = (x + base ** (k - 1) * np.roll(t, k) for x, t in ((keys, ids), (asked, ours)))
+            first = max(k, 1)
+            kept = (at >= first) & np.isin(keys, asked[mine >= first])
+            pairs, counts = np.unique(keys[kept] * base + ids[kept], return_counts=True)
+            for pair, count in zip(pairs.tolist(), counts.tolist(), strict=True):
+                key, token = divmod(pair, base)
+                context = tuple(key // base**d % base for d in reversed(range(k)))
+                self.seen[context][token] += count
+
+    def forget(self) -> None:
+        """Unlearn what `bits` has learned: the counts are as they were read."""
+        for context, token in self.new:
+            found = self.seen[context]
+            found[token] -= 1
+            if not found[token]:
+                del found[token]
+            if not found:
+                del self.seen[context]
+        self.new.clear()
 
     def bits(self, text: Sequence[int]) -> float:
         """Cost of a text whose first token is known, learning from every token when it is over."""
@@ -97,6 +140,7 @@ class Counts:
                 p = (found[token] + t * p) / (n + t)
             for context in contexts:
                 self.seen[context][token] += 1
+                self.new.append((context, token))
             total -= math.log2(p)
         return total
 
@@ -107,6 +151,51 @@ def counted(order: int, texts: Sequence[Sequence[int]], *, warm: bool) -> float:
     for text in texts_of("others") if warm else ():
         counts.bits(text)
     return sum(counts.bits(text) for text in texts) / 8
+
+
+_MADE: list[tasks.Problem] = []
+
+
+def training(count: int) -> list[tasks.Problem]:
+    """Give the first `count` problems that the twin was trained on, made anew."""
+    batches = Batches(TrainConfig.read(DATA / "llama-mini" / "training.toml"))
+    while len(_MADE) < count:
+        pool = batches.problems(len(_MADE) // (POOL * batches.config.rows))
+        _MADE.extend(problem for problems in pool for problem in problems)
+    return _MADE[:count]
+
+
+@cache
+def counts_after(count: int) -> Counts:
+    """Read texts of the twin's training, on from the largest number in `READ` that is smaller."""
+    tokenizer, earlier = load("llama-mini").tokenizer, max((n for n in READ if n < count), default=0)
+    counts = Counts(LONGEST, len(tokenizer) - 1)
+    if earlier:
+        counts.seen.update({context: found.copy() for context, found in counts_after(earlier).seen.items()})
+    counts.read(layout.encode_texts(tokenizer, training(count)[earlier:]), texts_of("test"))
+    return counts
+
+
+def after(order: int, count: int, texts: Sequence[Sequence[int]]) -> float:
+    """Cost of texts in bytes by counts that have read so many texts of the twin's training."""
+    before = counts_after(count)
+    counts = Counts(order, before.size)
+    counts.seen = before.seen
+    total = sum(counts.bits(text) for text in texts) / 8
+    counts.forget()
+    return total
+
+
+SQUEEZE: dict[str, Callable[[bytes], bytes]] = {
+    "xz": lambda data: lzma.compress(data, **XZ),
+    "bz2": lambda data: bz2.compress(data, 9),
+}
+
+
+@cache
+def reading(name: str, count: int) -> int:
+    """Count what the texts that were read take by themselves."""
+    return len(SQUEEZE[name](raw(training(count))))
 
 
 @cache
@@ -128,6 +217,11 @@ def twin_bits(name: str, texts: Sequence[Sequence[int]]) -> list[list[float]]:
     return [list(meter.bits[r].values()) for r in range(len(texts))]
 
 
+def texts_read(name: str) -> int:
+    """Read off the name of a codec how many texts of the twin's training it has read."""
+    return int(name.split()[-2].replace(",", ""))
+
+
 def measured(name: str, problems: Sequence[tasks.Problem], texts: Sequence[Sequence[int]]) -> float:
     """Give the bytes of one file of these problems under a codec, without its model."""
     if name in PLAIN:
@@ -138,11 +232,23 @@ def measured(name: str, problems: Sequence[tasks.Problem], texts: Sequence[Seque
     if name == "every token alike":
         allowed = len(load("llama-mini").tokenizer) - 1
         return sum(len(text) - 1 for text in texts) * math.log2(allowed) / 8
+    if " after " in name:
+        kind, count = name.partition(" after ")[0], texts_read(name)
+        if kind in SQUEEZE:
+            return float(len(SQUEEZE[kind](raw(training(count)) + raw(problems))) - reading(kind, count))
+        return after(int(kind.split()[-1]), count, texts)
     order = int(name.split()[3].strip(","))
     return counted(order, texts, warm="primed" in name)
 
 
 COUNTS = tuple(f"counts of order {k}{warm}" for k in (2, 4) for warm in ("", ", primed"))
+
+
+AFTER = {  # by codec and texts read
+    **{(f"counts of order {k}", n): f"counts of order {k} after {n:,} texts" for n in READ for k in ORDERS},
+    **{("bz2", n): f"bz2 after {n:,} texts" for n in READ[:2]},
+    **{("xz", n): f"xz after {n:,} texts" for n in READ[:3]},
+}
 
 
 def run(codec: str, size: int | None = None) -> dict:
@@ -159,13 +265,19 @@ def run(codec: str, size: int | None = None) -> dict:
             row["mark"] = [round(c[i - 1], 6) for c, i in zip(costs, at, strict=True)]
             row["answer"] = [round(sum(c[i:]), 4) for c, i in zip(costs, at, strict=True)]
         return row if size else row | {"bytes": round(sum(map(sum, costs)) / 8, 2)}
+    if codec.startswith("xz after"):  # two compressions of all that was read; for groups it would be twenty more
+        return {"bytes": round(measured(codec, problems, texts), 2)}
     row = {"groups": [round(measured(codec, problems[part], texts[part]), 2) for part in cut]}
-    return row if size else row | {"bytes": round(measured(codec, problems, texts), 2)}
+    if size:
+        return row
+    if codec.startswith("counts") and " after " in codec:
+        row["reading"] = reading("bz2", texts_read(codec))
+    return row | {"bytes": round(measured(codec, problems, texts), 2)}
 
 
 def settings() -> list[dict]:
     """List the codecs."""
-    return [{"codec": name} for name in (*PLAIN, "xz on token ids", *COUNTS, *TWIN, *CONTROLS)]
+    return [{"codec": name} for name in (*PLAIN, "xz on token ids", *COUNTS, *TWIN, *CONTROLS, *AFTER.values())]
 
 
 # ------------------------------------------------------------------------------------------------ what is read off
@@ -174,6 +286,17 @@ def settings() -> list[dict]:
 def size_of(rows: Sequence[dict], name: str) -> float:
     """Bytes of the whole split."""
     return select(rows, codec=name)[0]["bytes"]
+
+
+def curve(rows: Sequence[dict], kind: str) -> list[tuple[int, float]]:
+    """Give texts read and bytes of the split, for a codec that has read texts of the twin's training."""
+    return [(n, size_of(rows, name)) for (which, n), name in AFTER.items() if which == kind]
+
+
+def best_reader(rows: Sequence[dict]) -> str:
+    """Name the codec without a network that is shortest after all that the twin has read: chosen on the split itself,
+    which is a favour to it."""
+    return min((name for (_, n), name in AFTER.items() if n == READ[-1]), key=lambda name: size_of(rows, name))
 
 
 def less(rows: Sequence[dict], name: str, other: str) -> Difference:
@@ -207,6 +330,23 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
         each = (size_of(rows, PAID) / 500, size_of(rows, other) / 500)
         for bits in (32, 16, 8, 4):
             found[f"pays after, {other}, {bits} bits"] = coding.pays_after(model_bytes(bits), *each)
+    best = best_reader(rows)
+    all_read = select(rows, codec=AFTER["counts of order 4", READ[-1]])[0]["reading"]
+    d = less(rows, PAID, best)
+    found |= {
+        "reader, best": best,
+        "reader, bytes": size_of(rows, best),
+        "reader, factor": size_of(rows, best) / size_of(rows, PAID),
+    }
+    found |= {"reader, less": d.mean, "reader, low": d.low, "reader, high": d.high, "reader, word": d.word}
+    found |= {"reader, texts": READ[-1], "reader, reading": all_read}
+    found |= {f"texts, {kind}": max(n for which, n in AFTER if which == kind) for kind in SQUEEZE}
+    each = (size_of(rows, PAID) / 500, size_of(rows, best) / 500)
+    for bits in (32, 4):
+        found[f"reader, pays after, {bits} bits"] = coding.pays_after(model_bytes(bits), *each)
+        found[f"reader, pays after, reading counted, {bits} bits"] = coding.pays_after(
+            model_bytes(bits) - all_read, *each
+        )
     return found
 
 
@@ -214,7 +354,7 @@ TABLE = Table(
     "15_codecs",
     settings,
     run,
-    live=tuple({"codec": name} for name in ("bz2, primed", COUNTS[2], PAID)),
+    live=tuple({"codec": name} for name in ("bz2, primed", COUNTS[2], PAID, AFTER["counts of order 4", READ[0]])),
     size=1,
     tolerance={"groups": (2.0, 0.03)},  # libraries differ by version, and by the word "faster"
     headlines=headlines,

@@ -3,9 +3,16 @@
 "Another arithmetic" is the same model, the same numbers on paper and another way to the same logits: one forward over
 the whole text in place of token by token, or another number of rows in a batch. Floats then differ in their last
 digits, and so do tables, if they are fine enough.
+
+`15_readers`: texts are written token by token, a stream each, by one process with one thread, and read by another one
+that differs in one thing: the rows in a batch, the threads, or the kernels. `avx2`: torch, oneDNN and MKL compute as on
+an older processor, which has no wider instructions; on such a machine it is no change. `right`: a digit
+for each text, by bits of the tables.
 """
 
 import copy
+import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +21,8 @@ from functools import cache
 import torch
 
 from dlmlab.measure import codec
+from dlmlab.measure.store import select
+from dlmlab.measure.table import Table
 from dlmlab.network.checkpoint import load
 from dlmlab.objective import likelihood
 from dlmlab.task import layout, tasks
@@ -22,6 +31,20 @@ WRITERS = ("token by token", "one forward a text")
 READ = """import sys, torch, dlmlab as dl
 torch.set_num_threads(int(sys.argv[1]))
 sys.stdout.write(dl.lab15_files.text_of(sys.stdin.buffer.read()))"""
+READ_STREAMS = """import json, sys, torch, dlmlab as dl
+job = json.load(sys.stdin)
+torch.set_num_threads(job["threads"])
+right = {bits: dl.lab15_files.restored(job["texts"], streams, int(bits), job["batch"])
+         for bits, streams in job["streams"].items()}
+json.dump(right, sys.stdout)"""
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+READERS = {  # what differs from the writer: rows in a batch, threads, kernels
+    "nothing": (None, 1, {}),
+    "threads": (None, 2, {}),
+    "kernels": (None, 1, AVX2),
+    "batch": (1, 1, {}),
+}
+TEXTS, BITS = 24, (12, 16, 24)
 
 
 def texts_of(problems: Sequence[tasks.Problem]) -> list[list[int]]:
@@ -96,3 +119,35 @@ def answers_restored(problems: Sequence[tasks.Problem], order: codec.Order, bits
         back, _ = codec.any_order(model, x[few], valid[few], codec.Reader(streams[few]), order, bits=bits)
         right += "".join(map(str, (back == rows.x0[few]).all(1).int().tolist()))
     return sum(map(len, streams)), right
+
+
+def run(reader: str, size: int | None = None) -> dict:
+    """Write the first texts of the test split with one thread, and read them in another process, for all tables."""
+    batch, threads, environment = READERS[reader]
+    texts, before = texts_of(tasks.load_split("test")[: size or TEXTS]), torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        streams = {str(bits): written(texts, WRITERS[0], bits) for bits in BITS}
+    finally:
+        torch.set_num_threads(before)
+    job = {"threads": threads, "texts": texts, "streams": streams, "batch": batch or len(texts)}
+    command = [sys.executable, "-c", READ_STREAMS]
+    done = subprocess.run(
+        command, input=json.dumps(job), capture_output=True, check=True, encoding="utf-8", env=os.environ | environment
+    )
+    return {"right": json.loads(done.stdout)}
+
+
+def came_back(rows: Sequence[dict], reader: str, bits: int) -> int:
+    """Count the texts that came back."""
+    return select(rows, reader=reader)[0]["right"][str(bits)].count("1")
+
+
+TABLE = Table(
+    "15_readers",
+    lambda: [{"reader": reader} for reader in READERS],
+    run,
+    live=({"reader": "nothing"},),
+    size=8,
+    headlines=lambda rows: {f"{who}, {bits}": came_back(rows, who, bits) for who in READERS for bits in BITS},
+)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dlmlab.measure import codec
 from dlmlab.measure.codec import Order
-from dlmlab.measure.difference import Difference, of_rows
+from dlmlab.measure.difference import Difference, between, of_rows
 from dlmlab.measure.difference import headlines as named
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
@@ -138,6 +138,12 @@ def more(rows: Sequence[dict], part: str, order: str, other: str, column: str = 
     return of_rows(mine, {"order": order}, {"order": other}, column=column)
 
 
+def window_less_answer(rows: Sequence[dict], order: str = "left to right") -> Difference:
+    """Compare the whole window with the answer whose length is given, on the problems that both have."""
+    window, answer = (select(rows, part=part, order=order)[0]["bits"] for part in ("window", "answer"))
+    return between(window, answer[: len(window)])
+
+
 def length_bits(problems: Sequence[tasks.Problem]) -> tuple[float, float]:
     """Say what the length of an answer costs by itself, in bits a problem: from a histogram that both sides have, made
     of these very answers (so too cheap), and as a number below 40."""
@@ -161,6 +167,9 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     fast = ("left to right, 4", "left to right, 8", "confidence, 4", "all at once")
     found |= named("against threshold 0.9,", {order: more(rows, "answer", order, "threshold 0.9") for order in fast})
     found |= named("threshold against left,", {"answer": more(rows, "answer", "threshold 0.9", "left to right")})
+    for part, some in (("answer", ("confidence", "threshold 0.99", TWIN)), ("row", ("confidence", TWIN))):
+        found |= named(f"less left, {part},", {o: more(rows, part, o, "left to right") for o in some})
+    found |= named("window less answer,", {"left to right": window_less_answer(rows)})
     return found
 
 

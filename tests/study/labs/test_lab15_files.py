@@ -42,3 +42,10 @@ def test_the_same_arithmetic_restores_all(bits):
 def test_answers_of_a_masked_model_come_back_in_the_same_batch():
     bits, right = lab.answers_restored(PROBLEMS, codec.Order("confidence", sure=0.9), 16, len(PROBLEMS))
     assert right == "1" * len(PROBLEMS) and bits < 200
+
+
+def test_readers_that_differ_in_nothing_lose_nothing():
+    rows = lab.TABLE.rows()
+    for bits in lab.BITS:
+        assert lab.came_back(rows, "nothing", bits) == lab.TEXTS
+        assert all(0 <= lab.came_back(rows, reader, bits) <= lab.TEXTS for reader in lab.READERS)

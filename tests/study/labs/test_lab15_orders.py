@@ -40,3 +40,8 @@ def test_the_bound_of_an_answer_is_near_a_random_order():
 def test_a_length_costs_more_than_an_answer():
     histogram, below = lab.length_bits(tasks.load_split("test")[:128])
     assert lab.mean(lab.TABLE.rows(), "answer", "left to right") < histogram < below
+
+
+def test_the_window_is_compared_on_the_problems_that_it_has():
+    d = lab.window_less_answer(lab.TABLE.rows())
+    assert d.low < d.mean < d.high and abs(d.mean) < 1
