@@ -46,11 +46,19 @@ lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
-test: $(STAMP) ## Unit tests, notebook gates, then strict nbval over every notebook (configured in pyproject.toml).
-	$(PY) -m pytest $(ARGS)
+# Tests run in so many processes of one thread each: that does more in all than one process of two. A file stays in one
+# process, so the cells of a notebook stay in order. WORKERS=1: a single process, in which -x and --pdb work as usual.
+WORKERS   := 2
+PYTEST    := $(PY) -m pytest
+ifneq ($(WORKERS),1)
+PYTEST    := OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
+endif
+
+test: $(STAMP) ## Unit tests, notebook gates, strict nbval over every notebook (configured in pyproject.toml).
+	$(PYTEST) $(ARGS)
 
 test-all: $(STAMP) $(BOOK) $(BROWSER) ## All of it: also nbgrader, the pages, JupyterLab in Chromium. CI runs this.
-	DLMLAB_TEST_ALL=1 $(PY) -m pytest $(ARGS)
+	DLMLAB_TEST_ALL=1 $(PYTEST) $(ARGS)
 
 test-cpus: $(STAMP) ## The same as older processors and one thread would: ARGS="--only sse".
 	$(PY) -m tests.cpus $(ARGS)

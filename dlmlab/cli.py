@@ -133,6 +133,8 @@ def train(args) -> int:
         if chief:
             say(f"interrupted after step {run.step}, saved in {out}: the same command goes on from there")
         return 128 + stop.signal
+    if args.half:
+        run.model.bfloat16()  # the saved state keeps all digits
     try:
         run.export(export)
     except OSError as error:
@@ -622,6 +624,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=place, help="folder of the run's state (default runs/NAME)")
     sub.add_argument("--export", type=place, help="folder for the finished model (default: --out)")
+    sub.add_argument("--half", action="store_true", help="export weights in bfloat16, in half of the bytes")
     sub.add_argument("--stop-after", type=number(int, 1), help="stop at this step; a later run goes on")
     sub.add_argument(
         "--fsdp", action="store_true", help="under torchrun: cut weights and optimizer state among the processes"

@@ -316,6 +316,18 @@ def test_train_exports_a_model_that_evaluates(tmp_path, capsys):
     assert cli.main(["evaluate", str(model), "--limit", "2", "--steps", "1"]) == 0
 
 
+def test_train_exports_half_of_the_bytes_and_keeps_the_state(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY, encoding="utf-8")
+    sizes = []
+    for options in ([], ["--half"]):
+        folder = tmp_path / f"model{len(options)}"
+        command = ["train", "--config", str(tmp_path / "tiny.toml"), "--out", str(tmp_path / "run")]
+        assert cli.main([*command, *options, "--export", str(folder)]) == 0
+        sizes.append((folder / "model.safetensors").stat().st_size)
+    assert 0.4 < sizes[1] / sizes[0] < 0.6
+    assert checkpoint.load(tmp_path / "model1").model.dtype == torch.float32
+
+
 @pytest.mark.parametrize(
     "command",
     ["doctor", "train", "generate", "evaluate", "prune", "inspect", "measure", "refresh", "manifest", "data"]

@@ -36,6 +36,7 @@ TOOLS = {
     "ipykernel": "the kernel of every notebook",
     "numpy": "torch needs it for tensor.numpy()",
     "ruff": "make lint",
+    "pytest-xdist": "the processes of make test",
     "peft": "LoRA adapters on our models, as other people's code adds them",
 }
 

@@ -13,11 +13,17 @@ from dlmlab.network import inspect
 from dlmlab.network.checkpoint import read_config, sha256, shipped
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.paths import DATA, to_write
-from dlmlab.study import nb00_leak
+from dlmlab.study import nb00_leak, nb09_again
 
 HOW = {
     "llada-mini/": "python -m dlmlab train --config data/llada-mini/training.toml --export data/llada-mini",
     "llama-mini/": "python -m dlmlab train --config data/llama-mini/training.toml --export data/llama-mini",
+    "llada-mini-b/": (
+        "python -m dlmlab train --config data/llada-mini-b/training.toml --half --export data/llada-mini-b"
+    ),
+    "llama-mini-b/": (
+        "python -m dlmlab train --config data/llama-mini-b/training.toml --half --export data/llama-mini-b"
+    ),
     "llada2-mini-toy/": (
         "python -m dlmlab train --config data/llada2-mini-toy/training.toml --export data/llada2-mini-toy"
     ),
@@ -36,6 +42,8 @@ HOW = {
     "speedrun/": "written by hand",
     "leaderboard.json": "python -m dlmlab leaderboard enter FILE",
 }
+SECOND = nb09_again.SECOND  # first run -> second
+FIRST = {b: a for a, b in SECOND.items()}
 KINDS = {
     "full": "masked diffusion (full attention)",
     "block": "block diffusion (attention to its own block and those before it)",
@@ -78,6 +86,20 @@ def entries(folder: Path = DATA) -> dict[str, dict]:
     }
 
 
+def beside(name: str) -> str:
+    """Compare a second run with the first by number of equations, as Markdown; "" for a model without a first run."""
+    if name not in FIRST:
+        return ""
+    both = (FIRST[name], name)
+    found = [store.load(DATA / n / "evaluation.json", None) for n in both]
+    shares = [
+        {k: Proportion(*v) for k, v in f["by_steps"].items()} | {"all": Proportion(f["hits"], f["n"])} for f in found
+    ]
+    lines = ["## Beside the first run", "", f"| equations | {both[0]} | {both[1]} |", "|---|---|---|"]
+    lines += [f"| {k} | {shares[0][k]} | {shares[1][k]} |" for k in shares[0]]
+    return "\n".join([*lines, "", ""])
+
+
 def model_card(name: str) -> str:
     """Write the card of a shipped model from its recipe, its log and its evaluation."""
     folder = DATA / name
@@ -91,8 +113,14 @@ def model_card(name: str) -> str:
     model = inspect.describe(name, read_config(folder))
     experts = f", of which a token reads {model.active:,}" if config.family == "llada2_moe" else ""
     published = "LLaDA2.x (arXiv 2512.15745)" if experts else "LLaDA-8B (arXiv 2502.09992)"
-    texts, first = nb00_leak.texts_of(name), nb00_leak.FIRST
-    among = "" if name == first else f", the first {texts / nb00_leak.texts_of(first):.1%} of those of {first}"
+    texts, first, other = nb00_leak.texts_of(name), nb00_leak.FIRST, (SECOND | FIRST).get(name)
+    shared = name != first and config.seed == TrainConfig.read(DATA / first / "training.toml").seed
+    among = f", the first {texts / nb00_leak.texts_of(first):.1%} of those of {first}" if shared else ""
+    runs = (
+        f"one, of one seed; {other} is one of another seed, with other tokens and another recipe (notebook 09)"
+        if other
+        else "one, of one seed: how far another would end elsewhere was not measured"
+    )
     start = f"{config.causal_steps:,} causal steps first" if config.causal_steps else "none: `causal_steps` is 0"
     precision = f", {log[-1]['precision']}" if "precision" in log[-1] else ""  # logs from before it was written down
     return f"""# {name}
@@ -108,7 +136,7 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 | tokens seen | {log[-1]["tokens"]:,} in {log[-1]["step"]:,} steps of {config.rows} rows |
 | texts seen | {texts:,}{among} |
 | causal start | {start} |
-| runs | one, of one seed: how far another would end elsewhere was not measured |
+| runs | {runs} |
 | training time | {log[-1]["seconds"] / 60:.0f} minutes on two cores that also did other work{precision} |
 | exact match, test split, one token per step | {share} of {share.n} problems |
 | sha256 of model.safetensors | `{sha256(folder / "model.safetensors")}` |
@@ -122,7 +150,7 @@ those of {published}. It answers mini-GSM word problems and nothing else.
 
 {nb00_leak.told(name)}
 
-{notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
+{beside(name)}{notes.read_text(encoding="utf-8") if notes.exists() else ""}"""
 
 
 def write(folder: Path = DATA) -> None:

@@ -28,7 +28,7 @@ from dlmlab.measure import store
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 REPOSITORY = re.compile(r"https://github\.com/([\w.-]+)/([\w.-]+?)(?:\.git)?/?")
-CARDS = ("llada-mini", "llama-mini")  # model cards that pages refer to
+CARDS = ("llada-mini", "llada-mini-b", "llama-mini", "llama-mini-b")  # model cards that pages refer to
 RUNNING = """# Run it yourself
 
 These pages show stored outputs. To change something, a kernel is needed.

@@ -92,21 +92,23 @@ def exact_nelbo(denoise, x0: Tensor, prior: Tensor, *, nodes: int = 120) -> Tens
 
 
 def output_distribution(
-    denoise: Denoiser, start: Sequence[int], *, sampler: Sampler, mask_id: int
+    denoise: Denoiser, start: Sequence[int], *, sampler: Sampler, mask_id: int, tail: Sampler | None = None
 ) -> dict[tuple[int, ...], float]:
     """Enumerate what a sampler of `dlmlab.sampling` writes from `start` (L,), as {text: probability}.
 
     Temperature 0 or 1 or a proposal, one block, no guidance, all tokens alike. Random order is averaged over what it
-    may choose, and needs planned steps, as those of `Fixed`. Raises `ValueError` for what cannot be enumerated.
+    may choose, and needs planned steps, as those of `Fixed`. `tail`: the sampler of the last step, by default the same
+    one; its plan is not asked. Raises `ValueError` for what cannot be enumerated.
     """
     _check_enumerable(sampler)
     masks = sum(token == mask_id for token in start)
     plan = sampler.commit.plan(torch.tensor([masks]))
-    states = {tuple(start): 1.0}
-    for quota in [1] * masks if plan is None else plan[0].tolist():
+    states, quotas = {tuple(start): 1.0}, [1] * masks if plan is None else plan[0].tolist()
+    for step, quota in enumerate(quotas, 1):
+        how = tail if tail and step == len(quotas) else sampler
         after: dict[tuple[int, ...], float] = defaultdict(float)
         for state, mass in states.items():
-            for text, p in _one_step(denoise, state, quota, sampler, mask_id) if mask_id in state else [(state, 1.0)]:
+            for text, p in _one_step(denoise, state, quota, how, mask_id) if mask_id in state else [(state, 1.0)]:
                 after[text] += mass * p
         states = dict(after)
     return states

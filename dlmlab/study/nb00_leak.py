@@ -9,6 +9,7 @@ A problem that is met is also a likely one: its sentences are frequent and its n
 control: problems that the stream brings only *after* the last step of the model, had it gone on, likely ones too.
 """
 
+import functools
 import json
 import re
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from dlmlab.task.splits import core
 
 FIRST = "llada-mini"  # the model that read most of the stream; the others read its beginning
 STEPS, FEW = 16_116, 80  # steps that are searched, twice as many as it took; those that a live slice searches again
+OTHER, OTHER_STEPS = "llada-mini-b", 3_760  # the stream of another seed, up to the last step of who read most of it
 MODELS, SEEDS, DRAWS = ("llada-mini", "llama-mini"), (0, 1, 2), 8
 OTHERS = ("not met", "met later")
 
@@ -52,12 +54,12 @@ def texts_of(name: str) -> int:
 
 
 @cache
-def search(steps: int) -> tuple[dict[str, int], frozenset[str]]:
-    """Read the first `steps` batches; give the step at which each held-out core is met first, and the whole skeletons
-    of held-out problems that are met."""
+def search(steps: int, of: str = FIRST) -> tuple[dict[str, int], frozenset[str]]:
+    """Read the first `steps` batches of the stream of a model; give the step at which each held-out core is met first,
+    and the whole skeletons of held-out problems that are met."""
     held = [problem for split in tasks.SPLIT_SIZES for problem in tasks.load_split(split)]
     cores, whole = {core(p.skeleton) for p in held}, {p.skeleton for p in held}
-    batches, first, met = Batches(recipe(FIRST)), {}, set()
+    batches, first, met = Batches(recipe(of)), {}, set()
     for step in range(0, steps, POOL):
         for i, problems in enumerate(batches.problems(step // POOL)[: steps - step]):
             for problem in problems:
@@ -67,9 +69,10 @@ def search(steps: int) -> tuple[dict[str, int], frozenset[str]]:
     return first, frozenset(met)
 
 
-def seen(split: str, size: int | None = None) -> dict:
+def seen(split: str, size: int | None = None, of: str = FIRST) -> dict:
     """Give for each problem of a split the first step that met its core, -1 for none; `begin`: in the first `FEW`."""
-    problems, (first, met) = tasks.load_split(split), search(size or STEPS)
+    problems = tasks.load_split(split)
+    first, met = search(size or (STEPS if of == FIRST else OTHER_STEPS), of)
     found = {"begin": [step if (step := first.get(core(p.skeleton), -1)) < FEW else -1 for p in problems]}
     if size is None:
         found["step"] = [first.get(core(p.skeleton), -1) for p in problems]
@@ -80,15 +83,24 @@ def seen(split: str, size: int | None = None) -> dict:
 def met(name: str, split: str = "test", rows: Sequence[dict] | None = None) -> list[int]:
     """Say for each problem of a split when a model met its core: 1 in training, 2 only later in the stream, 0 never.
 
-    Raises `ValueError` for a model that read another stream than the searched one.
+    Raises `ValueError` for a model that read another stream than the searched ones.
     """
-    ours, its = (
-        [(c.seed, c.rows, c.context, c.max_equations, c.split_rule) for c in (recipe(n),)] for n in (FIRST, name)
-    )
-    if ours != its or last(name)["step"] > STEPS:
-        raise ValueError(f"{name} was trained on other texts than {FIRST}, which were searched")
-    (row,) = store.select(SEEN.rows() if rows is None else rows, split=split)
+    table = searched(name)
+    (row,) = store.select(table.rows() if rows is None else rows, split=split)
     return [0 if step < 0 else 1 if step < last(name)["step"] else 2 for step in row["step"]]
+
+
+def searched(name: str) -> Table:
+    """Give the table of the stream that a model read the beginning of. Raises `ValueError` for another stream."""
+
+    def stream(of: str) -> tuple:
+        config = recipe(of)
+        return config.seed, config.rows, config.context, config.max_equations, config.split_rule
+
+    for of, steps, table in ((FIRST, STEPS, SEEN), (OTHER, OTHER_STEPS, SEEN_OTHER)):
+        if stream(name) == stream(of) and last(name)["step"] <= steps:
+            return table
+    raise ValueError(f"{name} was trained on other texts than {FIRST} and {OTHER}, which were searched")
 
 
 def _seen_headlines(rows: list[dict]) -> dict[str, float]:
@@ -112,6 +124,18 @@ SEEN = Table(
     live=({"split": "test"}, {"split": "validation"}),
     size=FEW,
     headlines=_seen_headlines,
+)
+SEEN_OTHER = Table(
+    "09_seen",
+    lambda: [{"split": split} for split in tasks.SPLIT_SIZES],
+    functools.partial(seen, of=OTHER),
+    live=({"split": "test"},),
+    size=FEW,
+    headlines=lambda rows: {
+        f"{name}, {row['split']}": float(met(name, row["split"], rows).count(1))
+        for name in (OTHER, "llama-mini-b")
+        for row in rows
+    },
 )
 
 
@@ -193,7 +217,7 @@ LEAK = Table(
 def told(name: str) -> str:
     """Write what a model's card says about it, as Markdown."""
     counts = {split: met(name, split) for split in tasks.SPLIT_SIZES}
-    (row,) = store.select(SEEN.rows(), split="test")
+    (row,) = store.select(searched(name).rows(), split="test")
     test = counts["test"]
     lines = [
         "## Held-out problems that training came near",

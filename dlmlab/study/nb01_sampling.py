@@ -15,7 +15,7 @@ from dlmlab.decode.trace import cut_at_end
 from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.measure import difference, evaluate, store
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
+from dlmlab.study.stand_in import load
 from dlmlab.task import layout, tasks
 
 PROBLEMS, FEWER, MINE = 500, 250, 120  # of the test split: the table, one token per forward, a rule of one's own

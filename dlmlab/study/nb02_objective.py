@@ -10,9 +10,9 @@ from dlmlab.decode.run import decode
 from dlmlab.decode.sampling import Sampler
 from dlmlab.measure.evaluate import digits
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
 from dlmlab.objective.likelihood import next_token_nats, up_to_end
 from dlmlab.objective.noise import count_masks, masked_losses
+from dlmlab.study.stand_in import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import ANSWER_LENGTH, Rows, decode_answer, encode_prompt, encode_rows, hidden_prompt
 from dlmlab.task.tokenizer import ANSWER

@@ -15,8 +15,8 @@ from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate
 from dlmlab.measure.difference import Difference, of_rows
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
 from dlmlab.objective import likelihood, noise
+from dlmlab.study.stand_in import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_rows
 

@@ -20,8 +20,8 @@ from dlmlab.attention.trajectories import KINDS, Trajectory, denoising, generati
 from dlmlab.measure.difference import between
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
 from dlmlab.objective.noise import forward_process
+from dlmlab.study.stand_in import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_prompt, encode_rows, encode_texts
 from dlmlab.task.tokenizer import build_tokenizer

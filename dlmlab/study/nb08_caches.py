@@ -16,7 +16,7 @@ from dlmlab.measure import evaluate
 from dlmlab.measure.difference import between
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
+from dlmlab.study.stand_in import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_prompt
 

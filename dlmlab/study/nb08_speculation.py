@@ -18,7 +18,7 @@ from dlmlab.limits import ANSWER_LENGTH
 from dlmlab.measure.difference import between
 from dlmlab.measure.evaluate import Proportion, digits
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
+from dlmlab.study.stand_in import load
 from dlmlab.task import tasks
 from dlmlab.task.layout import decode_answer, encode_prompt
 

@@ -19,7 +19,14 @@ def test_a_file_that_nothing_makes_is_refused():
 
 
 def test_the_model_cards_are_up_to_date():
-    assert shipped() == ["llada-mini", "llada-small", "llada2-mini-toy", "llama-mini"]
+    assert shipped() == [
+        "llada-mini",
+        "llada-mini-b",
+        "llada-small",
+        "llada2-mini-toy",
+        "llama-mini",
+        "llama-mini-b",
+    ]
     for name in shipped():
         assert (DATA / name / "README.md").read_text(encoding="utf-8") == manifest.model_card(name).rstrip() + "\n"
 

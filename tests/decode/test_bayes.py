@@ -94,6 +94,21 @@ def test_one_token_a_forward_in_an_order_that_ignores_the_draw_samples_the_truth
     assert total_variation(out, truth) < 1e-12
 
 
+def test_a_tail_decides_the_last_step_alone():
+    bayes, _ = sums()
+    how = Sampler("random", Fixed(2), temperature=1.0)
+    drawn, best = (
+        output_distribution(bayes, [5, 5, 5], sampler=how, mask_id=5, tail=tail) for tail in (None, Sampler("random"))
+    )
+    assert sum(best.values()) == pytest.approx(1) and set(best) < set(drawn)
+    same = output_distribution(bayes, [5, 5, 5], sampler=how, mask_id=5, tail=how)
+    assert total_variation(drawn, same) == 0
+    one = output_distribution(
+        bayes, [5, 5, 5], sampler=Sampler("random", Fixed(1), temperature=1.0), mask_id=5, tail=Sampler("random")
+    )
+    assert len(one) == 1  # with one step there is only the tail
+
+
 def test_choosing_the_place_by_the_drawn_token_is_not_exact_even_one_at_a_time():
     bayes = random_texts(PRIORS["mask"])
     truth = {tuple(x): p for x, p in zip(bayes.texts.tolist(), bayes.probabilities.tolist(), strict=True)}

@@ -302,6 +302,19 @@ def test_the_shipped_twins_share_size_problems_and_optimizer():
     assert different <= {"name", "attention", "answer_only", "suffix", "tokens", "lr_plan"}
 
 
+def test_the_second_pair_differs_in_what_makes_a_twin_and_was_one_run_until_then():
+    data = Path(__file__).parents[2] / "data"
+    mini, twin = (asdict(TrainConfig.read(data / name / "training.toml")) for name in ("llada-mini-b", "llama-mini-b"))
+    different = {k for k in mini if mini[k] != twin[k]}
+    assert different == {"name", "attention", "answer_only", "suffix", "salient", "causal_steps"}
+    logs = [
+        [json.loads(line) for line in (data / name / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+        for name in ("llada-mini-b", "llama-mini-b")
+    ]
+    same = [[(e["step"], e["tokens"], e["loss"]) for e in log if e["step"] <= mini["causal_steps"]] for log in logs]
+    assert same[0] == same[1] and len(same[0]) == mini["causal_steps"] // 20
+
+
 def test_the_same_seed_gives_the_same_start_and_leaves_the_global_generator_alone():
     state = torch.get_rng_state()
     a, b, c = (build_model(replace(TINY, seed=s)).state_dict() for s in (1, 1, 2))

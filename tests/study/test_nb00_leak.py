@@ -82,3 +82,10 @@ def test_no_stored_verdict_depends_on_how_an_answer_is_read():
         assert row["correct"] == row["lenient"] and all(
             a >= b for a, b in zip(row["correct"], row["clean"], strict=True)
         )
+
+
+def test_a_second_seed_is_another_stream_with_a_table_of_its_own():
+    assert leak.searched("llama-mini-b") is leak.SEEN_OTHER and leak.searched("llada-small") is leak.SEEN
+    assert leak.last("llama-mini-b")["step"] <= leak.OTHER_STEPS >= leak.last("llada-mini-b")["step"]
+    first, second = (leak.search(4, of)[0] for of in (leak.FIRST, leak.OTHER))
+    assert first != second

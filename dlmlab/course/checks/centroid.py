@@ -1,11 +1,12 @@
-"""Exercise 3.3. Looked at: states with two sinks of unequal mass, with one, with none, and what is left alone."""
+"""Exercise 3.3. Looked at: states with two sinks of unequal mass, with one, with none, and what is left alone;
+then many shapes, summed sink by sink."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import close, expect_tensor, require, show, untouched
+from dlmlab.course.checks.expect import Cases, close, expect_tensor, require, show, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -38,6 +39,21 @@ def check_centroid(fn: Callable) -> None:
     c = run([[1.0, 2.0, 9.0], [5.0, 1.0, 1.0], [0.0, 1.0, 9.0]], [[0, 0, 0], [1, 0, 0], [0, 0, 1]])
     require(close(c[1:], [0.0, 2.0]), f"states beside one without a sink changed: should be 0.00 and 2.00; {show(c)}")
     require(c[0].isnan(), f"a state without a sink has no centroid: NaN, not {c[0]:.2f}, which looks like a position")
+    draw = Cases(0)
+    for S, L, share in ((1, 1, 1.0), (1, 8, 0.4), (6, 1, 0.5), (5, 12, 0.3), (9, 3, 0.5), (4, 20, 0.0)):
+        m, sinks = draw.uniform(S, L, low=0.1, high=9.0), draw.bools(S, L, share=share)
+        with untouched(m=m, sinks=sinks):
+            c = fn(m, sinks)
+        expect_tensor(c, (S,), torch.float32)
+        for s in range(S):
+            found = [(i, float(m[s, i])) for i in range(L) if sinks[s, i]]
+            mass = sum(each for _, each in found)
+            centre = sum(i * each for i, each in found) / mass if found else float("nan")
+            require(
+                close(c[s], centre, tol=1e-4) or (not found and bool(c[s].isnan())),
+                f"random inputs, {S} states of {L} positions: state {s} with sinks at {[i for i, _ in found]} should "
+                f"give {centre:.2f}, got {float(c[s]):.2f}",
+            )
 
 
 EXERCISE = Exercise(

@@ -146,7 +146,8 @@ def duel_nats(denoise: Callable, x0: Tensor, maskable: Tensor, mask_id: int, *, 
     """Compute -log p(maskable tokens | the others) under the order that `rule` makes, in nats, (B,) float64.
 
     denoise maps ids (B, L) to logits (B, L, V); one forward for each maskable token. rule maps distributions (B, L, V)
-    to scores (B, L); the masked place with the highest one is next. The mask has no probability.
+    to scores (B, L); the masked place with the highest one is next, of equal ones the leftmost. The mask has no
+    probability.
     Shapes: x0 (B, L), maskable (B, L) bool, as many True in every row. Nothing is changed, no gradient.
     """
     raise NotImplementedError

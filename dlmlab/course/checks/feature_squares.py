@@ -65,14 +65,25 @@ def check_feature_squares(fn: Callable) -> None:
         f"a token of weight 0 must not count whatever it holds, also inf (inf * 0 is nan); got {show(found.flatten())}",
     )
     x[0, 0, 2] = float("inf")
+    found = run(x, weight)
     require(
-        run(x, weight)[0, 2].isinf(),
+        found[0, 2].isinf(),
         "a token that counts and holds inf must give inf: only weight 0 may be left out, not whatever is not finite",
     )
-    x[0, 0, 2] = float("nan")
+    others = torch.tensor([37, 8, 1, 1, 0.25])
     require(
-        bool(fn(x, weight)[0, 2].isnan()),
+        close(found.flatten()[[0, 1, 3, 4, 5]], others),
+        f"one feature of one token is inf: the other sums stay {show(others)}; got {show(found.flatten())}",
+    )
+    x[0, 0, 2] = float("nan")
+    found = fn(x, weight)
+    require(
+        bool(found[0, 2].isnan()),
         "a token that counts and holds nan must give nan: turned into a number, a broken model looks like a sound one",
+    )
+    require(
+        close(found.flatten()[[0, 1, 3, 4, 5]], others),
+        f"one feature of one token is nan: the other sums stay {show(others)}; got {show(found.flatten())}",
     )
     large = run(torch.full((1, 2, 1), 4097.0), torch.ones(1, 2))
     require(

@@ -13,7 +13,7 @@ SMALL = [[1, 0, 0, 1, 0, 1], [0, 1, 1, 0, 0, 0], [0, 0, 0, 0, 0, 0]]  # removed:
 def _case(damp: float, removed: torch.Tensor):
     """W (R, C) and inputs X of a mask (R, C), and the best weights for it."""
     (R, C), g = removed.shape, seeded(3)
-    X = torch.randn(5 * C + 10, C, generator=g) @ torch.randn(C, C, generator=g)
+    X = torch.randn(5 * C + 10, C, generator=g) @ (torch.eye(C) + 0.3 * torch.randn(C, C, generator=g))
     W = torch.randn(R, C, generator=g)
     ridge = (damp * float((X * X).sum(0).mean())) ** 0.5
     inputs = torch.cat([X, ridge * torch.eye(C)]).double()  # the ridge as C more texts
@@ -45,13 +45,13 @@ def check_least_squares_refit(fn: Callable) -> None:
             close or damp, "not the least-squares solution: solve G_KK w_K = (G w)_K for the kept columns K of each row"
         )
         require(close, "with damp = 0.5 the solution is another: the ridge is damp times the mean of the diagonal of G")
-    for shape in ((1, 1), (4, 9), (12, 5)):
+    for shape in ((1, 1), (1, 7), (6, 1), (4, 9), (12, 5)):
         removed = torch.rand(shape, generator=seeded(sum(shape))) < 0.4
         W, removed, gram, best = _case(0.02, removed)
         out = fn(W, removed, gram, damp=0.02)
         expect_tensor(out, shape, torch.float32)
         require(
-            torch.allclose(out.double(), best, rtol=1e-2, atol=1e-2),
+            torch.allclose(out.double(), best, rtol=1e-3, atol=1e-3),
             f"a random mask of shape {shape} has another solution; do all rows keep their own columns, also none?",
         )
 

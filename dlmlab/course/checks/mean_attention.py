@@ -1,11 +1,12 @@
-"""Exercise 3.1. Looked at: column sums of real maps, causal and not, against the mean over the queries that see."""
+"""Exercise 3.1. Looked at: column sums of real maps, causal and not, against the mean over the queries that see;
+then of many shapes, whose columns are summed up one by one."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_tensor, require, seeded, show, untouched
+from dlmlab.course.checks.expect import Cases, expect_same, expect_tensor, require, seeded, show, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -22,6 +23,15 @@ def check_mean_attention(fn: Callable) -> None:
         right = torch.stack([maps[..., k if causal else 0 :, k].mean(-1) for k in range(5)], -1)
         if not torch.allclose(alpha, right, atol=1e-5):
             _explain(alpha, sums, right, causal)
+    draw = Cases(0)
+    for shape in ((1,), (7,), (2, 1), (3, 4), (1, 2, 6), (2, 1, 3, 9)):
+        L = shape[-1]
+        for causal in (False, True):
+            sums = draw.uniform(*shape, low=0.1, high=4.0)
+            each = [sums[..., k] / (L - k if causal else L) for k in range(L)]
+            with untouched(sums=sums):
+                alpha = fn(sums, causal=causal)
+            expect_same(alpha, torch.stack(each, -1), f"shape {shape}, causal={causal}")
 
 
 def _explain(alpha: Tensor, sums: Tensor, right: Tensor, causal: bool) -> None:

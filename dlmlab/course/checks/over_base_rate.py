@@ -1,11 +1,12 @@
-"""Exercise 3.4. Looked at: kinds of unequal number, states of unequal mass, a kind that does not occur."""
+"""Exercise 3.4. Looked at: kinds of unequal number, states of unequal mass, a kind that does not occur; then
+many shapes, counted position by position."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from dlmlab.course.checks.expect import expect_tensor, require, show, untouched
+from dlmlab.course.checks.expect import Cases, close, expect_tensor, require, show, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -32,6 +33,20 @@ def check_over_base_rate(fn: Callable) -> None:
     )
     lift = fn(torch.full((3, 2), 0.25), torch.tensor([[1, 1], [1, 0], [1, 1]]), 2)
     require(torch.allclose(lift, torch.ones(2)), f"even attention gives every kind its fair share, 1; got {show(lift)}")
+    draw = Cases(0)
+    for S, L, n in ((1, 1, 1), (1, 1, 3), (1, 9, 2), (7, 1, 4), (4, 6, 3), (12, 20, 8)):
+        mass, kinds = draw.uniform(S, L, low=0.1, high=5.0), draw.ids(n, S, L)
+        with untouched(mass=mass, kinds=kinds):
+            lift = fn(mass, kinds, n)
+        expect_tensor(lift, (n,), torch.float32)
+        for kind in range(n):
+            of_kind = [float(v) for v, k in zip(mass.flatten(), kinds.flatten(), strict=True) if k == kind]
+            share, base = sum(of_kind) / float(mass.double().sum()), len(of_kind) / (S * L)
+            require(
+                close(lift[kind], share / base, tol=1e-4) if of_kind else bool(lift[kind].isnan()),
+                f"random inputs, {S} states of {L} positions: kind {kind} of {n} gets {float(lift[kind]):.2f}, it "
+                + (f"should get {share / base:.2f} times its share" if of_kind else "does not occur and should be NaN"),
+            )
 
 
 def _expect(lift: Tensor, got: Tensor, base: Tensor) -> None:

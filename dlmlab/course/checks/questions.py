@@ -68,6 +68,17 @@ PREDICTIONS = (
         unit="%",
     ),
     Prediction(
+        id="9.4",
+        title="How many will stand",
+        minutes=3,
+        difficulty=1,
+        objective="Foresee how much of what one checkpoint shows a second one shows, too.",
+        question="percent of the verdicts shown on the first pair that stand on the second, in sign and in size",
+        low=0,
+        high=100,
+        unit="%",
+    ),
+    Prediction(
         id="10.4",
         title="Sixteen tokens, sixteen texts",
         minutes=2,
@@ -171,9 +182,9 @@ PREDICTIONS = (
         title="The named equation",
         minutes=2,
         difficulty=2,
-        objective="Foresee what writing one wrong equation again does to a text that was calculated from it.",
-        question="percent of solutions, wrong in one equation and carried on from it, that are right after it alone is "
-        "written again",
+        objective="Foresee what writing the wrong equations of a text again does to its answer.",
+        question="percent of LLaDA-mini's wrong answers, written in one forward, whose final number is right after the "
+        "named parts, and these alone, are written again",
         low=0,
         high=100,
         unit="%",

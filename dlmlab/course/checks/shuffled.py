@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 
-from dlmlab.course.checks.expect import expect_seeded, expect_tensor, require, seeded, untouched
+from dlmlab.course.checks.expect import close, expect_seeded, expect_tensor, require, seeded, untouched
 from dlmlab.course.exercises import Exercise
 
 
@@ -19,7 +19,7 @@ def _case(N: int, L: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def check_shuffled(fn: Callable) -> None:
     """Judge an answer to 4.4."""
-    for N, L, seed in ((1, 1, 0), (0, 4, 1), (4, 9, 2), (13, 24, 3)):
+    for N, L, seed in ((1, 1, 0), (0, 4, 1), (5, 1, 4), (4, 9, 2), (13, 24, 3)):
         weights, real = _case(N, L, seed)
         with untouched(weights=weights, real=real):
             out = fn(weights, real, seeded(5))
@@ -39,16 +39,28 @@ def check_shuffled(fn: Callable) -> None:
             require(
                 sorted(row[:n]) == sorted(before[:n]), "every state keeps its own weights, only their places change"
             )
+        require(close(7 * out, (7 * out).round(), tol=1e-4), "a weight was changed: they only change places")
     weights = torch.arange(1.0, 25).repeat(6, 1)
     real = torch.ones_like(weights, dtype=torch.bool)
-    out = fn(weights, real, seeded(7)).round()
+
+    def deal(rows: int, seed: int | torch.Generator) -> torch.Tensor:
+        """Deal the weights of so many rows; none may get lost or change."""
+        out = fn(weights[:rows], real[:rows], seeded(seed) if isinstance(seed, int) else seed)
+        expect_tensor(out, (rows, 24), weights.dtype)
+        require(
+            close(out.sort(-1).values, weights[:rows], tol=1e-5),
+            "a weight was changed, lost or dealt twice: deal them out as they are",
+        )
+        return out.round()  # names of the weights
+
+    out = deal(6, 7)
     require(not torch.equal(out, weights), "nothing was shuffled")
     require(
         len({tuple(row) for row in out.tolist()}) == 6,
         "all states got the same order: a position that is a sink in all of them would stay one, at another place",
     )
-    expect_seeded(lambda generator: fn(weights, real, generator).round())
-    places = torch.stack([fn(weights[:1], real[:1], seeded(s))[0].argsort() for s in range(300)]).double()  # (300, 24)
+    expect_seeded(lambda generator: deal(6, generator))
+    places = torch.stack([deal(1, s)[0].argsort() for s in range(300)]).double()  # (300, 24)
     require(
         bool((places.mean(0) - 11.5).abs().max() < 2.5),
         "some tokens get the weights of certain places more often: every order must be equally likely",

@@ -255,9 +255,24 @@ def one_by_one_gain(rows: Sequence[dict], family: str) -> Difference:
     return of_rows(ways, {"way": "correct surest"}, {"way": "correct 9"}, column="correct").times(100)
 
 
+def one_look(rows: Sequence[dict], family: str, what: str = "fixed", other: str = "mask") -> Difference:
+    """Compare a family that edits after one look with another one whose places are hidden in turn, on the first HIDDEN
+    problems, in points."""
+    ways = {"one look": (family, "leave-one-out"), "hidden": (other, "hiding each")}
+    digits_of = [
+        {"way": way, "seed": row["seed"], "verdicts": row[f"{what} by {by}"][:HIDDEN]}
+        for way, (name, by) in ways.items()
+        for row in select(rows, family=name)
+    ]
+    return of_rows(digits_of, {"way": "one look"}, {"way": "hidden"}, column="verdicts").times(100)
+
+
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote: means of every family, and differences to mask."""
     found: dict[str, float | str] = {}
+    for what in ("fixed", "kept"):
+        edited = {name: one_look(rows, name, what) for name in NAMES if name not in ("AR", "mask")}
+        found |= named(f"{what} in one look - mask hiding each,", edited)
     found |= named("one by one,", {name: one_by_one_gain(rows, name) for name in NAMES if name != "AR"})
     for column in select(rows, family="mask")[0]:
         if column in ("family", "seed", "begin"):

@@ -10,7 +10,7 @@ itself, a state is 6 more, and the mask is 12: `woven` writes x[0] y[0] x[1] y[1
 operation and after the state before it, at every length.
 """
 
-from itertools import permutations
+from itertools import combinations, permutations
 
 import torch
 from torch import Tensor
@@ -48,6 +48,17 @@ def states(task: str, x: Tensor) -> Tensor:
         y = table[x[:, t], y]
         found.append(y)
     return torch.stack(found, 1)
+
+
+def signs(y: Tensor) -> Tensor:
+    """Say of states of S3 whether they are an odd number of swaps away from the first, 0 or 1, in the shape of `y`.
+
+    Signs add up like parity, whatever the operations: the sign of a product is the sum of the signs, modulo 2.
+
+    >>> signs(products("S3")[1]).tolist(), signs(torch.arange(6)).tolist()
+    ([1, 0, 0, 1, 1, 0], [0, 1, 1, 0, 0, 1])
+    """
+    return torch.tensor([sum(a > b for a, b in combinations(order, 2)) % 2 for order in ORDERS])[y]
 
 
 def draw(task: str, samples: int, length: int, seed: int) -> tuple[Tensor, Tensor]:

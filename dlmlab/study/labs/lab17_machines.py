@@ -6,12 +6,15 @@ All of them are shown every state in training (*aligned* supervision). What diff
 * `positive`, `signed`: the same through a linear one, h <- a(x) h + b(x), with a in (0, 1) or in (-1, 1); two layers.
 * `labels only`: a causal transformer that reads operations and never a state.
 * `writer`: the same transformer, which reads the states it has written, one after the other.
+* `LSTM writer`: the LSTM on the rows of the writer. In training both read true states; tested, their own.
+* `MLP writer`: the same rows without attention and without memory: two tokens, the last state and the operation.
 * `masked`: LLaDA's recipe. It reads operations and what is known of the states, from both sides; in training a random
   share is masked.
 
 The transformers are `LLaDAModelLM`: two layers (or `layers`), four heads, RoPE. Equal steps for all, not equal epochs.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -23,18 +26,20 @@ from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.labs import lab17_groups as groups
 
 WIDTH, BATCH, RATE = 64, 64, 3e-3
-RECURRENT = ("LSTM", "positive", "signed")
+RECURRENT = ("LSTM", "positive", "signed", "LSTM writer")
+WRITERS = ("writer", "LSTM writer", "MLP writer")
 
 
 class Recurrent(nn.Module):
-    """Operations (N, L) to logits of the states (N, L, 6), through a recurrence."""
+    """Operations, or woven rows, (N, L) to logits of the states (N, L, 6), through a recurrence."""
 
     def __init__(self, kind: str):
         super().__init__()
-        self.embed, self.head = nn.Embedding(groups.STATES, WIDTH), nn.Linear(WIDTH, groups.STATES)
+        known = groups.TOKENS if kind in WRITERS else groups.STATES
+        self.embed, self.head = nn.Embedding(known, WIDTH), nn.Linear(WIDTH, groups.STATES)
         self.cells = (
             nn.LSTM(WIDTH, WIDTH, batch_first=True)
-            if kind == "LSTM"
+            if kind.startswith("LSTM")
             else nn.ModuleList(Decay(kind == "signed") for _ in range(2))
         )
 
@@ -67,11 +72,26 @@ class Decay(nn.Module):
         return self.down(F.silu(self.up(torch.stack(found, 1))))
 
 
+class Window(nn.Module):
+    """Woven rows (N, T) to logits of the states (N, T, 6), each from its token and the one before, by an MLP."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.up = nn.Embedding(groups.TOKENS, WIDTH), nn.Linear(2 * WIDTH, 4 * WIDTH)
+        self.head = nn.Linear(4 * WIDTH, groups.STATES)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        before = F.pad(tokens, (1, 0), value=groups.MASK)[:, :-1]  # nothing is before the first
+        return self.head(F.silu(self.up(torch.cat([self.embed(before), self.embed(tokens)], -1))))
+
+
 def make(model: str, layers: int = 2, seed: int = 0) -> nn.Module:
     """Make an untrained model."""
     torch.manual_seed(seed)
     if model in RECURRENT:
         return Recurrent(model)
+    if model == "MLP writer":
+        return Window()
     return LLaDAModelLM(
         LLaDAConfig(
             d_model=WIDTH,
@@ -87,8 +107,8 @@ def make(model: str, layers: int = 2, seed: int = 0) -> nn.Module:
 
 
 def scores(net: nn.Module, tokens: Tensor) -> Tensor:
-    """Logits of the states from tokens, (N, L, V): a recurrent net has only states in its vocabulary."""
-    return net(tokens) if isinstance(net, Recurrent) else net(tokens).logits[..., groups.STATES : groups.MASK]
+    """Logits of the states from tokens, (N, L, V): only a transformer says other tokens as well."""
+    return net(tokens).logits[..., groups.STATES : groups.MASK] if isinstance(net, LLaDAModelLM) else net(tokens)
 
 
 def loss(model: str, net: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
@@ -99,14 +119,25 @@ def loss(model: str, net: nn.Module, x: Tensor, y: Tensor, generator: torch.Gene
         hidden[~hidden.any(1), -1] = True
         seen = groups.woven(x, torch.where(hidden, groups.HIDDEN, y))
         return F.cross_entropy(scores(net, seen)[:, 1::2][hidden], y[hidden])
-    said = scores(net, groups.woven(x, y))[:, ::2] if model == "writer" else scores(net, x)
+    said = scores(net, groups.woven(x, y))[:, ::2] if model in WRITERS else scores(net, x)
     return F.cross_entropy(said.flatten(0, 1), y.flatten())
 
 
-def train(model: str, x: Tensor, y: Tensor, *, steps: int, rate: float = RATE, layers: int = 2, seed: int = 0):
+def train(
+    model: str,
+    x: Tensor,
+    y: Tensor,
+    *,
+    steps: int,
+    rate: float = RATE,
+    layers: int = 2,
+    seed: int = 0,
+    watch: Callable[[int, nn.Module], None] = lambda step, net: None,
+) -> nn.Module:
     """Train a model on rows `x`, `y` (N, L) for a number of batches, drawn with replacement.
 
-    AdamW; the rate rises for a tenth of the steps, then falls to nothing along a half cosine.
+    AdamW; the rate rises for a tenth of the steps, then falls to nothing along a half cosine. `watch(step, net)` is
+    called after each step, from 1.
     """
     net, generator = make(model, layers, seed), torch.Generator().manual_seed(seed)
     descent = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=0.01)
@@ -114,13 +145,14 @@ def train(model: str, x: Tensor, y: Tensor, *, steps: int, rate: float = RATE, l
     plan = torch.optim.lr_scheduler.LambdaLR(
         descent, lambda s: min((s + 1) / up, 0.5 * (1 + torch.cos(torch.tensor(torch.pi * s / steps)).item()))
     )
-    for _ in range(steps):
+    for step in range(1, steps + 1):
         rows = torch.randint(len(x), (BATCH,), generator=generator)
         descent.zero_grad()
         loss(model, net, x[rows], y[rows], generator).backward()
         nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         descent.step()
         plan.step()
+        watch(step, net)
     return net.eval()
 
 
@@ -154,7 +186,7 @@ def say(model: str, net: nn.Module, x: Tensor) -> Tensor:
     """Let a model say the states of operations (N, L): at once, or one after the other if it reads what it has said."""
     if model == "masked":
         return fill(net, x, x.shape[1]).y
-    if model != "writer":
+    if model not in WRITERS:
         return scores(net, x).argmax(-1)
     y = torch.zeros_like(x)
     for t in range(x.shape[1]):

@@ -8,6 +8,7 @@ is). Where a question has several, the seed chooses.
 * `asked`: the answer is hidden, too, one forward. Probability on the numbers that are allowed, on those allowed in
   another problem, and on these by the mean guess of all other problems (`prior`); `even`: a guess that knows only that
   it is a number. `correct`: the most likely number is the one that the answer, which was not shown, needs.
+* `place given`: one forward, too; the answer's number is hidden, and its mark and the end marks stand at their places.
 * the rest: the answer's number is given at its place, its equations are hidden and written together with the hole.
   `correct`: the hole holds a number from which the given answer follows. `clean`: the equations are right for it, too.
 """
@@ -35,6 +36,7 @@ HOW = {  # from left to right the hole is the first mask, so that order fills it
     "hole first": Sampler(commit=Threshold(0.9)),
     "hole last": Sampler(commit=answers.HoleLast(Threshold(0.9))),
 }
+ONE = ("asked", "place given")  # one forward, the answer's number hidden
 MASSES = ("allowed", "of another", "prior", "even")
 
 
@@ -128,9 +130,22 @@ def filled(how: str, seed: int, size: int) -> dict:
     return {"correct": digits(found["correct"]), "clean": digits(found["clean"]), "nfe": found["nfe"]}
 
 
+def placed(seed: int, size: int) -> dict:
+    """Score the likeliest numbers of one forward, the answer's place given and its number hidden."""
+    mask, numbers, rows = answers.mini().tokenizer.mask_token_id, number_ids(), []
+    for problem, question in hidden(seed, size):
+        words = problem.solution.split()
+        rows.append(answers.row(with_mask(question), problem.solution, [i for i, w in enumerate(words) if w != "####"]))
+    best = [int(p[ids.index(mask), numbers].argmax()) for ids, p in zip(rows, answers.read(rows), strict=True)]
+    return {"correct": digits(i in some for i, some in zip(best, allowed(seed, size, True), strict=True))}
+
+
 def run(how: str, seed: int, size: int | None = None) -> dict:
     """Measure one row; of fewer problems, what depends on all of them is left out."""
-    found = asked(seed, size or PROBLEMS) if how == "asked" else filled(how, seed, size or PROBLEMS)
+    if how in HOW:
+        found = filled(how, seed, size or PROBLEMS)
+    else:
+        found = (asked if how == "asked" else placed)(seed, size or PROBLEMS)
     for column in ("of another", "prior", "nfe") if size else ():
         found.pop(column, None)
     return found
@@ -138,7 +153,7 @@ def run(how: str, seed: int, size: int | None = None) -> dict:
 
 def settings() -> list[dict]:
     """List the rows: how, for each choice of the hidden number."""
-    return [{"how": how, "seed": seed} for how in ("asked", *HOW) for seed in SEEDS]
+    return [{"how": how, "seed": seed} for how in (*ONE, *HOW) for seed in SEEDS]
 
 
 # ------------------------------------------------------------------------------------------------ what is read off
@@ -167,17 +182,32 @@ def orders(rows: Sequence[dict], column: str = "correct") -> dict[str, Differenc
     return {how: of_rows(rows, {"how": how}, {"how": "threshold"}, column=column).times(100) for how in names}
 
 
+def told(rows: Sequence[dict]) -> dict[str, Difference]:
+    """Compare what the hole's number is after one forward, the more of the answer is given, in points."""
+    pairs = {
+        "place less nothing": ("place given", "asked"),
+        "number less place": ("hole first", "place given"),
+        "number less nothing": ("hole first", "asked"),
+    }
+    return {
+        name: of_rows(rows, {"how": more}, {"how": less}, column="correct").times(100)
+        for name, (more, less) in pairs.items()
+    }
+
+
 def headline(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name what pages quote."""
     found: dict[str, float | str] = {f"mass, {what}": mean(rows, "asked", what) for what in (*MASSES, "numbers")}
     found |= headlines("mass less", masses(rows)) | headlines("order, points,", orders(rows))
     found |= headlines("order, clean,", orders(rows, "clean"))
-    for how in ("asked", *HOW):
+    found |= headlines("told, points,", told(rows))
+    for how in (*ONE, *HOW):
         found[f"{how}, correct"] = mean(rows, how, "correct")
-        if how != "asked":
+        if how in HOW:
             found |= {f"{how}, clean": mean(rows, how, "clean"), f"{how}, forwards": mean(rows, how, "nfe")}
     mine = select(rows, how="asked")
     sizes = sorted(size for row in mine for size in row["size"])
+    found["even draw"] = sum(1 / size for size in sizes) / len(sizes)
     found |= {"sets": len(sizes), "median size": sizes[len(sizes) // 2], "as tried": mean(rows, "asked", "as tried")}
     return found | {"one fits": sum(size == 1 for row in mine for size in row["fits"]) / len(sizes)}
 

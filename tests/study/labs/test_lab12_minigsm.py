@@ -44,3 +44,13 @@ def test_a_network_is_measured_in_every_way():
         row = gsm.measured(gsm.network(name, 0), 3)
         assert len(row["nats"]) == 3 and all(len(v) == 3 for v in row.values())
         assert ("correct 40" in row) == (name != "AR") == ("fixed by belief" in row)
+
+
+def test_one_look_is_compared_on_the_problems_that_have_hidden_places():
+    n = gsm.HIDDEN
+    rows = [
+        {"family": name, "seed": seed, "fixed by leave-one-out": look, "fixed by hiding each": hidden}
+        for seed in (0, 1)
+        for name, look, hidden in (("mask", "0" * 500, "1" * n), ("uniform", "1" * n + "0" * (500 - n), "0" * n))
+    ]
+    assert gsm.one_look(rows, "uniform").mean == 0

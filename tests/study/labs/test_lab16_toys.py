@@ -91,6 +91,19 @@ def test_a_run_that_stops_has_the_first_losses_of_the_whole():
     assert short == pytest.approx(longer[:3], abs=1e-4) and len(far.learned("attention", "joint", 0, stop=2)[1]) == 2
 
 
+def test_in_one_layer_no_pair_reads_the_question():
+    keys, contents, asked, _ = recall.draw(8, 5, torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = toys.Finder(recall.LAYERS["one linear"], recall.KEYS, recall.VALUES + 1, recall.VALUES)
+    seen = []
+    model.layers[0].mixer.qkv.register_forward_hook(lambda module, inputs, output: seen.append(output[:, :-1]))
+    other = keys.clone()
+    other[:, -1] = keys[:, 0]
+    with torch.inference_mode():
+        model(keys, contents, asked), model(other, contents, asked)
+    assert len(model.layers) == 1 and torch.equal(*seen)
+
+
 def test_counts_are_repeated_and_times_are_not():
     assert crossover.run(64, size=0).keys() == {"counts", "of block"}
     assert crossover.of_block(96) == pytest.approx(1 / 13)
