@@ -26,7 +26,11 @@ TEST_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["te
 BROWSER_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["browser"]]  # may be absent
 HARNESS_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["harness"]]  # may be absent
 CONSTRAINTS_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["constraints"]]
-OPTIONAL = HARNESS_EXTRA + CONSTRAINTS_EXTRA  # imported inside functions, with a sentence where they are absent
+DEVICE_EXTRA = [Requirement(text) for text in PROJECT["optional-dependencies"]["device"]]
+DEVICE_EXTRA += [Requirement("torchao"), Requirement("optimum")]  # in no extra: notebook 18 says why
+OPTIONAL = (
+    HARNESS_EXTRA + CONSTRAINTS_EXTRA + DEVICE_EXTRA
+)  # imported inside functions, with a sentence where they are absent
 DECLARED = DEPENDENCIES + TEST_EXTRA
 OURS = {"dlmlab", "tests", "conftest"}
 
@@ -144,7 +148,7 @@ def test_the_solver_is_part_of_what_the_tests_install():
 
 
 def test_every_import_of_the_tests_is_declared():
-    declared = DECLARED + BROWSER_EXTRA + HARNESS_EXTRA
+    declared = DECLARED + BROWSER_EXTRA + HARNESS_EXTRA + DEVICE_EXTRA
     missing = {path: bad for path, modules in imports_by_file().items() if (bad := undeclared(modules, declared))}
     assert not missing
 

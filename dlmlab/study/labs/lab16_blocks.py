@@ -25,7 +25,7 @@ from dlmlab.measure import hardware
 from dlmlab.measure.table import Table
 from dlmlab.network.config import LLaDAConfig
 from dlmlab.network.model import Block, rope_table
-from dlmlab.study.labs.lab16_crossover import HEADS, WIDTH, of_block
+from dlmlab.study.labs import lab16_crossover
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -57,8 +57,8 @@ LENGTHS = {"block": (64, 96, 256, 1024), "causal": (96, 512, 2048), "both sides"
 def block_with(length: int) -> Callable[[Mix], Tensor]:
     """Make a block of LLaDA-mini with random weights and one text; gives a function of the mixing."""
     torch.manual_seed(0)
-    block, h = Block(LLaDAConfig()), torch.randn(1, length, HEADS * WIDTH)
-    rope = rope_table(torch.arange(length), WIDTH, 10_000.0)
+    block, h = Block(LLaDAConfig()), torch.randn(1, length, lab16_crossover.HEADS * lab16_crossover.WIDTH)
+    rope = rope_table(torch.arange(length), lab16_crossover.WIDTH, 10_000.0)
 
     def forward(mix: Mix) -> Tensor:
         after = h + block.output(mix(*block.project(h, rope)).transpose(1, 2).flatten(2))
@@ -70,19 +70,25 @@ def block_with(length: int) -> Callable[[Mix], Tensor]:
 def mixing(length: int) -> Callable[[Mix], Tensor]:
     """Draw queries, keys and values; gives a function of the mixing."""
     g = torch.Generator().manual_seed(0)
-    x = [torch.randn(1, HEADS, length, WIDTH, generator=g) for _ in range(3)]
+    x = [torch.randn(1, lab16_crossover.HEADS, length, lab16_crossover.WIDTH, generator=g) for _ in range(3)]
     return lambda mix: mix(*x)
 
 
 def counted(group: str, length: int) -> dict[str, float]:
     """Count what can be counted: multiply-adds as a share of a whole block's, or of causal softmax's products."""
     if group == "block":
-        return {"nothing": round(1 - of_block(length), 6)}
+        return {"nothing": round(1 - lab16_crossover.of_block(length), 6)}
     if group == "both sides":
         return {"matrix": 1.0}
-    pairs = linear.multiply_adds("causal", length, WIDTH)
-    chunks = {f"chunks of {n}": round(linear.multiply_adds("chunks", length, WIDTH, n) / pairs, 6) for n in SIZES}
-    return {"matrix": 1.0, "recurrence": round(linear.multiply_adds("chunks", length, WIDTH, 1) / pairs, 6)} | chunks
+    pairs = linear.multiply_adds("causal", length, lab16_crossover.WIDTH)
+    chunks = {
+        f"chunks of {n}": round(linear.multiply_adds("chunks", length, lab16_crossover.WIDTH, n) / pairs, 6)
+        for n in SIZES
+    }
+    return {
+        "matrix": 1.0,
+        "recurrence": round(linear.multiply_adds("chunks", length, lab16_crossover.WIDTH, 1) / pairs, 6),
+    } | chunks
 
 
 def in_turn(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
