@@ -6,7 +6,7 @@ Decisions
 * Numbers are compared problem by problem, and only the first ones: a mean over other problems is another number.
 * Never exactly: another processor rounds otherwise, and a tie may fall the other way. Digits (right or wrong, one a
   problem) may differ for one problem in ten; real numbers by a tolerance that each table states, narrower than what it
-  is quoted for. Whole numbers, names and plans have to be equal.
+  is quoted for. Whole numbers without a tolerance, names and plans have to be equal.
 """
 
 import json
@@ -69,9 +69,15 @@ class Table:
         if not again.keys() & row.keys():
             raise ValueError(f"{self.name}: repeating {key} measures no column of the table")
         return max(
-            distance(row[column], again[column], self.tolerance.get(column, (0.0, 0.02)), self.flips)
+            distance(
+                row[column], self._real(column, again[column]), self.tolerance.get(column, (0.0, 0.02)), self.flips
+            )
             for column in again
         )
+
+    def _real(self, column: str, value: object) -> object:
+        """Make a whole number a real one where the table states a tolerance: bytes, say, of codes that round."""
+        return float(value) if column in self.tolerance and type(value) is int else value
 
     def repeats(self, key: dict, say: Say = print) -> bool:
         """Say whether the code still gives the stored row of one setting, and by how much; or what is missing for that,

@@ -197,4 +197,4 @@ def test_the_columns_to_the_right_repair_as_well_as_least_squares_can(j):
     assert torch.equal(new[:, j], rounded) and torch.equal(new[:, :j], W[:, :j])
     lost = X[:, j, None] * (W[:, j] - rounded)  # (n, R): what the outputs lack
     repair = torch.linalg.lstsq(X[:, j + 1 :], lost).solution.T
-    assert torch.allclose(new[:, j + 1 :] - W[:, j + 1 :], repair, atol=1e-8)
+    assert torch.allclose(new[:, j + 1 :] - W[:, j + 1 :], repair, atol=1e-6)
