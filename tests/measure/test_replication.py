@@ -45,7 +45,11 @@ def test_what_is_kept_does_not_depend_on_units():
 
 @pytest.mark.parametrize(
     "lists, message",
-    [(([], [], []), "non-empty"), (([1.0], [1.0], [0.0]), "above 0"), (([0.0], [1.0], [1.0]), "all 0")],
+    [
+        (([], [], []), "non-empty"),
+        (([1.0], [1.0], [0.0]), "above 0"),
+        (([0.0], [1.0], [1.0]), "all first effects are 0"),
+    ],
 )
 def test_what_has_no_share_is_refused(lists, message):
     with pytest.raises(ValueError, match=message):

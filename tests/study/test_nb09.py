@@ -12,11 +12,11 @@ def test_another_checkpoint_stands_in_only_while_the_context_is_open():
     own = judging.dense("llada-mini")
     with stand_in.standing_in({"llada-mini": "llada-small"}):
         assert stand_in.called("llada-mini") == "llada-small" and stand_in.called("llama-mini") == "llama-mini"
-        assert judging.dense("llada-mini").config.d_model != own.config.d_model
+        assert judging.dense("llada-mini").config.mlp_hidden_size != own.config.mlp_hidden_size
         with stand_in.standing_in({}):
-            assert judging.dense("llada-mini").config.d_model == own.config.d_model
-        assert judging.dense("llada-mini").config.d_model != own.config.d_model
-    assert judging.dense("llada-mini").config.d_model == own.config.d_model
+            assert judging.dense("llada-mini").config.mlp_hidden_size == own.config.mlp_hidden_size
+        assert judging.dense("llada-mini").config.mlp_hidden_size != own.config.mlp_hidden_size
+    assert judging.dense("llada-mini").config.mlp_hidden_size == own.config.mlp_hidden_size
 
 
 @pytest.mark.parametrize("verdict", nb09_again.VERDICTS, ids=lambda verdict: verdict.name)

@@ -18,10 +18,10 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.network.checkpoint import load
-from dlmlab.study.labs.lab18_rows import ENOUGH, LARGE, quartiles, weights, word
+from dlmlab.study.labs import lab18_rows as swept
 
 MINI = "ff_proj of LLaDA-mini"
-WHERE = {"one text": (MINI, 64), "one row": (MINI, 1), "one row, large": (LARGE, 1)}
+WHERE = {"one text": (MINI, 64), "one row": (MINI, 1), "one row, large": (swept.LARGE, 1)}
 WAYS = {name: way for name, way in lowbit.WAYS.items() if name != "float32"}
 ROUNDS, BASE = 21, "one text"
 KEPT = ("bfloat16", "torch, int4 weights", "torch, int8 x int8")  # always there, and repeated in the notebook
@@ -31,7 +31,9 @@ KEPT = ("bfloat16", "torch, int4 weights", "torch, int8 x int8")  # always there
 def matrix(name: str) -> Tensor:
     """Give the matrix of this name, (N, K)."""
     return (
-        load("llada-mini").model.model.transformer.blocks[2].ff_proj.weight.detach() if name == MINI else weights(name)
+        load("llada-mini").model.model.transformer.blocks[2].ff_proj.weight.detach()
+        if name == MINI
+        else swept.weights(name)
     )
 
 
@@ -49,12 +51,12 @@ def run(where: str, way: str, size: int | None = None) -> dict:
     x, (plain, _) = torch.randn(rows, W.shape[1], generator=torch.Generator().manual_seed(1)), lowbit.float32(W)
     with quiet(), torch.inference_mode():
         once = min(cost.interleaved({"s": lambda: plain(x)}, rounds=9)["s"])
-        times = max(1, round(ENOUGH / once))
+        times = max(1, round(swept.ENOUGH / once))
         both = {"float32": plain, "way": multiply}
         functions = {name: lambda f=f: [f(x) for _ in range(times)] for name, f in both.items()}
         seconds = cost.interleaved(functions, rounds=ROUNDS, warmup=2)
     each = [a / b for a, b in zip(seconds["float32"], seconds["way"], strict=True)]
-    return found | {"ratio": quartiles(each), "machine": hardware.fingerprint()}
+    return found | {"ratio": swept.quartiles(each), "machine": hardware.fingerprint()}
 
 
 def settings() -> list[dict]:
@@ -73,13 +75,13 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for row in rows:
         name = f"{row['way']}, {row['where']}"
         found |= {name: row["ratio"][0], f"{name}, low": row["ratio"][1], f"{name}, high": row["ratio"][2]}
-        found |= {f"{name}, word": word(row["ratio"]), f"{name}, bytes": row["bytes"]}
+        found |= {f"{name}, word": swept.word(row["ratio"]), f"{name}, bytes": row["bytes"]}
         if row["error"]:
             found[f"{row['way']}, error"] = sum(row["error"]) / len(row["error"])
     for where in WHERE:
         mine = select(rows, where=where)
         for w in ("faster", "slower", "no difference shown"):
-            found[f"{where}, {w}"] = sum(word(row["ratio"]) == w for row in mine)
+            found[f"{where}, {w}"] = sum(swept.word(row["ratio"]) == w for row in mine)
     return found
 
 

@@ -13,7 +13,7 @@ from dlmlab.measure.onnxfile import quiet
 from dlmlab.measure.table import Table
 from dlmlab.network import cost
 from dlmlab.study.labs import lab18_files as files
-from dlmlab.study.labs.lab18_rows import quartiles, word
+from dlmlab.study.labs import lab18_rows as swept
 
 LENGTH, ROUNDS = 96, 21
 READERS = {
@@ -39,7 +39,7 @@ def run(runtime: str, kind: str, threads: int, size: int | None = None) -> dict:
         }
         seconds = cost.interleaved(functions, rounds=ROUNDS, warmup=3)
     each = [a / b for a, b in zip(seconds["torch"], seconds["it"], strict=True)]
-    return found | {"ratio": quartiles(each), "machine": hardware.fingerprint()}
+    return found | {"ratio": swept.quartiles(each), "machine": hardware.fingerprint()}
 
 
 def settings() -> list[dict]:
@@ -63,7 +63,7 @@ def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     for row in rows:
         name = f"{row['runtime']}, {row['kind']}, {row['threads']}"
         found |= {name: row["ratio"][0], f"{name}, low": row["ratio"][1], f"{name}, high": row["ratio"][2]}
-        found[f"{name}, word"] = word(row["ratio"])
+        found[f"{name}, word"] = swept.word(row["ratio"])
     return found
 
 
