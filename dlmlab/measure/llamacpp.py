@@ -99,7 +99,7 @@ def missing() -> str:
 
 
 @cache
-def library() -> ctypes.CDLL:
+def loaded() -> ctypes.CDLL:
     """Load the library and its kernels for this processor. Raises `ValueError` with the sentence of `missing`."""
     if sentence := missing():
         raise ValueError(sentence)
@@ -137,9 +137,9 @@ def quantize(source: str | Path, target: str | Path, kind: str, threads: int = 1
     """Let llama.cpp rewrite a file in one of `KINDS`. Raises `ValueError` for an unknown kind, or when it fails."""
     if kind not in KINDS:
         raise ValueError(f"kind={kind!r} is unknown; known: {', '.join(KINDS)}")
-    how = library().llama_model_quantize_default_params()
+    how = loaded().llama_model_quantize_default_params()
     how.ftype, how.nthread = KINDS[kind], threads
-    if library().llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(how)):
+    if loaded().llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(how)):
         raise ValueError(f"llama.cpp did not write {Path(target).name} as {kind}")
 
 
@@ -150,7 +150,7 @@ class Reader:
     """
 
     def __init__(self, path: str | Path, *, vocab_size: int, threads: int = 1, most: int = MOST, flash: bool = True):
-        lib = library()
+        lib = loaded()
         self.V, self.most = vocab_size, most
         self.model = lib.llama_model_load_from_file(os.fsencode(path), lib.llama_model_default_params())
         if not self.model:
@@ -172,7 +172,7 @@ class Reader:
         """Read one text: logits (L, V)."""
         if not 1 <= len(ids) <= self.most:
             raise ValueError(f"{len(ids)} tokens are outside 1..{self.most}")
-        batch, lib = self.batch, library()
+        batch, lib = self.batch, loaded()
         batch.n_tokens = len(ids)
         for i, id in enumerate(ids):
             batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.logits[i] = id, i, 1, 1
@@ -185,7 +185,7 @@ class Reader:
 
     def close(self) -> None:
         """Give its memory back."""
-        lib = library()
+        lib = loaded()
         lib.llama_batch_free(self.batch)
         lib.llama_free(self.context)
         lib.llama_model_free(self.model)

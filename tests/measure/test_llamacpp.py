@@ -15,9 +15,9 @@ def test_a_folder_without_the_library_is_named(monkeypatch, tmp_path):
     for folder in ("", str(tmp_path)):
         monkeypatch.setenv(llamacpp.FOLDER, folder)
         assert llamacpp.RELEASE in llamacpp.missing()
-    llamacpp.library.cache_clear()
+    llamacpp.loaded.cache_clear()
     with pytest.raises(ValueError, match=r"llama\.cpp"):
-        llamacpp.library()
+        llamacpp.loaded()
 
 
 def test_another_system_is_named(monkeypatch):
