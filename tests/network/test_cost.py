@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlmlab.network.config import LLaDAConfig
-from dlmlab.network.cost import Ratio, forward_flops, kv_bytes, model_bytes, wall_ratios
+from dlmlab.network.cost import Ratio, forward_flops, interleaved, kv_bytes, model_bytes, wall_ratios
 from dlmlab.network.kv import KV
 from dlmlab.network.model import LLaDAModelLM
 
@@ -162,3 +162,20 @@ def test_too_little_to_compare_is_refused_by_value(clock, names, rounds):
 
 def test_a_ratio_prints_its_spread():
     assert str(Ratio(2.344, 2.0, 3.0)) == "2.34 x (2.00 to 3.00)"
+
+
+def test_waiting_costs_nothing_by_the_clock_of_a_thread():
+    order = []
+
+    def wait():
+        order.append("w")
+        time.sleep(0.02)
+
+    def add():
+        order.append("a")
+        sum(range(99_999))
+
+    seconds = interleaved({"wait": wait, "add": add}, rounds=3, clock=time.thread_time)
+    assert [len(values) for values in seconds.values()] == [3, 3] and order == list("wawaawwa")
+    assert max(seconds["wait"]) < 0.02 and min(seconds["add"]) > 0
+    assert min(interleaved({"wait": wait}, rounds=3)["wait"]) >= 0.02

@@ -11,7 +11,6 @@ without a compiler. The time is the processor's, spent by this thread, and not t
 a clock counts what others do. Ratios belong to the machine that is stored beside them.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -29,6 +28,7 @@ from dlmlab.study.labs import lab16_crossover
 
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 
+HEADS, WIDTH = lab16_crossover.HEADS, lab16_crossover.WIDTH
 DECAY, ROUNDS, ENOUGH = 0.9, 15, 2e-3  # ENOUGH: seconds that one timing of the softmax takes, about
 SIZES = (8, 64, 256)
 SOFTMAX = F.scaled_dot_product_attention
@@ -57,8 +57,8 @@ LENGTHS = {"block": (64, 96, 256, 1024), "causal": (96, 512, 2048), "both sides"
 def block_with(length: int) -> Callable[[Mix], Tensor]:
     """Make a block of LLaDA-mini with random weights and one text; gives a function of the mixing."""
     torch.manual_seed(0)
-    block, h = Block(LLaDAConfig()), torch.randn(1, length, lab16_crossover.HEADS * lab16_crossover.WIDTH)
-    rope = rope_table(torch.arange(length), lab16_crossover.WIDTH, 10_000.0)
+    block, h = Block(LLaDAConfig()), torch.randn(1, length, HEADS * WIDTH)
+    rope = rope_table(torch.arange(length), WIDTH, 10_000.0)
 
     def forward(mix: Mix) -> Tensor:
         after = h + block.output(mix(*block.project(h, rope)).transpose(1, 2).flatten(2))
@@ -70,7 +70,7 @@ def block_with(length: int) -> Callable[[Mix], Tensor]:
 def mixing(length: int) -> Callable[[Mix], Tensor]:
     """Draw queries, keys and values; gives a function of the mixing."""
     g = torch.Generator().manual_seed(0)
-    x = [torch.randn(1, lab16_crossover.HEADS, length, lab16_crossover.WIDTH, generator=g) for _ in range(3)]
+    x = [torch.randn(1, HEADS, length, WIDTH, generator=g) for _ in range(3)]
     return lambda mix: mix(*x)
 
 
@@ -80,26 +80,12 @@ def counted(group: str, length: int) -> dict[str, float]:
         return {"nothing": round(1 - lab16_crossover.of_block(length), 6)}
     if group == "both sides":
         return {"matrix": 1.0}
-    pairs = linear.multiply_adds("causal", length, lab16_crossover.WIDTH)
-    chunks = {
-        f"chunks of {n}": round(linear.multiply_adds("chunks", length, lab16_crossover.WIDTH, n) / pairs, 6)
-        for n in SIZES
-    }
+    pairs = linear.multiply_adds("causal", length, WIDTH)
+    chunks = {f"chunks of {n}": round(linear.multiply_adds("chunks", length, WIDTH, n) / pairs, 6) for n in SIZES}
     return {
         "matrix": 1.0,
-        "recurrence": round(linear.multiply_adds("chunks", length, lab16_crossover.WIDTH, 1) / pairs, 6),
+        "recurrence": round(linear.multiply_adds("chunks", length, WIDTH, 1) / pairs, 6),
     } | chunks
-
-
-def in_turn(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Run functions in turn, in an order that rotates, and give the seconds that this thread computed for each."""
-    names, seconds = list(functions), {name: [] for name in functions}
-    for i in range(-1, rounds):  # the first round warms up
-        for name in names[i % len(names) :] + names[: i % len(names)]:
-            start = time.thread_time()
-            functions[name]()
-            seconds[name].append(time.thread_time() - start)
-    return {name: values[1:] for name, values in seconds.items()}
 
 
 def run(group: str, length: int, size: int | None = None) -> dict:
@@ -107,22 +93,9 @@ def run(group: str, length: int, size: int | None = None) -> dict:
     found: dict = {"counts": counted(group, length)}
     if size is not None:
         return found
-    forms, work = FORMS[group], (block_with if group == "block" else mixing)(length)
-    with torch.inference_mode():
-        seconds = min(in_turn({"s": lambda: work(forms["softmax"])}, 9)["s"])
-        times = max(1, round(ENOUGH / seconds))
-
-        def repeated(form: str) -> None:
-            for _ in range(times):
-                work(forms[form])
-
-        seconds = in_turn({form: partial(repeated, form) for form in forms}, ROUNDS)
-    ratios = {}
-    for form in forms:
-        if form != "softmax":
-            each = sorted(a / b for a, b in zip(seconds["softmax"], seconds[form], strict=True))
-            low, middle, high = statistics.quantiles(each, n=4)
-            ratios[form] = [round(value, 4) for value in (middle, low, high, each[0], each[-1])]
+    work = (block_with if group == "block" else mixing)(length)
+    forms = {name: partial(work, mix) for name, mix in FORMS[group].items()}
+    ratios = lab16_crossover.over_softmax(forms, rounds=ROUNDS, enough=ENOUGH, clock=time.thread_time)
     return found | {"ratio": ratios, "machine": hardware.fingerprint()}
 
 

@@ -35,6 +35,36 @@ def of_block(L: int) -> float:
     return own / (own + L * (4 * MODEL * MODEL + 3 * MODEL * FEED))
 
 
+def over_softmax(
+    forms: dict[str, Callable[[], object]],
+    *,
+    rounds: int,
+    enough: float,
+    clock: Callable[[], float] | None = None,
+) -> dict[str, list[float]]:
+    """Time "softmax" over that of every other form, all in turn: median, quartiles, least and most of the rounds.
+
+    Each form runs so often in a round that softmax takes about `enough` seconds (`cost.interleaved` says by
+    which `clock`).
+    """
+    with torch.inference_mode():
+        once = min(cost.interleaved({"s": forms["softmax"]}, rounds=9, clock=clock)["s"])
+        times = max(1, round(enough / once))
+
+        def repeated(form: Callable[[], object]) -> None:
+            for _ in range(times):
+                form()
+
+        functions = {name: lambda form=form: repeated(form) for name, form in forms.items()}
+        seconds = cost.interleaved(functions, rounds=rounds, warmup=3, clock=clock)
+    ratios = {}
+    for name in forms.keys() - {"softmax"}:
+        each = sorted(a / b for a, b in zip(seconds["softmax"], seconds[name], strict=True))
+        low, middle, high = statistics.quantiles(each, n=4)
+        ratios[name] = [round(value, 4) for value in (middle, low, high, each[0], each[-1])]
+    return {name: ratios[name] for name in forms if name in ratios}
+
+
 def run(length: int, size: int | None = None) -> dict:
     """Count and time one length; given a `size`, only count: a time is nothing that a page may promise."""
     counts = {form: HEADS * linear.multiply_adds(form, length, WIDTH) for form in ("softmax", "linear")}
@@ -43,21 +73,8 @@ def run(length: int, size: int | None = None) -> dict:
         return found
     g = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, HEADS, length, WIDTH, generator=g) for _ in range(3))
-    with torch.inference_mode():
-        seconds = min(cost.interleaved({"s": lambda: FORMS["softmax"](q, k, v)}, rounds=9)["s"])
-        times = max(1, round(ENOUGH / seconds))
-
-        def repeated(form: str) -> None:
-            for _ in range(times):
-                FORMS[form](q, k, v)
-
-        seconds = cost.interleaved({form: lambda form=form: repeated(form) for form in FORMS}, rounds=ROUNDS, warmup=3)
-    ratios = {}
-    for form in FORMS:
-        if form != "softmax":
-            each = sorted(a / b for a, b in zip(seconds["softmax"], seconds[form], strict=True))
-            low, middle, high = statistics.quantiles(each, n=4)
-            ratios[form] = [round(value, 4) for value in (middle, low, high, each[0], each[-1])]
+    forms = {name: lambda form=form: form(q, k, v) for name, form in FORMS.items()}
+    ratios = over_softmax(forms, rounds=ROUNDS, enough=ENOUGH)
     return found | {"ratio": ratios, "machine": hardware.fingerprint()}
 
 

@@ -1,7 +1,5 @@
 """Blocks of lab 16: that only the mixing differs, that the causal forms are one function, and what is repeated."""
 
-import time
-
 import pytest
 import torch
 
@@ -41,20 +39,3 @@ def test_headlines_name_every_ratio():
     row = {"group": "block", "length": 96, "ratio": {"nothing": [1.2, 1.1, 1.3, 1.0, 1.4]}}
     found = blocks.headlines([row])
     assert found["block, nothing, 96"] == 1.2 and found["block, nothing, 96, most"] == 1.4 and len(found) == 5
-
-
-def test_functions_run_in_turn_and_waiting_costs_nothing():
-    order = []
-
-    def wait():
-        order.append("w")
-        time.sleep(0.02)
-
-    def add():
-        order.append("a")
-        sum(range(99_999))
-
-    seconds = blocks.in_turn({"wait": wait, "add": add}, 3)
-    assert [len(values) for values in seconds.values()] == [3, 3] and len(order) == 8
-    assert order[:4] in (["w", "a", "a", "w"], ["a", "w", "w", "a"])
-    assert max(seconds["wait"]) < 0.02 and min(seconds["add"]) > 0
