@@ -52,7 +52,7 @@ TABLE = Table(
     "06_additivity",
     settings,
     run,
-    live=({"pool": "mild", "number": 3},),
+    live=({"pool": "mild", "number": 10}, {"pool": "mild", "number": 12}),
     size=8,
     tolerance=TOLERANCE | {"proxy": (0.02, 0.02)},
     headlines=lambda rows: {
