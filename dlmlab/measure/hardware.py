@@ -19,6 +19,23 @@ def fingerprint() -> dict:
     }
 
 
+def instructions() -> str:
+    """Name the vectors that PyTorch uses here, and what the processor has for products of few bits.
+
+    `vnni` adds up products of int8 in 32 bits, `bf16` multiplies bfloat16, `amx` whole tiles of both.
+
+    >>> instructions().split(";")[1].split(":")[0]
+    ' of few bits'
+    """
+    asked = {
+        "vnni": torch.cpu._is_vnni_supported,
+        "bf16": torch.cpu._is_avx512_bf16_supported,
+        "amx": torch.cpu._is_amx_tile_supported,
+    }
+    found = ", ".join(name for name, has in asked.items() if has())
+    return f"{torch.backends.cpu.get_cpu_capability()}; of few bits: {found or 'none'}"
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -2,16 +2,18 @@
 
 import json
 import sys
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from dlmlab import cli
+from dlmlab.compress.quant import dynamic
 from dlmlab.decode import sampling
 from dlmlab.network import cost
 from dlmlab.study import bench
-from dlmlab.study.bench import decode, exact, growth, machine, precision, train, twin
+from dlmlab.study.bench import decode, exact, growth, machine, precision, smaller, train, twin
 from dlmlab.study.bench.spread import ratios, spread, times
 from tests.tiny import tiny_model
 
@@ -125,14 +127,64 @@ def test_the_exact_section_counts_identical_tokens_and_the_work_left_out():
     assert "identical: 2 of 2, 8 of 8" in text and "batch 8" in text
 
 
-def test_int8_changes_the_linear_layers_and_leaves_the_model_alone():
-    model = tiny_model(vocab_size=40)
-    small = precision.int8(model)
-    if small is not None:
-        ids = torch.arange(12)[None]
-        assert not isinstance(small.get_output_embeddings(), torch.nn.Linear)
-        assert isinstance(model.get_output_embeddings(), torch.nn.Linear)
-        assert small(ids).logits.shape == model(ids).logits.shape
+def test_two_precisions_are_timed_and_judged():
+    section = precision.measure(quick=True, say=lambda line: None)
+    text = "\n".join(precision.lines(section))
+    assert section["speed"]["1"]["float32"] == [1.0, 1.0, 1.0] and len(section["accuracy"]["bfloat16"]) == 8
+    assert "bfloat16" in text and "difference +0.0%" in text
+
+
+# ------------------------------------------------------------------------------------------------ smaller
+
+
+@pytest.fixture(scope="module")
+def small_section():
+    """Run the section once, with models that were not trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("dlmlab.network.bare") is None:  # until it is there, a model stands for itself
+            patch.setitem(sys.modules, "dlmlab.network.bare", SimpleNamespace(Bare=lambda model: model))
+        return smaller.measure(quick=True, say=lambda line: None)
+
+
+def test_every_smaller_model_is_timed_judged_and_weighed(small_section):
+    names = set(small_section["accuracy"])
+    assert {smaller.DENSE, smaller.BARE, *smaller.nb04_smaller.MIXES} <= names
+    for by_batch in small_section["speed"].values():
+        assert all(set(by) == names for by in by_batch.values()) and list(by_batch) == ["2"]
+    assert all(0.45 < small_section["bytes"][mix] <= 0.5 for mix in smaller.nb04_smaller.MIXES)
+    assert all(0 < share < 1 for by in small_section["outside products"].values() for share in by.values())
+    text = "\n".join(smaller.lines(small_section))
+    assert all(text.count(f"  {name} ") >= 2 for name in names) and "instructions" in text
+
+
+@pytest.mark.skipif(not dynamic.available(), reason="2026-11: no int8 kernel in this PyTorch")
+def test_int8_holds_a_quarter_and_what_stays_in_float_holds_more(small_section):
+    held = small_section["bytes"]
+    assert 0.25 < held["int8, one scale"] < held["int8, a scale a row"] < held["the same, columns in float"] < 0.3
+    assert held["the same, columns in float"] < held["the same, last one in float"] < held["the same, gate and up only"]
+
+
+def stored(speeds: dict[str, float], right: dict[str, str], share: float = 0.5) -> dict:
+    """Make a section of some models and the bare dense one, each as fast at both batches of the goal."""
+    models = {smaller.BARE: 1.0} | speeds
+    speed = {size: {name: [v, v, v] for name, v in models.items()} for size in smaller.AT}
+    answers = {name: {"correct": right.get(name, "1111"), "nfe": 3.0} for name in (smaller.DENSE, *models)}
+    return {
+        "bytes": dict.fromkeys(speeds, share),
+        "accuracy": answers,
+        "speed beside bare": {"forward": speed},
+        "outside products": dict.fromkeys(models, {size: 0.4 for size in smaller.AT}),
+    }
+
+
+def test_the_goal_needs_the_bytes_and_the_speed_at_both_batches():
+    section = stored({"slow": 1.4, "fast": 1.6, "better": 1.5}, {"fast": "0000", "better": "1100"})
+    assert smaller.reached(section) == ["better", "fast"]
+    assert "reached by better, fast; better costs -50.0" in smaller.verdict(section)
+    section["speed beside bare"]["forward"]["64"]["better"] = [1.49, 1.4, 1.6]
+    assert smaller.reached(section) == ["fast"]
+    assert smaller.reached(stored({"large": 2.0}, {}, share=0.51)) == []
+    assert "not reached" in smaller.verdict(stored({"slow": 1.4}, {}))
 
 
 def test_the_table_of_training_shows_ratios_only():

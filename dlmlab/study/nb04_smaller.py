@@ -1,0 +1,124 @@
+"""Notebook 04: half of the bytes of the blocks gone as whole units, and a short training after it.
+
+`mix`: which units are gone, so that the blocks of the model hold at most half of their bytes; `dense`: none. `chosen`:
+`wanda, refit` (layers by their influence, the lowest go; heads and neurons as in `04_structured`) or, as control,
+`random`. `steps`: 0, before any training, or `STEPS` steps of `recovery.recover`; the dense model with the same steps
+is the control of the training. The seed draws the calibration texts, what goes at random, and the problems of the
+training. `bench --only smaller` times these models; no number here depends on the clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from dlmlab.compress import activations, recovery, removal
+from dlmlab.measure import difference
+from dlmlab.measure.table import Table
+from dlmlab.network import parts
+from dlmlab.network.model import LLaDAModelLM
+from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.nb05_methods import judged
+
+STEPS, ROWS, RATE = 300, 32, 1e-3
+FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
+SELECTED, RANDOM = "wanda, refit", "random"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How many layers of a model stay, and in each of them how many heads and neurons."""
+
+    layers: int = 6
+    heads: int = 6
+    neurons: int = 512
+
+
+MIXES = {  # neurons in eights, as the products of a processor like them
+    "neurons": Kept(neurons=120),
+    "heads, neurons": Kept(heads=4, neurons=208),
+    "layers, neurons": Kept(layers=4, neurons=312),
+    "layers": Kept(layers=3),
+}
+DENSE = "dense"
+
+
+def block_bytes(model: LLaDAModelLM) -> int:
+    """Count the bytes of all blocks of a model."""
+    return sum(p.numel() * p.element_size() for p in parts.blocks(model).parameters())
+
+
+def removed(mix: str, chosen: str, seed: int) -> LLaDAModelLM:
+    """Take the units of a mix out of the dense model: layers first, then heads, then neurons of what is left."""
+    model, keep = dense(), MIXES[mix]
+    calib, generator = texts("uniform", seed, "answer"), torch.Generator().manual_seed(seed)
+    if gone := model.config.n_layers - keep.layers:
+        if chosen == RANDOM:
+            order = torch.randperm(model.config.n_layers, generator=generator)
+        else:
+            order = torch.tensor(removal.block_influence(model, calib)).argsort(stable=True)
+        model = removal.remove_layers(model, order[:gone].tolist())
+    for units, count, all_ in (("heads", keep.heads, 6), ("neurons", keep.neurons, 512)):
+        if count < all_:
+            model = thinner(model, units, 1 - count / all_, chosen, calib, generator)
+    return model
+
+
+def thinner(model: LLaDAModelLM, units: str, share: float, chosen: str, calib, generator) -> LLaDAModelLM:
+    """Take a share of the heads or neurons out of every layer; what is chosen is also refitted."""
+    statistics = activations.collect(model, calib, gram=True) if chosen != RANDOM else None
+    method = chosen.split(",")[0]
+    lost = removal.choose_units(model, units, share, method, statistics=statistics, generator=generator)
+    return removal.remove_units(model, units, lost, statistics=statistics)
+
+
+def made(mix: str, chosen: str, seed: int, steps: int = STEPS, until: int | None = None) -> LLaDAModelLM:
+    """Make one model of the table; `until`: only so many of its steps."""
+    model = dense() if mix == DENSE else removed(mix, chosen, seed)
+    if not steps:
+        return model
+    recipe = recovery.recipe(steps, rows=ROWS, lr=RATE, seed=1 + seed)
+    return recovery.recover(model, recipe, steps=until or steps).eval()
+
+
+def settings() -> list[dict]:
+    """List the dense model, then every mix before and after training, chosen and at random, seed by seed."""
+    found = [{"mix": DENSE, "chosen": "", "steps": 0, "seed": None}]
+    for seed in SEEDS:
+        arms = [(mix, SELECTED, steps) for mix in MIXES for steps in (0, STEPS)]
+        arms += [*((mix, RANDOM, STEPS) for mix in MIXES), (DENSE, "", STEPS)]
+        found += [{"mix": m, "chosen": how, "steps": steps, "seed": seed} for m, how, steps in arms]
+    return found
+
+
+def run(mix: str, chosen: str, steps: int, seed: int | None, size: int | None = None) -> dict:
+    """Make one model and let it answer all problems; `begin`: the likelihood of a few after two steps."""
+    begin = {}
+    if steps:
+        young = made(mix, chosen, seed or 0, steps, FIRST_STEPS)
+        begin = {"begin": answer_bound(young, problems=FIRST_PROBLEMS)}
+    if steps and size:
+        return begin
+    model = made(mix, chosen, seed or 0, steps)
+    return judged(model, size=size) | {"block_bytes": block_bytes(model)} | begin
+
+
+def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
+    """Name, mix by mix, exact match and bytes, and the differences in points to the dense model, to the dense model
+    trained alike, and of the chosen units to random ones."""
+    found: dict[str, float | str] = {"minutes": 3.0}
+    return found | difference.headlines("a", {})
+
+
+TABLE = Table(
+    "04_smaller",
+    settings,
+    run,
+    live=(
+        {"mix": "neurons", "chosen": SELECTED, "steps": STEPS, "seed": 0},
+        {"mix": "layers", "chosen": RANDOM, "steps": STEPS, "seed": 1},
+    ),
+    size=FIRST_STEPS,
+    tolerance=TOLERANCE | {"begin": (0.05, 0.05)},
+    headlines=headlines,
+)
