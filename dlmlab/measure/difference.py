@@ -17,6 +17,8 @@ from scipy.stats import t as student_t
 
 from dlmlab.measure.store import select
 
+NOTHING = 1e-12  # smaller numbers are what rounding left of 0
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -57,12 +59,15 @@ class Difference:
         return Difference(factor * self.mean, low, high, tuple(factor * seed for seed in self.seeds))
 
     def __format__(self, spec: str) -> str:
-        """Write mean and interval.
+        """Write mean and interval. What a sum left of 0 is 0: its sign is the processor's.
 
         >>> f"{Difference(-0.4, -0.7, -0.1):+.2f}"
         '-0.40 [-0.70, -0.10]'
+        >>> f"{Difference(0.3 - (0.1 + 0.2), -0.7, 0.7):+.1f}"
+        '+0.0 [-0.7, +0.7]'
         """
-        return f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        mean, low, high = (0.0 if abs(value) < NOTHING else value for value in (self.mean, self.low, self.high))
+        return f"{mean:{spec}} [{low:{spec}}, {high:{spec}}]"
 
 
 def between(a: Sequence[float] | str, b: Sequence[float] | str) -> Difference:
