@@ -14,6 +14,8 @@ import torch
 
 from dlmlab.compress import activations, recovery, removal
 from dlmlab.measure import difference
+from dlmlab.measure.evaluate import Proportion
+from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network import parts
 from dlmlab.network.model import LLaDAModelLM
@@ -104,10 +106,25 @@ def run(mix: str, chosen: str, steps: int, seed: int | None, size: int | None = 
 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
-    """Name, mix by mix, exact match and bytes, and the differences in points to the dense model, to the dense model
-    trained alike, and of the chosen units to random ones."""
-    found: dict[str, float | str] = {"minutes": 3.0}
-    return found | difference.headlines("a", {})
+    """Name, mix by mix, the share of the bytes and of right answers (mean over seeds), and differences in points: to
+    the dense model, to the dense model trained alike, to random units, and to the model before its training."""
+    (base,) = select(rows, mix=DENSE, steps=0)
+    found: dict[str, float | str] = {}
+    for mix in MIXES:
+        mine = {"mix": mix, "chosen": SELECTED, "steps": STEPS}
+        trained = select(rows, **mine)
+        found[mix] = sum(Proportion.of(row["correct"]).value for row in trained) / len(trained)
+        found[f"{mix}, bytes"] = trained[0]["block_bytes"] / base["block_bytes"]
+        others = {
+            "dense": {"mix": DENSE, "steps": 0},
+            "dense trained": {"mix": DENSE, "steps": STEPS},
+            "random": mine | {"chosen": RANDOM},
+            "before": mine | {"steps": 0},
+        }
+        for name, other in others.items():
+            d = difference.of_rows(rows, mine, other, column="correct").times(100)
+            found |= difference.headlines(f"{mix} - {name},", {"points": d})
+    return found
 
 
 TABLE = Table(
