@@ -45,10 +45,12 @@ SHARE = 1 / 16  # of the columns that stay in floating point
 
 
 def structured(*, quick: bool, say) -> dict[str, LLaDAModelLM]:
-    """Make the model of every mix of units, trained as in `04_smaller` with the first seed; `quick`: not trained."""
+    """Make the model of every mix of units, trained as in `04_smaller` with the first seed; `quick`: units removed at
+    random, not trained."""
+    chosen, steps = (nb04_smaller.RANDOM, 0) if quick else (nb04_smaller.SELECTED, nb04_smaller.STEPS)
     found = {}
     for mix in nb04_smaller.MIXES:
-        found[mix] = nb04_smaller.made(mix, nb04_smaller.SELECTED, 0, steps=0 if quick else nb04_smaller.STEPS)
+        found[mix] = nb04_smaller.made(mix, chosen, 0, steps)
         say(f"smaller: {mix} made")
     return found
 
