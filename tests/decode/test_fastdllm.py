@@ -144,6 +144,8 @@ def test_what_reaches_the_threshold_is_taken_and_the_first_of_equals_where_nothi
     logits = torch.stack([p, *[(1 - p) / 9] * 9], -1).log()  # (4, 3, 10)
     chosen = fastdllm.transfer(logits, masked, 0.9 - 1e-6)
     assert chosen.tolist() == [[False, True, True], [False, True, False], [False, True, False], [False] * 3]
+    even, everywhere = torch.zeros(1, 3, 2), torch.ones(1, 3, dtype=torch.bool)
+    assert fastdllm.transfer(even, everywhere, 0.5).all()  # equal to the threshold is enough
 
 
 def test_a_mask_inside_a_prompt_may_be_left_over_and_ours_fills_it():
