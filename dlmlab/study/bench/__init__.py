@@ -4,7 +4,7 @@ Decisions
 * Two durations are compared only when they were measured in the same round of the same process; a table shows medians
   and quartiles of these ratios, never seconds. Rates (GFLOP/s, tokens/s) stay in `data/bench.json`, with the machine
   they belong to.
-* One module a question: `machine`, `exact`, `decode`, `twin`, `growth`, `precision`, `train`. Each runs alone
+* One module a question: `machine`, `exact`, `decode`, `peers`, `growth`, `precision`, `train`. Each runs alone
   (`--only decode`), and a finished section is not run again on the same machine (`--again` does).
 * Threads are fixed and stated. Nothing else should run: the first line says how busy the machine is.
 """
@@ -19,7 +19,7 @@ from dlmlab.measure import hardware, store
 from dlmlab.paths import DATA, to_write
 
 PATH = DATA / "bench.json"
-SECTIONS = ("machine", "exact", "decode", "twin", "growth", "precision", "train")
+SECTIONS = ("machine", "exact", "decode", "peers", "growth", "precision", "train")
 ROUNDS = 7
 
 
@@ -44,6 +44,7 @@ def run(
     stored = {} if quick else store.load(path, {})
     if stored.get("machine") != here:
         stored = {"machine": here, "sections": {}}  # numbers of another machine are not mixed in
+    stored["sections"] = {name: kept for name, kept in stored["sections"].items() if name in SECTIONS}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     say(f"{here['processor']}, {here['threads']} threads, load {load:.1f} before the start")
     for name in only:
