@@ -1,4 +1,4 @@
-"""The benchmark: sections run alone and are kept, numbers of another machine are not, and the fits are right."""
+"""The benchmark: sections run alone and are kept with the machine they belong to, and the fits are right."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ import torch
 from dlmlab import cli
 from dlmlab.decode import sampling
 from dlmlab.decode.trace import cut_at_end
-from dlmlab.measure import evaluate
+from dlmlab.measure import evaluate, hardware
 from dlmlab.network import checkpoint, cost
 from dlmlab.study import bench
 from dlmlab.study.bench import decode, exact, growth, machine, peers, precision, train
@@ -40,15 +40,18 @@ def test_a_finished_section_is_not_run_again_and_says_how_long_it_took(tmp_path,
     bench.run(["peers"], path=path, say=said.append)
     bench.run(["peers", "growth"], path=path, say=said.append)
     assert len(counted) == 2 and set(json.loads(path.read_text(encoding="utf-8"))["sections"]) == {"peers", "growth"}
-    assert sum("peers (0.0 minutes)" in line for line in said) == 2
+    assert sum("peers (0.0 minutes on " in line for line in said) == 2
     bench.run(["peers"], path=path, again=True, say=said.append)
     assert len(counted) == 3
 
 
-def test_numbers_of_another_machine_are_not_kept(tmp_path, counted):
-    path = tmp_path / "bench.json"
-    path.write_text(json.dumps({"machine": {"cores": 1000}, "sections": {"peers": {}}}), encoding="utf-8")
-    assert set(bench.run(["growth"], path=path, say=lambda line: None)["sections"]) == {"growth"}
+def test_a_section_of_another_machine_is_measured_again_and_others_stay(tmp_path, counted):
+    path, other = tmp_path / "bench.json", {"machine": {"cores": 1000}, "seconds": 1.0, "value": 9}
+    path.write_text(json.dumps({"sections": {"peers": other, "growth": other}}), encoding="utf-8")
+    said = []
+    found = bench.run(["growth"], path=path, say=said.append)["sections"]
+    assert found["peers"] == other and found["growth"]["machine"] == hardware.fingerprint() and counted == [False]
+    assert any(hardware.fingerprint()["processor"] in line for line in said if line.startswith("growth ("))
 
 
 def test_a_quick_run_stores_nothing(tmp_path, counted):
