@@ -113,12 +113,22 @@ def int4_both(W: Tensor) -> Made:
     return multiply, held(packed) + held(scale)
 
 
-def torch_dynamic_model(model: nn.Module) -> nn.Module:
-    """Let torch's `quantize_dynamic` replace every linear layer: the oldest of them, and announced to go."""
+def torch_dynamic_model(model: nn.Module, reduce_range: bool = True) -> nn.Module:
+    """Let torch's `quantize_dynamic` replace every linear layer: the oldest of them, and announced to go.
+
+    Its layers round their inputs to seven bits, so that no processor's sum of two products overflows 16 bits
+    (`reduce_range=True` in their `forward`). False gives eight, as layers before version 4 had them: on a processor
+    without instructions for products of bytes that are added in 32 bits (VNNI), large sums may then be clipped.
+    """
     with quiet():
+        from torch.ao.nn.quantized.dynamic import Linear
         from torch.ao.quantization import quantize_dynamic
 
-        return quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+        new = quantize_dynamic(model, {nn.Linear}, dtype=torch.qint8)
+    for layer in new.modules():
+        if isinstance(layer, Linear) and not reduce_range:
+            layer.version = 3
+    return new
 
 
 def torch_dynamic(W: Tensor) -> Made:
@@ -221,7 +231,7 @@ WAYS: dict[str, Way] = {
     "torch, int4 weights": Way(int4_weights, "int4, groups of 32"),
     "torch, int8 x int8": Way(int8_both, "int8, a scale a row", "int8"),
     "torch, int4 x int4": Way(int4_both, "int4, a scale a row", "int4"),
-    "torch, dynamic int8": Way(torch_dynamic, "int8, one scale", "int8"),
+    "torch, dynamic int8": Way(torch_dynamic, "int8, one scale", "int7"),
     "torchao, int8 weights": Way(_torchao("Int8WeightOnlyConfig"), "int8, a scale a row", "float", _AO, "torchao"),
     "torchao, int8 x int8": Way(
         _torchao("Int8DynamicActivationInt8WeightConfig"), "int8, a scale a row", "int8", _AO, "torchao"

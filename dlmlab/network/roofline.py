@@ -48,8 +48,8 @@ def break_even(kernel: Kernel, bandwidth: float) -> float:
 
 
 def wins_below(plain: Kernel, packed: Kernel, bandwidth: float) -> float:
-    """Give the number of rows below which `packed` takes less time than `plain`, by the maximum: 0 if it never does,
-    `math.inf` if it does for however many.
+    """Give the number of rows below which `packed` takes less time than `plain`, by the maximum, `math.inf` if it
+    does for however many. Never 0: with few enough rows both wait for bytes.
 
     `packed` has fewer bits (`ValueError` otherwise). With fewer operations a second it loses where its operations take
     as long as the bytes of `plain`; with as many, where `plain` has stopped waiting for bytes, too; with more it never

@@ -42,6 +42,30 @@ def test_the_same_codes_as_our_own_grid():
     assert float((y - x @ new.T).norm() / y.norm()) < 0.02
 
 
+def test_torch_dynamic_quantization_has_seven_bits_for_inputs_and_eight_where_asked():
+    found = {}
+    W = (
+        torch.randn(64, 128, generator=torch.Generator().manual_seed(5)) / 10
+    )  # of another seed than the inputs: sums of
+    layer = torch.nn.Sequential(torch.nn.Linear(128, 64, bias=False))  # eight bits stay small, and no kernel clips them
+    layer[0].weight.data.copy_(W)
+    for reduce_range in (True, False):
+        found[reduce_range] = sum(lowbit.error(lowbit.torch_dynamic_model(layer, reduce_range), W))
+    step = float(W.abs().max()) / 127.5
+    codes = (W / step).round() * step
+
+    def by_hand(bits):
+        def multiply(x):
+            low, high = min(0.0, float(x.min())), max(0.0, float(x.max()))
+            width = (high - low) / (2**bits - 1)
+            return (x / width).round() * width @ codes.T
+
+        return sum(lowbit.error(multiply, W))
+
+    for reduce_range, bits in ((True, 7), (False, 8)):
+        assert abs(found[reduce_range] / by_hand(bits) - 1) < 0.1 < by_hand(7) / by_hand(8) - 1
+
+
 def test_what_is_absent_is_a_sentence():
     way = lowbit.Way(lowbit.float32, "float32", modules=("no_such",), pip="no-such")
     assert way.missing == "no_such not installed: `pip install no-such`"

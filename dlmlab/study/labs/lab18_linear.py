@@ -3,7 +3,7 @@
 `where`: a matrix of LLaDA-mini (block 2, `ff_proj`) with the 64 rows of a text or with one row, or a matrix of
 4096 x 4096 with one row. `bytes` and `error` (relative, of the output of 64 normal inputs; three seeds) belong to
 nobody; `ratio`, time of float32 in eager torch over that of the way in the same round, with quartiles, belongs to the
-machine stored beside it. One thread. `failed`: what a way raised in place of a result.
+machine stored beside it. One thread.
 """
 
 from collections.abc import Sequence

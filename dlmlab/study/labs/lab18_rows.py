@@ -30,7 +30,7 @@ from torch import Tensor
 from dlmlab.measure import hardware, lowbit
 from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
-from dlmlab.network import cost
+from dlmlab.network import cost, roofline
 from dlmlab.network.roofline import Kernel, crossing, wins_below
 
 ISA: dict[str, dict[str, str]] = {
@@ -47,6 +47,7 @@ WAYS = {
     "int8 x int8": partial(lowbit.int8_both, checked=False),
 }
 SIZES = tuple(4**k * 2**14 for k in range(8)) + (2**29,)  # bytes of the arrays that are added up, 16 KB to 512 MB
+AS_LARGE, BEYOND = 2**26, 2**28  # bytes: as many as the large matrix has in float32; four times as many
 BASE = {"matrix": LARGE, "threads": 1, "isa": "all", "group": 32, "copies": 1}
 
 
@@ -213,19 +214,41 @@ def word(three: Sequence[float]) -> str:
     return "faster" if low > 1 else "slower" if high < 1 else "no difference shown"
 
 
-def kernels(table: Sequence[dict], threads: int = 1) -> tuple[dict[str, Kernel], float]:
-    """Read off the peaks: what each way holds, bits a weight, and reaches, and the bandwidth of the largest arrays that
-    are no larger than the large matrix in float32."""
-    (row,) = select(table, what="peaks", threads=threads)
+def kernels(table: Sequence[dict], array: int = AS_LARGE) -> tuple[dict[str, Kernel], float]:
+    """Read off the peaks of one thread: what each way holds, bits a weight, and reaches; and the bandwidth of arrays of
+    so many bytes, by default as many as the large matrix has in float32."""
+    (row,) = select(table, what="peaks", threads=1)
     held = swept(table)[LARGE]["bytes"]
     found = {name: Kernel(8 * held[name] / 4096**2, row["operations"][name]) for name in held}
-    return found, row["bandwidth"][str(2**26)]
+    return found, row["bandwidth"][str(array)]
 
 
-def foreseen(table: Sequence[dict], base: str = "float32", way: str = "int4 weights") -> tuple[float, float]:
+def foreseen(
+    table: Sequence[dict], base: str = "float32", way: str = "int4 weights", array: int = AS_LARGE
+) -> tuple[float, float]:
     """Foresee the rows up to which a way is ahead, from peaks alone: by the maximum, and by the sum."""
-    known, bandwidth = kernels(table)
+    known, bandwidth = kernels(table, array)
     return tuple(f(known[base], known[way], bandwidth) for f in (wins_below, crossing))
+
+
+def by_curve(
+    table: Sequence[dict], base: str = "float32", way: str = "int4 weights", array: int = AS_LARGE
+) -> tuple[float, float]:
+    """Foresee the same with a curve in place of a peak: the operations a second that each way reached at each number of
+    rows of the *middle* matrix, which the large one does not enter."""
+    known, bandwidth = kernels(table, array)
+    row, found = swept(table)[MIDDLE], []
+    for overlap in (True, False):
+        ratio = {}
+        for m, speed in row["reached"].items():
+            reached = {"float32": speed} | {name: speed * by[m][0] for name, by in row["ratio"].items()}
+            a, b = (
+                roofline.seconds(int(m), 1, Kernel(known[name].bits, reached[name]), bandwidth, overlap=overlap)
+                for name in (base, way)
+            )
+            ratio[m] = [a / b]
+        found.append(crossed({"ratio": {way: ratio}}, way))
+    return tuple(found)
 
 
 def headlines(table: list[dict]) -> dict[str, float | str]:
@@ -256,8 +279,12 @@ def headlines(table: list[dict]) -> dict[str, float | str]:
     found["bandwidth"] = bandwidth / 1e9
     for name, kernel in known.items():
         found |= {f"{name}, operations": kernel.operations / 1e9, f"{name}, bits": kernel.bits}
+    found["bandwidth, beyond"] = kernels(table, BEYOND)[1] / 1e9
     for base in ("float32", "bfloat16"):
-        found[f"foreseen, {base}, maximum"], found[f"foreseen, {base}, sum"] = foreseen(table, base)
+        for array, far in ((AS_LARGE, ""), (BEYOND, ", beyond")):
+            for name, foresee in (("foreseen", foreseen), ("by curve", by_curve)):
+                both = zip(("maximum", "sum"), foresee(table, base, array=array), strict=True)
+                found |= {f"{name}, {base}, {how}{far}": rows for how, rows in both}
     return found
 
 

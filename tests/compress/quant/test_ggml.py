@@ -37,6 +37,12 @@ def test_the_entry_of_largest_size_is_met_exactly_and_its_opposite_is_clipped():
     assert int(codes.min()) == 0 and int(codes.max()) == 15 and d.dtype == torch.float16
 
 
+def test_a_block_of_q4_0_has_the_bytes_of_the_formula_of_gguf():
+    w = ((7 * torch.arange(32) % 32 - 12) / 10)[None]
+    known = "9ab36d3a07b4815c29d6a3704b18b5825c39"  # by `quantize_blocks` of gguf-py/gguf/quants.py, on numpy
+    assert bytes(ggml.encode(w, "Q4_0").flatten().tolist()).hex() == known
+
+
 def test_rows_of_broken_blocks_are_refused():
     for W, kind in ((torch.zeros(2, 33), "Q4_0"), (torch.zeros(2, 64), "Q2_K")):
         with pytest.raises(ValueError):

@@ -35,6 +35,21 @@ def test_where_a_way_falls_behind():
     assert swept.between(mixed) == (0, 0)
 
 
+def test_a_forecast_by_a_curve_is_that_by_peaks_where_the_curve_is_flat():
+    by = {name: [1.0] * 3 for name in swept.WAYS} | {"int4 weights": [0.5] * 3}
+    ratio = {name: dict.fromkeys(("1", "4", "16", "64", "256"), three) for name, three in by.items()}
+    held = {"float32": 4 * 4096**2, "bfloat16": 2 * 4096**2, "int8 weights": 4096**2, "int4 weights": 4096**2 // 2}
+    rows = [{"what": "rows"} | swept.BASE | {"matrix": m} for m in (swept.LARGE, swept.MIDDLE)]
+    rows = [row | {"ratio": ratio, "bytes": held, "reached": dict.fromkeys(ratio["bfloat16"], 1e12)} for row in rows]
+    speed = dict.fromkeys(held, 1e12) | {"int4 weights": 5e11}
+    wide = {str(swept.AS_LARGE): 1e11, str(swept.BEYOND): 5e10}
+    table = [*rows, {"what": "peaks", "threads": 1, "bandwidth": wide, "operations": speed}]
+    for array, (by_max, by_sum) in {swept.AS_LARGE: (10, 17.5), swept.BEYOND: (20, 35)}.items():
+        assert swept.foreseen(table, array=array) == (by_max, by_sum)
+        for found, wanted in zip(swept.by_curve(table, array=array), (by_max, by_sum), strict=True):
+            assert wanted / 1.5 < found < 1.5 * wanted  # it draws a line between numbers of rows four times apart
+
+
 def test_the_control_says_something_else_and_the_file_in_float32_the_same():
     with files.opened("ours", "F32") as (denoise, found):
         same = files.compared(denoise, 3)
@@ -42,6 +57,24 @@ def test_the_control_says_something_else_and_the_file_in_float32_the_same():
         other = files.compared(denoise, 3)
     assert same["alike"] == same["places"] and max(same["kl"]) < 1e-6 and found["kinds"] == {"F32": 57}
     assert other["alike"] < other["places"] and max(other["kl"]) > 0.1
+
+
+def test_torch_rounds_inputs_to_seven_bits_unless_it_is_told_otherwise():
+    nats = {}
+    for how in (files.PLAIN, files.EIGHT):
+        with files.opened("torch", "int8", how) as (denoise, found):
+            nats[how] = sum(files.compared(denoise, 6)["kl"])
+    assert nats[files.EIGHT] < nats[files.PLAIN] / 2
+    model = files.mini().model
+    still = sum(p.numel() for name, p in model.named_parameters() if "norm" in name or "ln_f" in name or "wte" in name)
+    assert found["bytes"] == 4 * still + sum(p.numel() for p in model.parameters()) - still
+
+
+def test_changed_answers_are_counted_on_both_sides():
+    base = {"runtime": "ours", "kind": "F32", "how": files.PLAIN, "correct": "0000111"}
+    row = base | {"kind": "Q8_0", "correct": "1111111"}
+    assert files.changed([base, row], row) == (4, 0, 0.125) and files.changed([base, row], base) == (0, 0, 1.0)
+    assert files.changed([base], base | {"correct": "100"})[:2] == (1, 0)
 
 
 def test_half_of_an_answer_is_masked():
