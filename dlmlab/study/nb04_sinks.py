@@ -16,9 +16,9 @@ from dlmlab.compress.pruning import Recipe
 from dlmlab.measure import difference, store
 from dlmlab.measure.difference import Difference
 from dlmlab.measure.table import Table
-from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import GRID_TEXTS, SEEDS, TOLERANCE, answer_bound, dense, texts
+from dlmlab.study.stand_in import load
 
 MODELS = ("llada-mini", "llama-mini")
 MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")

@@ -7,6 +7,10 @@ where they have always been. Where these are too few (`MORE`), the first pair's 
 Both pairs are compared problem by problem and draw by draw: `effect` is the difference in one pair, `change` that of
 the second less that of the first. The pairs differ in seed, tokens and recipe at once. So what agrees has survived all
 three, and what does not agree does not say which of them did it.
+
+`VERDICTS` were chosen before the second pair was asked, and only they are counted. `LATER` were added by somebody who
+had seen both pairs and doubted a sentence: they are shown beside the count, for what was chosen after looking is no
+sample.
 """
 
 import functools
@@ -29,6 +33,9 @@ SECOND = {"llada-mini": "llada-mini-b", "llama-mini": "llama-mini-b"}
 MORE = {"08_front": 500}  # problems, where the first pair's table has fewer
 KEPT = ("correct", "nats", "nfe", "bound", "twin", "has", "spread")  # columns that a verdict may need
 MINI, TWIN = SECOND
+
+
+Effects = tuple[Difference, Difference, Difference]  # in the first pair, in the second, second less first
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,10 @@ VERDICTS = (
         {"family": "threshold, delayed cache", "setting": "one block"}, {"family": "threshold", "setting": "tau 0.9"},
     ),
 )  # fmt: skip
+LATER = (
+    _mark("answer mark hidden - a random token hidden", "hide", "answer mark", ("hide", "token")),
+    _mark("start mark hidden - answer mark hidden", "hide", "start mark", ("hide", "answer mark")),
+)
 
 
 # ------------------------------------------------------------------------------------------------ rows
@@ -258,17 +269,24 @@ def _losses(rows: Sequence[dict]) -> list[dict]:
 # ------------------------------------------------------------------------------------------------ verdicts
 
 
-def gaps(rows: Sequence[dict], pair: str, verdict: Verdict) -> dict[object, np.ndarray]:
-    """Give a - b of a verdict by seed, one value a problem, verdicts as shares (seed None: nothing was drawn)."""
+def sides(rows: Sequence[dict], pair: str, verdict: Verdict) -> tuple[dict, dict]:
+    """Give both sides of a verdict, each by seed, one value a problem (P,), verdicts as shares (seed None: nothing was
+    drawn, and it is there for every seed of the other side)."""
     mine = rows_of(rows, pair, verdict.table)
     mine = _losses(mine) if verdict.column == "lost" else mine
-    sides = []
+    found = []
     for key in (verdict.a, verdict.b):
         chosen = [row for row in store.select(mine, **key) if verdict.column in row]
-        sides.append({row.get("seed"): np.array([*map(float, row[verdict.column])]) for row in chosen})
-    a, b = ({None: x} if len(side) == 1 else side for side in sides for x in [next(iter(side.values()))])
+        found.append({row.get("seed"): np.array([*map(float, row[verdict.column])]) for row in chosen})
+    a, b = ({None: x} if len(side) == 1 else side for side in found for x in [next(iter(side.values()))])
     seeds = [seed for seed in dict.fromkeys((*a, *b)) if seed is not None] or [None]
-    return {s: a.get(s, a.get(None)) - b.get(s, b.get(None)) for s in seeds}
+    return tuple({s: side.get(s, side.get(None)) for s in seeds} for side in (a, b))
+
+
+def gaps(rows: Sequence[dict], pair: str, verdict: Verdict) -> dict[object, np.ndarray]:
+    """Give a - b of a verdict by seed, one value a problem (P,)."""
+    a, b = sides(rows, pair, verdict)
+    return {seed: a[seed] - b[seed] for seed in a}
 
 
 def interval(values: dict[object, np.ndarray], factor: float = 1.0) -> Difference:
@@ -305,10 +323,10 @@ class Asked:
         return word(self.first, self.second, self.change)
 
 
-def report(rows: Sequence[dict], keep: slice | None = None) -> list[Asked]:
+def report(rows: Sequence[dict], keep: slice | None = None, *, verdicts: Sequence[Verdict] = VERDICTS) -> list[Asked]:
     """Ask every verdict again; `keep`: on a part of the problems only."""
     found = []
-    for verdict in VERDICTS:
+    for verdict in verdicts:
         first, second = (gaps(rows, pair, verdict) for pair in PAIRS)
         if keep is not None:
             first, second = ({seed: gap[keep] for seed, gap in side.items()} for side in (first, second))
@@ -327,35 +345,13 @@ def shown(asked: Sequence[Asked]) -> list[Asked]:
     return [one for one in asked if one.first.word != "no difference shown"]
 
 
-def null_worlds(rows: Sequence[dict], asked: Sequence[Asked], *, worlds: int = 1000) -> np.ndarray:
-    """Ask the second pair in worlds without an effect: every problem's gap gets a sign by chance (worlds, verdicts).
-
-    1: shown, with the sign of the first pair; -1: shown, with the other sign; 0: not shown (z test at 5 %, over
-    problems, gaps averaged over seeds).
-    """
-    rng, found = np.random.default_rng(0), []
-    for one in asked:
-        gap = np.mean(list(gaps(rows, "second", one.verdict).values()), axis=0)  # (P,)
-        signed = np.where(rng.random((worlds, len(gap))) < 0.5, gap, -gap)
-        z = signed.mean(1) / (signed.std(1, ddof=1) / len(gap) ** 0.5 + 1e-12)
-        found.append(np.where(abs(z) > 1.96, np.sign(z) * np.sign(one.first.mean), 0.0))
-    return np.stack(found, 1)
-
-
-def journal(*, effects: int, spread: float, cut: float = 1.96) -> tuple[list[float], list[float]]:
-    """Simulate a literature: true effects with a spread (in standard errors) are measured twice, and those are kept
-    whose first measurement exceeds the cut. Gives the kept first and second measurements."""
-    rng = np.random.default_rng(0)
-    true = spread * rng.standard_normal(effects)
-    first, second = (true + rng.standard_normal(effects) for _ in range(2))
-    kept = abs(first) > cut
-    return first[kept].tolist(), second[kept].tolist()
-
-
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
-    """Name what pages quote: for every verdict both effects and the change, and how many have which word."""
+    """Name what pages quote: for every verdict both effects and the change, and how many have which word.
+
+    Counts are of `VERDICTS` alone.
+    """
     asked, found = report(rows), {}
-    for one in asked:
+    for one in (*asked, *report(rows, verdicts=LATER)):
         name = f"{one.verdict.notebook}: {one.verdict.name}"
         for part, d in (("first", one.first), ("second", one.second), ("change", one.change)):
             found |= {f"{name}, {part}": d.mean, f"{name}, {part}, low": d.low, f"{name}, {part}, high": d.high}

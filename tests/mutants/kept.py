@@ -1,4 +1,4 @@
-"""Answers to exercise 9.3."""
+"""Answers to exercise 9.2."""
 
 import numpy as np
 

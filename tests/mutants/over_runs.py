@@ -1,4 +1,4 @@
-"""Answers to exercise 9.2."""
+"""Answers to exercise 9.3."""
 
 import math
 import statistics

@@ -1,11 +1,10 @@
 """Verdicts asked again: the same code with other weights, and the numbers of the first pair as their notebooks say."""
 
-import numpy as np
 import pytest
 
 from dlmlab import study
 from dlmlab.measure import store
-from dlmlab.study import judging, nb09_again, stand_in
+from dlmlab.study import judging, nb02_estimators, nb04_sinks, nb09_again, stand_in
 
 
 def test_another_checkpoint_stands_in_only_while_the_context_is_open():
@@ -19,7 +18,17 @@ def test_another_checkpoint_stands_in_only_while_the_context_is_open():
     assert judging.dense("llada-mini").config.mlp_hidden_size == own.config.mlp_hidden_size
 
 
-@pytest.mark.parametrize("verdict", nb09_again.VERDICTS, ids=lambda verdict: verdict.name)
+@pytest.mark.parametrize("module, run", [(nb02_estimators, "run"), (nb04_sinks, "run_released")])
+def test_a_table_of_the_experiment_asks_the_checkpoint_that_stands_in(module, run, monkeypatch):
+    def loaded(name):
+        raise LookupError(name)
+
+    monkeypatch.setattr(stand_in.checkpoint, "load", loaded)
+    with stand_in.standing_in(nb09_again.SECOND), pytest.raises(LookupError, match="llada-mini-b"):
+        getattr(module, run)("question", 0, 1)
+
+
+@pytest.mark.parametrize("verdict", (*nb09_again.VERDICTS, *nb09_again.LATER), ids=lambda verdict: verdict.name)
 def test_a_verdict_has_rows_in_both_pairs_of_the_same_problems_and_draws(verdict):
     first, second = (nb09_again.gaps(store.read("09_again"), pair, verdict) for pair in nb09_again.PAIRS)
     assert first.keys() == second.keys() and len(first) in (1, 3)
@@ -44,18 +53,11 @@ def test_the_first_effect_is_the_number_that_the_notebook_quotes(name, table, he
     assert found.word == numbers[f"{headline}, word"]
 
 
-def test_worlds_without_an_effect_show_one_in_twenty():
+def test_what_was_added_later_is_quoted_and_not_counted():
     rows = store.read("09_again")
-    asked = nb09_again.shown(nb09_again.report(rows))[:4]
-    found = nb09_again.null_worlds(rows, asked, worlds=400)
-    assert found.shape == (400, len(asked)) and set(np.unique(found)) <= {-1.0, 0.0, 1.0}
-    assert 0.02 < (found != 0).mean() < 0.08
-
-
-def test_what_was_chosen_for_being_large_is_smaller_the_second_time():
-    shares = []
-    for spread in (0.5, 8.0):
-        first, second = nb09_again.journal(effects=20_000, spread=spread)
-        assert min(map(abs, first)) > 1.96
-        shares.append(np.dot(first, second) / np.dot(first, first))
-    assert shares[0] < 0.4 and shares[1] > 0.95
+    found = nb09_again.headlines(rows)
+    words = [value for name, value in found.items() if name.startswith("count, ")]
+    assert sum(words) == found["verdicts"] == len(nb09_again.VERDICTS)
+    for verdict in nb09_again.LATER:
+        first, second, change = (found[f"03: {verdict.name}, {part}"] for part in ("first", "second", "change"))
+        assert change == pytest.approx(second - first)

@@ -1,4 +1,4 @@
-"""Exercise 9.3. Effects of different units and precision, of both signs, kept whole, in part, or turned round."""
+"""Exercise 9.2. Effects of different units and precision, of both signs, kept whole, in part, or turned round."""
 
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -13,7 +13,7 @@ def _share(first: Sequence[float], second: Sequence[float], errors: Sequence[flo
 
 
 def check_kept(fn: Callable) -> None:
-    """Judge an answer to 9.3."""
+    """Judge an answer to 9.2."""
 
     def run(first: list[float], second: list[float], errors: list[float]) -> float:
         given = list(first), list(second), list(errors)
@@ -65,7 +65,7 @@ def check_kept(fn: Callable) -> None:
 
 
 EXERCISE = Exercise(
-    id="9.3",
+    id="9.2",
     title="How much is kept",
     minutes=10,
     difficulty=2,

@@ -1,4 +1,4 @@
-"""Exercise 9.2. Two runs, many, runs that agree to the last digit, effects below zero, and one run alone."""
+"""Exercise 9.3. Two runs, many, runs that agree to the last digit, effects below zero, and one run alone."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ QUANTILES = {1: 12.7062, 2: 4.30265, 3: 3.18245, 4: 2.77645, 6: 2.44691, 9: 2.26
 
 
 def check_over_runs(fn: Callable) -> None:
-    """Judge an answer to 9.2."""
+    """Judge an answer to 9.3."""
 
     def run(effects: Sequence[float]) -> tuple[float, float, float]:
         given = list(effects)
@@ -77,7 +77,7 @@ def check_over_runs(fn: Callable) -> None:
 
 
 EXERCISE = Exercise(
-    id="9.2",
+    id="9.3",
     title="The run as the sample",
     minutes=15,
     difficulty=3,
