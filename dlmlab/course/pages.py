@@ -21,7 +21,7 @@ from dlmlab import paths
 from dlmlab.course import contents, kernels, ledger, teaching
 from dlmlab.measure import store
 from dlmlab.network.checkpoint import shipped
-from dlmlab.study import TABLES, bench, speedrun, table
+from dlmlab.study import TABLES, bench, nb00_models, speedrun, table
 
 NUMBER = re.compile(r"<!--(?P<source>ledger|stored):(?P<id>[^\n]*?):(?P<format>[^:\n]*?)-->(?P<value>[^\n]*?)<!--/-->")
 TEXT = re.compile(r"<!--contents:(?P<name>[\w:]+)-->[^\n]*?<!--/-->")
@@ -97,7 +97,7 @@ def _evaluations() -> dict[str, float]:
 
 
 def every_block() -> Blocks:
-    """Name the tables there are: every section of the benchmark, the leaderboard, the load of several kernels."""
+    """Name the tables there are: the models, every section of the benchmark, the leaderboard, the load of kernels."""
     sections = bench.read()
 
     def section(name: str) -> str:
@@ -105,7 +105,11 @@ def every_block() -> Blocks:
         return bench.table(name, sections[name]) if name in sections else missing
 
     found = {name: functools.partial(section, name) for name in bench.SECTIONS}
-    return found | {"speedrun": lambda: speedrun.table(speedrun.read()), "load": lambda: kernels.table(kernels.read())}
+    return found | {
+        "models": lambda: nb00_models.lines(nb00_models.TABLE.rows()),
+        "speedrun": lambda: speedrun.table(speedrun.read()),
+        "load": lambda: kernels.table(kernels.read()),
+    }
 
 
 def files(root: Path) -> list[Path]:

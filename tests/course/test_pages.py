@@ -81,14 +81,14 @@ def test_every_notebook_has_its_row_in_readme_with_modules_exercises_and_a_signa
 
 def test_readme_shows_the_tables_that_were_measured():
     text = README.read_text(encoding="utf-8")
-    assert {match["name"] for match in pages.BLOCK.finditer(text)} >= {"exact", "decode", "twin", "train", "speedrun"}
+    assert {match["name"] for match in pages.BLOCK.finditer(text)} >= {"exact", "decode", "peers", "train", "speedrun"}
     assert "not measured" not in text
 
 
 def test_a_section_that_was_not_measured_on_this_machine_says_so(monkeypatch):
     monkeypatch.setattr(pages.bench, "read", dict)
-    page = pages.render("<!--table:twin-->\nold numbers\n<!--/table-->")
-    assert "twin: not measured on this machine yet (python -m dlmlab bench --only twin)" in page and "old" not in page
+    page = pages.render("<!--table:peers-->\nold numbers\n<!--/table-->")
+    assert "peers: not measured on this machine yet (python -m dlmlab bench --only peers)" in page and "old" not in page
 
 
 def test_writing_changes_every_page_in_place_and_nothing_else(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import bootstrap
 
 from dlmlab.measure.difference import Difference, between, of_rows, of_seeds, words
 from dlmlab.measure.evaluate import Proportion
@@ -176,3 +177,18 @@ def test_a_difference_of_seeds_needs_two_and_pairs_what_both_have():
     assert found.seeds == pytest.approx((2.0, 2.0, 2.0)) and found.low == pytest.approx(found.high)
     with pytest.raises(ValueError, match="needs two"):
         of_seeds(rows[:1] + rows[3:4], {"k": 1}, {"k": 0}, column="x")
+
+
+@pytest.mark.parametrize("n", [3, 17, 128, 500])
+@pytest.mark.parametrize("kind", ["digits", "real", "heavy tail"])
+def test_the_interval_is_the_percentile_bootstrap_of_scipy(n, kind):
+    rng = np.random.default_rng(n)
+    a = {"digits": rng.integers(0, 2, n), "real": rng.normal(size=n), "heavy tail": np.exp(3 * rng.normal(size=n))}[
+        kind
+    ]
+    b = rng.integers(0, 2, n) if kind == "digits" else np.zeros(n)
+    b[0], a[0], a[1], b[1] = 0, 1, 0, 0  # not all alike
+    ci = bootstrap((a - b,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(0))
+    found = between(a, b)
+    assert found.low == pytest.approx(ci.confidence_interval.low, abs=1e-9)
+    assert found.high == pytest.approx(ci.confidence_interval.high, abs=1e-9)

@@ -1,8 +1,7 @@
-"""The benchmark: sections run alone and are kept, numbers of another machine are not, and the fits are right."""
+"""The benchmark: sections run alone and are kept with the machine they belong to, and the fits are right."""
 
 import json
 import sys
-from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -11,10 +10,14 @@ import torch
 from dlmlab import cli
 from dlmlab.compress.quant import dynamic
 from dlmlab.decode import sampling
-from dlmlab.network import cost
+from dlmlab.decode.trace import cut_at_end
+from dlmlab.measure import evaluate, hardware
+from dlmlab.network import checkpoint, cost
 from dlmlab.study import bench
-from dlmlab.study.bench import decode, exact, growth, machine, precision, smaller, train, twin
+from dlmlab.study.bench import decode, exact, growth, machine, peers, precision, smaller, train
 from dlmlab.study.bench.spread import ratios, spread, times
+from dlmlab.task import tasks
+from dlmlab.task.layout import decode_answer, encode_prompt
 from tests.tiny import tiny_model
 
 
@@ -35,27 +38,30 @@ def counted(monkeypatch):
 
 def test_a_finished_section_is_not_run_again_and_says_how_long_it_took(tmp_path, counted):
     path, said = tmp_path / "bench.json", []
-    bench.run(["twin"], path=path, say=said.append)
-    bench.run(["twin", "growth"], path=path, say=said.append)
-    assert len(counted) == 2 and set(json.loads(path.read_text(encoding="utf-8"))["sections"]) == {"twin", "growth"}
-    assert sum("twin (0.0 minutes)" in line for line in said) == 2
-    bench.run(["twin"], path=path, again=True, say=said.append)
+    bench.run(["peers"], path=path, say=said.append)
+    bench.run(["peers", "growth"], path=path, say=said.append)
+    assert len(counted) == 2 and set(json.loads(path.read_text(encoding="utf-8"))["sections"]) == {"peers", "growth"}
+    assert sum("peers (0.0 minutes on " in line for line in said) == 2
+    bench.run(["peers"], path=path, again=True, say=said.append)
     assert len(counted) == 3
 
 
-def test_numbers_of_another_machine_are_not_kept(tmp_path, counted):
-    path = tmp_path / "bench.json"
-    path.write_text(json.dumps({"machine": {"cores": 1000}, "sections": {"twin": {}}}), encoding="utf-8")
-    assert set(bench.run(["growth"], path=path, say=lambda line: None)["sections"]) == {"growth"}
+def test_a_section_of_another_machine_is_measured_again_and_others_stay(tmp_path, counted):
+    path, other = tmp_path / "bench.json", {"machine": {"cores": 1000}, "seconds": 1.0, "value": 9}
+    path.write_text(json.dumps({"sections": {"peers": other, "growth": other}}), encoding="utf-8")
+    said = []
+    found = bench.run(["growth"], path=path, say=said.append)["sections"]
+    assert found["peers"] == other and found["growth"]["machine"] == hardware.fingerprint() and counted == [False]
+    assert any(hardware.fingerprint()["processor"] in line for line in said if line.startswith("growth ("))
 
 
 def test_a_quick_run_stores_nothing(tmp_path, counted):
-    bench.run(["twin"], quick=True, path=tmp_path / "bench.json", say=lambda line: None)
+    bench.run(["peers"], quick=True, path=tmp_path / "bench.json", say=lambda line: None)
     assert counted == [True] and not list(tmp_path.iterdir())
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(capsys):
-    with pytest.raises(ValueError, match="section gpu is unknown; known: machine, exact, decode, twin"):
+    with pytest.raises(ValueError, match="section gpu is unknown; known: machine, exact, decode, peers"):
         bench.run(["gpu"])
     assert cli.main(["bench", "--only", "gpu"]) == 2
     error = capsys.readouterr().err
@@ -98,9 +104,13 @@ def test_ratios_are_taken_inside_a_round():
     assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == [3.0, 1.5, 4.5]
 
 
-@pytest.mark.parametrize("medians, says", [([2, 1.5], "at every"), ([2, 0.5], "up to batch 1"), ([0.9, 0.5], "never")])
-def test_the_crossover_is_read_off_the_medians(medians, says):
-    assert says in twin.crossover({str(4**i): [m, m, m] for i, m in enumerate(medians)})
+def test_a_section_that_is_gone_is_forgotten(tmp_path, counted):
+    path = tmp_path / "bench.json"
+    bench.run(["growth"], path=path, say=lambda line: None)
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored["sections"]["gone"] = {}
+    path.write_text(json.dumps(stored), encoding="utf-8")
+    assert set(bench.run(["peers"], path=path, say=lambda line: None)["sections"]) == {"growth", "peers"}
 
 
 def test_every_timed_method_is_judged_and_shown():
@@ -109,6 +119,79 @@ def test_every_timed_method_is_judged_and_shown():
     section = {"speed": {"1": speed}, "same_tokens": {"1": [4, 4]}, "accuracy": dict.fromkeys(decode.METHODS, row)}
     text = "\n".join(decode.lines(section))
     assert all(name in text for name in decode.METHODS) and "identical tokens, 1: 4 of 4" in text
+
+
+def quartiles(*lows):
+    """Ratios by batch whose lower quartiles are these; medians are twice as large."""
+    return {str(4**i): [2 * low, low, 3 * low] for i, low in enumerate(lows)}
+
+
+@pytest.mark.parametrize(
+    "lows, batch, says",
+    [
+        ((1.5, 1.1), 4, "at every batch"),
+        ((1.5, 0.9), 1, "up to batch 1"),
+        ((0.9, 1.5), 0, "not faster at batch 1"),  # the median is above 1, its quartile is not
+        ((1.2, 1.0, 1.5), 1, "up to batch 1"),  # a smaller batch was open
+    ],
+)
+def test_a_row_is_faster_up_to_the_batch_where_a_lower_quartile_meets_one(lows, batch, says):
+    by_batch = quartiles(*lows)
+    assert peers.reach(by_batch) == peers.reach(dict(reversed(by_batch.items()))) == batch
+    assert says in peers.up_to(batch, 4 ** (len(lows) - 1))
+
+
+def section_of_peers(correct, lows):
+    """A section of the rows `correct` (name -> verdicts) with lower quartiles `lows` (name -> by batch)."""
+    row = {"forwards": 3.0, "tokens": 100.0}
+    return {
+        "accuracy": {name: {"correct": verdicts} | row for name, verdicts in correct.items()},
+        "same_tokens": {name: [7, 8] for name in peers.PEERS},
+        "tokens": {"1": 9},
+        "speed": {name: {"1": quartiles(*lows.get(name, (0.1, 0.1)))} for name in correct},
+        "against_peer": {name: {"1": quartiles(1.3, 1.2)} for name in peers.PEERS},
+    }
+
+
+def test_the_crossover_is_told_for_all_rows_and_for_those_as_accurate_as_the_twin():
+    names, right, worse = [peers.LITERAL, "quick", "right", "slow", peers.TWIN], "1" * 100, "0" * 20 + "1" * 80
+    lows = {"quick": (3.0, 2.0), "right": (1.5, 0.5), "slow": (1.2, 0.1)}
+    text = "\n".join(peers.lines(section_of_peers(dict.fromkeys(names, right) | {"quick": worse}, lows)))
+    assert "9 tokens, at any accuracy: faster at every batch; fastest there: quick" in text
+    assert "9 tokens, as accurate as the twin: faster up to batch 1; fastest there: right" in text
+    text = "\n".join(peers.lines(section_of_peers(dict.fromkeys(names[:-1], worse) | {peers.TWIN: right}, lows)))
+    assert "at any accuracy: faster at every batch" in text and text.endswith("as accurate as the twin: no row")
+    text = "\n".join(peers.lines(section_of_peers(dict.fromkeys(names, right), {})))
+    assert text.count("no row is faster") == 2
+
+
+def test_peers_measures_judges_and_shows_every_row():
+    section = peers.measure(quick=True, say=lambda line: None)
+    names = [peers.LITERAL, *peers.PEERS, *peers.SAMPLERS, peers.TWIN]
+    assert list(section["accuracy"]) == names and list(section["speed"]) == names[1:]
+    assert all(set(by_batch) == {"1", "4"} for row in section["speed"].values() for by_batch in row.values())
+    assert section["speed"][peers.TWIN]["1"]["4"] == [1.0, 1.0, 1.0]
+    assert section["same_tokens"] == dict.fromkeys(peers.PEERS, [8, 8])
+    assert section["accuracy"][peers.LITERAL]["forwards"] == 16
+    text = "\n".join(peers.lines(section))
+    assert all(text.count(f"  {name}  ") == 2 for name in names[1:-1]) and text.count(peers.TWIN) == 1
+    assert text.count(f"  {peers.LITERAL}  ") == 1 and peers.LITERAL not in section["speed"]  # judged, not timed
+
+
+@pytest.mark.parametrize("name", ["blind, left to right with stop", "ours, blocks of 8"])
+def test_forwards_and_tokens_counted_from_outside_are_those_the_sampler_books(name):
+    """Rows that end leave both, and every answer comes back in the place of its problem."""
+    model, tokenizer = checkpoint.load("llada-mini")
+    problems = tasks.load_split("validation")[:6]
+    prompts = [encode_prompt(tokenizer, p.question) for p in problems]
+    assert len({len(prompt) for prompt in prompts}) > 1
+    written = peers.write(peers.contestants(model, None, 24)[name], model, prompts, 24, size=4)
+    sampler = peers.SAMPLERS[name]
+    booked = evaluate.accuracy(model, tokenizer, problems, sampler=sampler, gen_length=24, batch_size=4)
+    assert (written.forwards, written.tokens) == (booked.mean_nfe, booked.tokens_through / len(problems))
+    answers = [cut_at_end(ids, tokenizer.eos_token_id) for ids in written.ids.tolist()]
+    assert [decode_answer(tokenizer, ids) for ids in answers] == booked.answers
+    assert not model._forward_hooks  # the counter is gone
 
 
 def test_a_compiled_copy_writes_the_same_tokens():
@@ -121,17 +204,19 @@ def test_a_compiled_copy_writes_the_same_tokens():
 
 def test_the_exact_section_counts_identical_tokens_and_the_work_left_out():
     section = exact.measure(quick=True, say=lambda line: None)
-    assert section["same_tokens"] == {"1": {exact.OURS: [2, 2]}, "8": {exact.OURS: [8, 8]}}
+    same = {name: {"1": [2, 2], "8": [8, 8]} for name in (exact.OURS, exact.BARE)}
+    assert section["same_tokens"] == {k: {name: counts[k] for name, counts in same.items()} for k in ("1", "8")}
+    assert all(section["speed"][k][exact.PRODUCTS][0] > 1 for k in ("1", "8"))  # less work than any loop
     assert all(0.6 < share < 1 for share in section["work"].values())
     text = "\n".join(exact.lines(section))
-    assert "identical: 2 of 2, 8 of 8" in text and "batch 8" in text
+    assert text.count("identical: 2 of 2, 8 of 8") == 2 and "batch 8" in text and "ceiling" in text
 
 
 def test_two_precisions_are_timed_and_judged():
     section = precision.measure(quick=True, say=lambda line: None)
     text = "\n".join(precision.lines(section))
     assert section["speed"]["1"]["float32"] == [1.0, 1.0, 1.0] and len(section["accuracy"]["bfloat16"]) == 8
-    assert "bfloat16" in text and "difference +0.0%" in text
+    assert "bfloat16" in text and text.count("difference") == 2
 
 
 # ------------------------------------------------------------------------------------------------ smaller
@@ -140,10 +225,7 @@ def test_two_precisions_are_timed_and_judged():
 @pytest.fixture(scope="module")
 def small_section():
     """Run the section once, with models that were not trained."""
-    with pytest.MonkeyPatch.context() as patch:
-        if find_spec("dlmlab.network.bare") is None:  # until it is there, a model stands for itself
-            patch.setitem(sys.modules, "dlmlab.network.bare", SimpleNamespace(Bare=lambda model: model))
-        return smaller.measure(quick=True, say=lambda line: None)
+    return smaller.measure(quick=True, say=lambda line: None)
 
 
 def test_every_smaller_model_is_timed_judged_and_weighed(small_section):

@@ -2,9 +2,10 @@
 
 Decisions
 * Two durations are compared only when they were measured in the same round of the same process; a table shows medians
-  and quartiles of these ratios, never seconds. Rates (GFLOP/s, tokens/s) stay in `data/bench.json`, with the machine
-  they belong to.
-* One module a question: `machine`, `exact`, `decode`, `twin`, `growth`, `precision`, `smaller`, `train`. Each runs
+  and quartiles of these ratios, never seconds. Rates (GFLOP/s, tokens/s) stay in `data/bench.json`.
+* A section belongs to the machine that measured it, and its heading names that machine. Two sections may be of two
+  machines, so nothing is compared across sections.
+* One module a question: `machine`, `exact`, `decode`, `peers`, `growth`, `precision`, `smaller`, `train`. Each runs
   alone (`--only decode`), and a finished section is not run again on the same machine (`--again` does).
 * Threads are fixed and stated. Nothing else should run: the first line says how busy the machine is.
 """
@@ -19,7 +20,7 @@ from dlmlab.measure import hardware, store
 from dlmlab.paths import DATA, to_write
 
 PATH = DATA / "bench.json"
-SECTIONS = ("machine", "exact", "decode", "twin", "growth", "precision", "smaller", "train")
+SECTIONS = ("machine", "exact", "decode", "peers", "growth", "precision", "smaller", "train")
 ROUNDS = 7
 
 
@@ -41,18 +42,18 @@ def run(
     if not quick:
         to_write(path)
     here = hardware.fingerprint()
-    stored = {} if quick else store.load(path, {})
-    if stored.get("machine") != here:
-        stored = {"machine": here, "sections": {}}  # numbers of another machine are not mixed in
+    stored = {"sections": {}} if quick else store.load(path, {"sections": {}})
+    stored["sections"] = {name: kept for name, kept in stored["sections"].items() if name in SECTIONS}
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
     say(f"{here['processor']}, {here['threads']} threads, load {load:.1f} before the start")
     for name in only:
-        if again or name not in stored["sections"]:
+        if again or stored["sections"].get(name, {}).get("machine") != here:
             start = time.perf_counter()
             section = importlib.import_module(f"{__name__}.{name}")
             result = section.measure(quick=quick, say=say)
             seconds = time.perf_counter() - start
-            stored["sections"][name] = {"seconds": round(seconds, 1), "load_before": round(load, 2)} | result
+            about = {"machine": here, "seconds": round(seconds, 1), "load_before": round(load, 2)}
+            stored["sections"][name] = about | result
             if not quick:
                 store.save(path, stored, indent=1)
         say("")
@@ -62,7 +63,9 @@ def run(
 
 def table(name: str, section: dict) -> str:
     """Lay out a stored section as text."""
-    heading = f"{name} ({section['seconds'] / 60:.1f} minutes)"
+    machine = section["machine"]
+    where = f"{machine['processor']}, {machine['capability']}, {machine['threads']} threads"
+    heading = f"{name} ({section['seconds'] / 60:.1f} minutes on {where})"
     return "\n".join([heading, *importlib.import_module(f"{__name__}.{name}").lines(section)])
 
 

@@ -1,22 +1,27 @@
 """The same tokens as the published loop, as fast as they can be had: what is left out, and what a compiler adds.
 
 One token per forward, so both loops run the same forwards on the same texts. The packaged loop leaves out what no
-commit asks for (`work`: its share of the published loop's FLOPs). `torch.compile` then joins what stands between the
-matrix products of a forward; compiling takes minutes and is not part of the ratio.
+commit asks for (`work`: its share of the published loop's FLOPs). `dlmlab.bare` then takes the class away and joins
+products of one input; `torch.compile` joins what stands between the matrix products, its minutes are not part of the
+ratio. No loop that reads the whole text at every token can be faster than the matrix products of its forwards alone:
+`ceiling`, as many times as fast as the published loop, products measured in the same rounds.
 """
 
 import copy
 
 from dlmlab.decode import literal, sampling
 from dlmlab.network import cost
+from dlmlab.network.bare import Bare
 from dlmlab.network.checkpoint import load
 from dlmlab.study.bench import ROUNDS
 from dlmlab.study.bench.decode import batches
+from dlmlab.study.bench.machine import products
 from dlmlab.study.bench.spread import ratios, times
 from dlmlab.task import tasks
 from dlmlab.task.layout import encode_prompt
 
-LITERAL, OURS, COMPILED = "published loop", "ours", "ours, compiled"
+LITERAL, OURS, BARE, COMPILED = "published loop", "ours", "ours, without the class", "ours, compiled"
+PRODUCTS = "matrix products alone"
 PROBLEMS = {1: (8, 40), 16: (16, 40), 64: (64, 16)}  # batch: problems timed, length of the answer
 
 
@@ -30,7 +35,7 @@ def compiled(model, backend: str = "inductor"):
 def measure(*, quick: bool, say) -> dict:
     """Time the loops in turn at every batch, and compare all tokens."""
     model, tokenizer = load("llada-mini")
-    models = {OURS: model} | ({} if quick else {COMPILED: compiled(model)})
+    models = {OURS: model, BARE: Bare(model)} | ({} if quick else {COMPILED: compiled(model)})
     prompts = [encode_prompt(tokenizer, p.question) for p in tasks.load_split("test")]
     found = {"speed": {}, "same_tokens": {}, "work": {}}
     for size, (n, length) in ({1: (2, 8), 8: (8, 8)} if quick else PROBLEMS).items():
@@ -47,6 +52,8 @@ def measure(*, quick: bool, say) -> dict:
         found["work"][str(size)] = round(sum(out.trace.flops for out in ours) / whole, 4)
         found["same_tokens"][str(size)] = same
         say(f"exact: batch {size}: identical tokens {same}")
+        forwards = [products(model, ids.numel())[0] for ids in theirs]  # of whole texts: what a forward multiplies
+        functions[PRODUCTS] = lambda runs=forwards, g=length: [run() for run in runs for _ in range(g)]
         seconds = cost.interleaved(functions, rounds=3 if quick else ROUNDS, warmup=0)
         found["speed"][str(size)] = ratios(seconds, LITERAL)
     return found
@@ -60,5 +67,7 @@ def lines(section: dict) -> list[str]:
         same = ", ".join("{} of {}".format(*section["same_tokens"][k][name]) for k in sizes)
         speed = "".join(f"{times(section['speed'][k][name]):>26}" for k in sizes)
         found.append(f"  {name:36}{speed}   identical: {same}")
+    ceiling = "".join(f"{times(section['speed'][k][PRODUCTS]):>26}" for k in sizes)
+    found.append(f"  {'ceiling: ' + PRODUCTS:36}{ceiling}")
     work = "".join(f"{section['work'][k]:>26.0%}" for k in sizes)
     return [*found, f"  {'work: FLOPs of the published loop':36}{work}"]

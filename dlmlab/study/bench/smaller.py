@@ -27,6 +27,7 @@ from dlmlab.decode.sampling import Sampler
 from dlmlab.measure import evaluate, hardware, lowbit
 from dlmlab.measure.difference import Difference, between
 from dlmlab.network import cost, parts
+from dlmlab.network.bare import Bare
 from dlmlab.network.checkpoint import load
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study import nb04_smaller
@@ -121,8 +122,6 @@ def outside(model: nn.Module, size: int) -> float:
 
 def measure(*, quick: bool, say) -> dict:
     """Make all models, time them in turn, judge them on all test problems, and profile those in float."""
-    from dlmlab.network.bare import Bare
-
     model, tokenizer = load("llada-mini")
     units, codes = structured(quick=quick, say=say), rounded(model)
     share = {name: block_bytes(m) / block_bytes(model) for name, m in ({DENSE: model} | units | codes).items()}
