@@ -45,9 +45,9 @@ def block_bytes(model: LLaDAModelLM) -> int:
     return sum(p.numel() * p.element_size() for p in parts.blocks(model).parameters())
 
 
-def removed(mix: str, chosen: str, seed: int) -> LLaDAModelLM:
-    """Take the units of a mix out of the dense model: layers first, then heads, then neurons of what is left."""
-    model, keep = dense(), MIXES[mix]
+def removed(keep: Kept, chosen: str, seed: int) -> LLaDAModelLM:
+    """Take units out of the dense model: layers first, then heads, then neurons of what is left."""
+    model = dense()
     calib, generator = texts("uniform", seed, "answer"), torch.Generator().manual_seed(seed)
     if gone := model.config.n_layers - keep.layers:
         if chosen == RANDOM:
@@ -71,7 +71,7 @@ def thinner(model: LLaDAModelLM, units: str, share: float, chosen: str, calib, g
 
 def made(mix: str, chosen: str, seed: int, steps: int = STEPS, until: int | None = None) -> LLaDAModelLM:
     """Make one model of the table; `until`: only so many of its steps."""
-    model = dense() if mix == DENSE else removed(mix, chosen, seed)
+    model = dense() if mix == DENSE else removed(MIXES[mix], chosen, seed)
     if not steps:
         return model
     recipe = recovery.recipe(steps, rows=ROWS, lr=RATE, seed=1 + seed)

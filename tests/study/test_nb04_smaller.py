@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("chosen", [smaller.SELECTED, smaller.RANDOM])
 @pytest.mark.parametrize("mix", smaller.MIXES)
 def test_a_mix_holds_at_most_half_of_the_bytes_and_not_much_less(mix, chosen):
-    keep, small = smaller.MIXES[mix], smaller.removed(mix, chosen, 0)
+    keep, small = smaller.MIXES[mix], smaller.removed(smaller.MIXES[mix], chosen, 0)
     assert [parts.shape(block) for block in parts.blocks(small)] == [(keep.heads, keep.neurons)] * keep.layers
     assert 0.48 < smaller.block_bytes(small) / smaller.block_bytes(dense()) <= 0.5
 
@@ -23,7 +23,7 @@ def test_a_mix_holds_at_most_half_of_the_bytes_and_not_much_less(mix, chosen):
 def test_chosen_layers_are_those_of_the_least_influence_and_random_ones_follow_the_seed():
     def left(chosen: str, seed: int) -> list[int]:
         norms = [block.attn_norm.weight for block in parts.blocks(dense())]
-        kept = [block.attn_norm.weight for block in parts.blocks(smaller.removed("layers", chosen, seed))]
+        kept = [block.attn_norm.weight for block in parts.blocks(smaller.removed(smaller.Kept(layers=3), chosen, seed))]
         return [i for i, norm in enumerate(norms) if any(bool((norm == k).all()) for k in kept)]
 
     influence = removal.block_influence(dense(), texts("uniform", 0, "answer"))
