@@ -102,7 +102,7 @@ def run(mix: str, chosen: str, steps: int, seed: int | None, size: int | None = 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name, mix by mix, the share of the bytes and of right answers (mean over seeds), and differences in points: to
-    the dense model, to the dense model trained alike, to random units, and to the model before its training."""
+    the dense model, to random units, and to the model before its training."""
     (base,) = select(rows, mix=DENSE, steps=0)
     found: dict[str, float | str] = {}
     for mix in MIXES:
