@@ -232,7 +232,8 @@ def mean_over_levels(phi: Tensor, calib: CalibrationSet) -> Tensor:
     return (total / calib.text.bincount(minlength=texts)[:, None])[calib.text]
 
 
-KINDS = ("ones", "sink", "preserve", "inverted", "shuffled", "preserve shuffled", "masks", "visible")
+SHUFFLED = {"shuffled": "sink", "preserve shuffled": "preserve", "inverted shuffled": "inverted"}  # whose control
+KINDS = ("ones", "sink", "preserve", "inverted", *SHUFFLED, "masks", "visible")
 
 
 def token_weights(
@@ -246,9 +247,9 @@ def token_weights(
     """Say how much each token counts, (N, L), 0 on padding.
 
     `ones` · `sink` 1 - phi · `preserve` 1 + lam phi (our reading of "AR sink preserve": no paper or code defines it) ·
-    `inverted` phi · `shuffled`, `preserve shuffled`: the weights of `sink` and of `preserve`, dealt out anew among the
-    tokens of each state · `masks`, `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and
-    for a missing `phi` or generator.
+    `inverted` phi · `shuffled`, `preserve shuffled`, `inverted shuffled`: the weights of `sink`, of `preserve` and of
+    `inverted`, dealt out anew among the tokens of each state · `masks`, `visible`: 1 on that class of tokens. Raises
+    `ValueError` for an unknown kind and for a missing `phi` or generator.
     """
     real = calib.real.float()
     if kind in ("ones", "masks", "visible"):
@@ -257,8 +258,8 @@ def token_weights(
         raise ValueError(f"token weight {kind!r} is unknown; known: {', '.join(KINDS)}")
     if phi is None:
         raise ValueError(f"token weight {kind!r} needs phi=sink_scores(...)")
-    weights = {"sink": 1 - phi, "shuffled": 1 - phi, "inverted": phi}.get(kind, 1 + lam * phi)
-    if kind.endswith("shuffled"):
+    weights = {"sink": 1 - phi, "preserve": 1 + lam * phi, "inverted": phi}[SHUFFLED.get(kind, kind)]
+    if kind in SHUFFLED:
         if generator is None:
             raise ValueError(f"token weight {kind!r} needs generator=torch.Generator().manual_seed(...)")
         weights = shuffled(weights, calib.real, generator)
