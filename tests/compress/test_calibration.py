@@ -161,9 +161,19 @@ def test_the_weights_are_what_their_names_say():
     for kind, text in (("sink", "needs phi"), ("nothing", "is unknown")):
         with pytest.raises(ValueError, match=text):
             token_weights(kind, calib)
-    for kind in calibration.SHUFFLED:
+    for kind in calibration.SHUFFLED | calibration.ALIKE:
         with pytest.raises(ValueError, match=f"'{kind}' needs generator="):
             token_weights(kind, calib, phi=phi)
+
+
+def test_a_control_among_tokens_alike_leaves_masks_and_visible_tokens_their_weight():
+    calib = states("grid")
+    phi = torch.rand(calib.ids.shape, generator=seeded()) * calib.real
+    for control, kind in calibration.ALIKE.items():
+        dealt, weights = (token_weights(k, calib, phi=phi, generator=seeded()) for k in (control, kind))
+        assert not torch.equal(dealt, weights)
+        for at in (calib.masked, calib.real & ~calib.masked):
+            assert torch.equal((dealt * at).sort(1).values, (weights * at).sort(1).values)
 
 
 def test_each_head_judges_on_its_own_and_its_scores_are_averaged():
