@@ -15,20 +15,17 @@ from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
-from dlmlab.study.nb04_structure import smaller
 
-STEPS, RATES = (60, 240), (1e-4, 3e-4, 1e-3)  # the rate falls to 0 within the steps
+STEPS, RATES = (60, 240), (1e-4, 1e-3)  # the rate falls to 0 within the steps
 ROWS = 16  # problems a step
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
-KINDS = ("Wanda 70 %", "dense", "neurons 50 %")
+KINDS = ("Wanda 70 %", "dense")
 
 
 def before(kind: str, seed: int | None) -> LLaDAModelLM:
     """Make a model of the table before any step."""
     if kind == "dense":
         return dense()
-    if kind == "neurons 50 %":
-        return smaller("neurons", "wanda, refit", 0.5, seed)
     return pruned(CURVES[0], 0.7, seed)
 
 
