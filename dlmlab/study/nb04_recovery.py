@@ -15,17 +15,20 @@ from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
+from dlmlab.study.nb04_structure import smaller
 
 STEPS, RATES = (60, 240), (1e-4, 1e-3)  # the rate falls to 0 within the steps
 ROWS = 16  # problems a step
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
-KINDS = ("Wanda 70 %", "dense")
+KINDS = {"Wanda 70 %": STEPS, "dense": STEPS, "neurons 50 %": STEPS[:1]}  # and the steps that each takes
 
 
 def before(kind: str, seed: int | None) -> LLaDAModelLM:
     """Make a model of the table before any step."""
     if kind == "dense":
         return dense()
+    if kind == "neurons 50 %":
+        return smaller("neurons", "wanda, refit", 0.5, seed)
     return pruned(CURVES[0], 0.7, seed)
 
 
@@ -37,10 +40,14 @@ def after(kind: str, steps: int, lr: float, seed: int, *, first: int | None = No
 
 def settings() -> list[dict]:
     """List each model before any step, and after each number of steps at each rate, seed by seed."""
-    tried = [(steps, lr) for steps in STEPS for lr in RATES]
     rows = [(kind, 0, 0.0, seed) for kind in KINDS for seed in ((None,) if kind == "dense" else SEEDS)]
-    rows += [(kind, steps, lr, seed) for steps, lr in tried for seed in SEEDS for kind in KINDS]
+    rows += [(kind, steps, lr, seed) for steps, lr, kind in tried() for seed in SEEDS]
     return [arm(*row) for row in rows]
+
+
+def tried() -> list[tuple[int, float, str]]:
+    """List the steps, rates and models of the runs."""
+    return [(steps, lr, kind) for steps in STEPS for lr in RATES for kind in KINDS if steps in KINDS[kind]]
 
 
 def arm(kind: str, steps: int, lr: float, seed: int | None) -> dict:
@@ -71,7 +78,7 @@ def change(rows: Sequence[dict], kind: str, steps: int, lr: float) -> dict[str, 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
     """Name every change: "dense 60 points 0.001" and so on, and the words over the rates."""
     found = {}
-    for kind, steps in ((kind, steps) for kind in KINDS for steps in STEPS):
+    for kind, steps in ((kind, steps) for kind in KINDS for steps in KINDS[kind]):
         each = {f"{lr:g}": change(rows, kind, steps, lr) for lr in RATES}
         for unit in ("points", "nats"):
             found |= difference.headlines(f"{kind} {steps} {unit}", {lr: of[unit] for lr, of in each.items()})
