@@ -25,9 +25,10 @@ from dlmlab.measure.store import select
 from dlmlab.measure.table import Table
 from dlmlab.network.model import LLaDAModelLM
 from dlmlab.study import nb03_bottles
-from dlmlab.study.nb03_bottles import HOW, SEEDS
+from dlmlab.study.nb03_bottles import HOW
 
-BOTTLES, SHARES = ("short", "diffusion"), (0.2, 0.37)  # of the tokens that are masks, in the draw
+BOTTLES = {"short": 10, "diffusion": 6}  # how many seeds of each
+SHARES = (0.2, 0.37)  # of the tokens that are masks, in the draw
 CANDIDATES, TEXTS, GROUPS = 1024, 512, 16
 WHAT = {
     "idle": ("mask", "mask, control", "top mask", "top mask, other mask", "top mask, control"),
@@ -90,8 +91,13 @@ def difference(rows: Sequence[dict], a: str, b: str | None = None, **key) -> Dif
 
 
 def settings() -> list[dict]:
-    """List ten bottles after 1,000 and after 3,000 steps, each at both shares of masks."""
-    return [{"bottle": name, "seed": seed, "share": s} for name in BOTTLES for seed in range(SEEDS) for s in SHARES]
+    """List the seeds of both bottles, each at both shares of masks."""
+    return [
+        {"bottle": name, "seed": seed, "share": share}
+        for name, seeds in BOTTLES.items()
+        for seed in range(seeds)
+        for share in SHARES
+    ]
 
 
 def run(bottle: str, seed: int, share: float, size: int | None = None) -> dict:

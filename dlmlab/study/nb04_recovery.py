@@ -1,4 +1,4 @@
-"""Notebook 04: recovery by fine-tuning over learning rates and lengths, beside the dense model with the same steps.
+"""Notebook 04: recovery by fine-tuning at two learning rates, beside the dense model with the same steps.
 
 A rate that repairs much in few steps is one that does damage, too: only the dense control shows the second part.
 
@@ -17,10 +17,10 @@ from dlmlab.study.judging import SEEDS, TOLERANCE, answer_bound, dense, judge
 from dlmlab.study.nb04_sparsity import CURVES, pruned
 from dlmlab.study.nb04_structure import smaller
 
-STEPS, RATES = (60, 240), (1e-4, 1e-3)  # the rate falls to 0 within the steps
+STEPS, RATES = 60, (1e-4, 1e-3)  # the rate falls to 0 within the steps
 ROWS = 16  # problems a step
 FIRST_STEPS, FIRST_PROBLEMS = 2, 6  # of what is repeated live
-KINDS = {"Wanda 70 %": STEPS, "dense": STEPS, "neurons 50 %": STEPS[:1]}  # and the steps that each takes
+KINDS = ("Wanda 70 %", "dense", "neurons 50 %")
 
 
 def before(kind: str, seed: int | None) -> LLaDAModelLM:
@@ -32,22 +32,17 @@ def before(kind: str, seed: int | None) -> LLaDAModelLM:
     return pruned(CURVES[0], 0.7, seed)
 
 
-def after(kind: str, steps: int, lr: float, seed: int, *, first: int | None = None) -> LLaDAModelLM:
-    """Fine-tune a model, or as control the dense one, on the batches of the seed; `first`: stop after so many steps."""
-    config = recovery.recipe(steps, rows=ROWS, lr=lr, seed=1 + seed)  # batches of seed 0 trained LLaDA-mini
-    return recovery.recover(before(kind, seed), config, steps=first or steps)
+def after(kind: str, lr: float, seed: int, *, steps: int = STEPS) -> LLaDAModelLM:
+    """Fine-tune a model, or as control the dense one, on the batches of the seed; stop after `steps`."""
+    config = recovery.recipe(STEPS, rows=ROWS, lr=lr, seed=1 + seed)  # batches of seed 0 trained LLaDA-mini
+    return recovery.recover(before(kind, seed), config, steps=steps)
 
 
 def settings() -> list[dict]:
-    """List each model before any step, and after each number of steps at each rate, seed by seed."""
+    """List each model before any step, and after the same steps at each rate, seed by seed."""
     rows = [(kind, 0, 0.0, seed) for kind in KINDS for seed in ((None,) if kind == "dense" else SEEDS)]
-    rows += [(kind, steps, lr, seed) for steps, lr, kind in tried() for seed in SEEDS]
+    rows += [(kind, STEPS, lr, seed) for lr in RATES for seed in SEEDS for kind in KINDS]
     return [arm(*row) for row in rows]
-
-
-def tried() -> list[tuple[int, float, str]]:
-    """List the steps, rates and models of the runs."""
-    return [(steps, lr, kind) for steps in STEPS for lr in RATES for kind in KINDS if steps in KINDS[kind]]
 
 
 def arm(kind: str, steps: int, lr: float, seed: int | None) -> dict:
@@ -59,29 +54,28 @@ def run(kind: str, steps: int, lr: float, seed: int | None, size: int | None = N
     """Answer all test problems and bound their likelihood; what is fine-tuned is repeated live by its first steps."""
     begin = {}
     if steps:
-        young = after(kind, steps, lr, seed, first=FIRST_STEPS)
-        begin = {"begin": answer_bound(young, size=FIRST_PROBLEMS)}
+        begin = {"begin": answer_bound(after(kind, lr, seed, steps=FIRST_STEPS), size=FIRST_PROBLEMS)}
         if size:
             return begin
-    model = after(kind, steps, lr, seed) if steps else before(kind, seed)
+    model = after(kind, lr, seed) if steps else before(kind, seed)
     zeros = {"sparsity": round(pruning.sparsity_of(model), 4)}
     return judge(model, size=size) | {"nats": answer_bound(model, size=size)} | zeros | begin
 
 
-def change(rows: Sequence[dict], kind: str, steps: int, lr: float) -> dict[str, Difference]:
+def change(rows: Sequence[dict], kind: str, lr: float) -> dict[str, Difference]:
     """Compare a model after its steps with itself before: points of exact match and nats, over problems and seeds."""
-    keys = {"kind": kind, "steps": steps, "lr": lr}, {"kind": kind, "steps": 0}
+    keys = {"kind": kind, "steps": STEPS, "lr": lr}, {"kind": kind, "steps": 0}
     points = difference.of_rows(rows, *keys, column="correct").times(100)
     return {"points": points, "nats": difference.of_rows(rows, *keys)}
 
 
 def headlines(rows: Sequence[dict]) -> dict[str, float | str]:
-    """Name every change: "dense 60 points 0.001" and so on, and the words over the rates."""
+    """Name every change: "dense points 0.001" and so on, and the words over the rates."""
     found = {}
-    for kind, steps in ((kind, steps) for kind in KINDS for steps in KINDS[kind]):
-        each = {f"{lr:g}": change(rows, kind, steps, lr) for lr in RATES}
+    for kind in KINDS:
+        each = {f"{lr:g}": change(rows, kind, lr) for lr in RATES}
         for unit in ("points", "nats"):
-            found |= difference.headlines(f"{kind} {steps} {unit}", {lr: of[unit] for lr, of in each.items()})
+            found |= difference.headlines(f"{kind} {unit}", {lr: of[unit] for lr, of in each.items()})
     return found
 
 
@@ -89,7 +83,7 @@ TABLE = Table(
     "04_recovery",
     settings,
     run,
-    live=(arm("Wanda 70 %", 0, 0.0, 0), arm("Wanda 70 %", STEPS[0], RATES[-1], 0)),
+    live=(arm("Wanda 70 %", 0, 0.0, 0), arm("Wanda 70 %", STEPS, RATES[-1], 0)),
     size=FIRST_PROBLEMS,
     tolerance=TOLERANCE,
     headlines=headlines,

@@ -1,5 +1,7 @@
 """What the tables of notebook 04 are made of: pairs of token weights, bottles with their texts."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -66,7 +68,7 @@ def test_a_change_is_a_row_against_the_same_model_before_any_step():
             (60, 1e-4, 0, "1111", [1.0, 2.0]),
         )
     ]
-    found = nb04_recovery.change(rows, "dense", 60, 1e-3)
+    found = nb04_recovery.change(rows, "dense", 1e-3)
     assert found["points"].mean == -37.5 and found["points"].seeds == (-25, -50)
     assert found["nats"].mean == 1.5 and found["nats"].word == "higher"
 
@@ -76,16 +78,15 @@ def test_the_seed_of_a_recovery_draws_its_batches_and_the_texts_of_what_is_prune
     monkeypatch.setattr(nb04_recovery.recovery, "recover", lambda model, config, steps: seen.append((config, steps)))
     monkeypatch.setattr(nb04_recovery, "pruned", lambda curve, sparsity, seed: seen.append(seed))
     for seed in (0, 1):
-        nb04_recovery.after("Wanda 70 %", 60, 1e-3, seed, first=2)
+        nb04_recovery.after("Wanda 70 %", 1e-3, seed, steps=2)
     (first, a, second, b) = seen
     assert (first, second) == (0, 1) and a[0].seed != b[0].seed != 0 and a[1] == 2
-    assert a[0].lr == 1e-3 and a[0].tokens == 60 * nb04_recovery.ROWS * 64
+    assert a[0].lr == 1e-3 and a[0].tokens == nb04_recovery.STEPS * nb04_recovery.ROWS * 64
 
 
 def test_every_run_has_its_dense_control_in_three_seeds():
     keys = [tuple(key.values()) for key in nb04_recovery.settings()]
-    for steps, lr, kind in nb04_recovery.tried():
-        for seed in nb04_recovery.SEEDS:
-            assert (kind, steps, lr, seed) in keys and ("dense", steps, lr, seed) in keys
-    assert {kind for _, _, kind in nb04_recovery.tried()} == set(nb04_recovery.KINDS)
-    assert ("dense", 0, 0.0, None) in keys and ("dense", 0, 0.0, 0) not in keys and len(keys) == len(set(keys))
+    for kind, lr, seed in itertools.product(nb04_recovery.KINDS, nb04_recovery.RATES, nb04_recovery.SEEDS):
+        assert (kind, nb04_recovery.STEPS, lr, seed) in keys
+    assert "dense" in nb04_recovery.KINDS and ("dense", 0, 0.0, None) in keys and ("dense", 0, 0.0, 0) not in keys
+    assert len(keys) == len(set(keys)) and len(nb04_recovery.SEEDS) == 3
