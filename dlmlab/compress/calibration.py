@@ -232,7 +232,9 @@ def mean_over_levels(phi: Tensor, calib: CalibrationSet) -> Tensor:
     return (total / calib.text.bincount(minlength=texts)[:, None])[calib.text]
 
 
-KINDS = ("ones", "sink", "preserve", "inverted", "shuffled", "preserve shuffled", "masks", "visible")
+SHUFFLED = {"shuffled": "sink", "preserve shuffled": "preserve", "inverted shuffled": "inverted"}  # whose control
+ALIKE = {f"{control} alike": kind for control, kind in SHUFFLED.items()}  # masks with masks, visible with visible
+KINDS = ("ones", "sink", "preserve", "inverted", *SHUFFLED, *ALIKE, "masks", "visible")
 
 
 def token_weights(
@@ -246,9 +248,10 @@ def token_weights(
     """Say how much each token counts, (N, L), 0 on padding.
 
     `ones` · `sink` 1 - phi · `preserve` 1 + lam phi (our reading of "AR sink preserve": no paper or code defines it) ·
-    `inverted` phi · `shuffled`, `preserve shuffled`: the weights of `sink` and of `preserve`, dealt out anew among the
-    tokens of each state · `masks`, `visible`: 1 on that class of tokens. Raises `ValueError` for an unknown kind and
-    for a missing `phi` or generator.
+    `inverted` phi · `shuffled`, `preserve shuffled`, `inverted shuffled`: the weights of `sink`, of `preserve` and of
+    `inverted`, dealt out anew among the tokens of each state; the same with `alike` at the end: among its masks, and
+    among its visible tokens, so that each class keeps its weight · `masks`, `visible`: 1 on that class of tokens.
+    Raises `ValueError` for an unknown kind and for a missing `phi` or generator.
     """
     real = calib.real.float()
     if kind in ("ones", "masks", "visible"):
@@ -257,21 +260,23 @@ def token_weights(
         raise ValueError(f"token weight {kind!r} is unknown; known: {', '.join(KINDS)}")
     if phi is None:
         raise ValueError(f"token weight {kind!r} needs phi=sink_scores(...)")
-    weights = {"sink": 1 - phi, "shuffled": 1 - phi, "inverted": phi}.get(kind, 1 + lam * phi)
-    if kind.endswith("shuffled"):
+    weights = {"sink": 1 - phi, "preserve": 1 + lam * phi, "inverted": phi}
+    weights = weights[(SHUFFLED | ALIKE).get(kind, kind)]
+    if kind in SHUFFLED or kind in ALIKE:
         if generator is None:
             raise ValueError(f"token weight {kind!r} needs generator=torch.Generator().manual_seed(...)")
-        weights = shuffled(weights, calib.real, generator)
+        classes = (calib.real,) if kind in SHUFFLED else (calib.real & ~calib.masked, calib.masked)
+        weights = sum(shuffled(weights, at, generator) for at in classes)
     return weights * real
 
 
 def shuffled(weights: Tensor, real: Tensor, generator: torch.Generator) -> Tensor:
-    """Deal the weights of each state out anew among its real tokens, (N, L); 0 on padding.
+    """Deal the weights of each state out anew among its real tokens, (N, L); 0 on all others.
 
     The control of any token weight: as much is given and taken, but not where it should be. Every state has a draw of
-    its own. Shapes: weights (N, L), real (N, L) bool, texts on the left.
+    its own. Shapes: weights (N, L), real (N, L) bool.
     """
     out = weights * real
-    for row, n in zip(out, real.sum(1).tolist(), strict=True):
-        row[:n] = row[:n][torch.randperm(n, generator=generator)]
+    for row, at in zip(out, real, strict=True):
+        row[at] = row[at][torch.randperm(int(at.sum()), generator=generator)]
     return out

@@ -165,21 +165,23 @@ def needs(model: LLaDAModelLM, xt: Tensor, x0: Tensor, *, generator: torch.Gener
         x, clean, at = xt[rows], x0[rows], here[rows]
         at = at if causal else drawn(at, torch.ones(len(rows)), generator=generator)
         asked = torch.zeros_like(at) if causal else at
-        dense = nats(model, x, clean, at, causal=causal)
+        dense = float(losses(model, x, clean, at, causal=causal).mean())
         found[f"nats {job}"] = round(dense, 4)
         for name, keys in changes(model, x, asked, generator=generator):
             for how, change in HOW.items():
                 changed = functools.partial(change, model, keys=keys)
-                found[f"{how} {name} {job}"] = round(nats(changed, x, clean, at, causal=causal) - dense, 4)
+                after = float(losses(changed, x, clean, at, causal=causal).mean())
+                found[f"{how} {name} {job}"] = round(after - dense, 4)
     return found
 
 
 @torch.inference_mode()
-def nats(model: Callable, xt: Tensor, x0: Tensor, at: Tensor, *, causal: bool) -> float:
-    """Mean cross-entropy of the queries `at` (B, L): of the next symbol if causal, else of their own."""
+def losses(model: Callable, xt: Tensor, x0: Tensor, at: Tensor, *, causal: bool) -> Tensor:
+    """Cross-entropy in nats of each of the n queries `at` (B, L), (n,): of the next symbol if causal, else of their
+    own."""
     at, x0 = (at[:, :-1], x0[:, 1:]) if causal else (at, x0)
     logits = model(xt).logits
-    return float(F.cross_entropy((logits[:, :-1] if causal else logits)[at], x0[at]))
+    return F.cross_entropy((logits[:, :-1] if causal else logits)[at], x0[at], reduction="none")
 
 
 @torch.inference_mode()

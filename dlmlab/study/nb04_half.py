@@ -18,7 +18,7 @@ ABLATION = (
     *(("wanda", "grid", kind, True) for kind in ("masks", "visible", "preserve")),
     *(("wanda", "clean", kind, True) for kind in ("ones", "sink", "shuffled", "inverted")),
     *(("wanda", mode, kind, False) for mode in ("grid", "clean") for kind in ("ones", "sink")),
-    ("wanda", "grid", "preserve shuffled", True),
+    *(("wanda", "grid", kind, True) for kind in ("preserve shuffled", "inverted shuffled")),
     *(("sparsegpt", mode, kind, True) for mode in ("clean", "grid") for kind in ("ones", "sink", "shuffled")),
     *(("sparsegpt", "grid", kind, True) for kind in ("preserve", "preserve shuffled")),
 )

@@ -22,10 +22,12 @@ from dlmlab.study.stand_in import load
 
 MODELS = ("llada-mini", "llama-mini")
 MAIN = ("ones", "sink", "shuffled", "preserve", "preserve shuffled")
-REST = ("heads", "heads shuffled")  # each head judged on its own
+HEADS = ("heads", "heads shuffled")  # each head judged on its own
+FLAGGED = ("inverted", "inverted shuffled")  # the flagged tokens alone, and as few tokens of any kind
+ALIKE = tuple(calibration.ALIKE)  # controls that deal out among masks, and among visible tokens
 SPARSITIES, MOST = (0.5, 0.6, 0.7), 0.7  # below a half nothing is lost, and nothing can differ
 PROBLEMS, CLEAN_TEXTS = 128, 64  # a clean text is one state, a text of the grid ten
-CONTROL = {"sink": "shuffled", "preserve": "preserve shuffled", "heads": "heads shuffled"}
+CONTROL = {kind: control for control, kind in calibration.SHUFFLED.items()} | {"heads": "heads shuffled"}
 RELEASED = [name for name in methods.names() if name.startswith("sink-")]
 
 
@@ -63,7 +65,7 @@ def pruned(model: str, method: str, weight: str, sparsity: float, seed: int, *, 
     """Prune a model; `alone` collects the statistics of this weight only, not of its whole group in one pass."""
     if method == "dense":
         return dense(model)
-    group = MAIN if weight in MAIN else REST
+    (group,) = (weights for weights in (MAIN, HEADS, FLAGGED, ALIKE) if weight in weights)
     found = moments(model, (weight,) if alone else group, seed)[weight]
     if method == "neurons":
         return without_neurons(model, sparsity, found)
@@ -77,13 +79,16 @@ def without_neurons(model: str, share: float, statistics: dict) -> LLaDAModelLM:
 
 
 def settings() -> list[dict]:
-    """List every row: the dense models, Wanda's grid, then what could overturn it, where there is most to lose."""
+    """List every row: the dense models, Wanda's grid, then what could overturn it, where there is most to lose, and
+    the flagged tokens alone; last the stricter controls of the model whose texts have masks."""
     arms = [(model, "dense", "ones", 0.0) for model in MODELS]
     for model in MODELS:
         arms += [(model, "wanda", weight, s) for weight in MAIN for s in SPARSITIES]
     tried = MAIN[1:]  # pairs of a weight and its control
     arms += [("llada-mini", "neurons", weight, s) for weight in tried for s in (0.5, MOST)]
-    arms += [("llada-mini", "wanda", weight, MOST) for weight in REST]
+    arms += [("llada-mini", "wanda", weight, MOST) for weight in HEADS]
+    arms += [(model, "wanda", weight, s) for model in MODELS for weight in FLAGGED for s in SPARSITIES]
+    arms += [("llada-mini", "wanda", weight, s) for weight in ALIKE for s in SPARSITIES]
     return [arm(*names, seed=seed) for names in arms for seed in SEEDS]
 
 
@@ -107,11 +112,13 @@ def over_sparsities(rows: Sequence[dict], weight: str, against: str, **arm) -> d
 
 
 def against_controls(rows: Sequence[dict], name: str, **arm) -> dict[str, float | str]:
-    """Name the headlines of a model's differences to the shuffled controls: "NAME sink 60 %" and so on."""
+    """Name the headlines of a model's differences to the shuffled controls that were measured: "NAME sink 60 %",
+    "NAME sink alike 60 %" and so on."""
     found = {}
-    for weight in ("sink", "preserve"):
-        gains = over_sparsities(rows, weight, CONTROL[weight], **arm)
-        found |= difference.headlines(f"{name} {weight}", gains)
+    for weight in ("sink", "preserve", "inverted"):
+        for how in ("", " alike"):
+            if store.measured(rows, weight=(control := CONTROL[weight] + how), **arm):
+                found |= difference.headlines(f"{name} {weight}{how}", over_sparsities(rows, weight, control, **arm))
     return found
 
 
@@ -129,6 +136,7 @@ GRID = Table(
         arm("llama-mini", "wanda", "sink", 0.7, seed=0),
         arm("llada-mini", "neurons", "preserve", 0.5, seed=1),
         arm("llada-mini", "wanda", "preserve", 0.7, seed=0),
+        arm("llama-mini", "wanda", "inverted shuffled", 0.6, seed=0),
     ],
     size=10,
     tolerance=TOLERANCE,

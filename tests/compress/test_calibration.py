@@ -144,17 +144,16 @@ def test_a_random_mode_needs_a_generator_and_a_region_must_exist():
 def test_the_weights_are_what_their_names_say():
     calib = states("grid")
     phi = torch.rand(calib.ids.shape, generator=seeded()) * calib.real
-    sink, inverted, preserve, shuffled, own = (
-        token_weights(k, calib, phi=phi, lam=2.0, generator=seeded())
-        for k in ("sink", "inverted", "preserve", "shuffled", "preserve shuffled")
-    )
+    sink, inverted, preserve = (token_weights(k, calib, phi=phi, lam=2.0) for k in ("sink", "inverted", "preserve"))
     real = calib.real.float()
     assert (
         torch.equal(sink, (1 - phi) * real)
         and torch.equal(inverted, phi)
         and torch.equal(preserve, (1 + 2 * phi) * real)
     )
-    for dealt, weights in ((shuffled, sink), (own, preserve)):
+    of = {"sink": sink, "inverted": inverted, "preserve": preserve}
+    for control, kind in calibration.SHUFFLED.items():
+        dealt, weights = token_weights(control, calib, phi=phi, lam=2.0, generator=seeded()), of[kind]
         assert torch.allclose(dealt.sort(1).values, weights.sort(1).values) and not torch.equal(dealt, weights)
     for kind in calibration.KINDS:
         weights = token_weights(kind, calib, phi=phi, generator=seeded())
@@ -162,9 +161,19 @@ def test_the_weights_are_what_their_names_say():
     for kind, text in (("sink", "needs phi"), ("nothing", "is unknown")):
         with pytest.raises(ValueError, match=text):
             token_weights(kind, calib)
-    for kind in ("shuffled", "preserve shuffled"):
+    for kind in calibration.SHUFFLED | calibration.ALIKE:
         with pytest.raises(ValueError, match=f"'{kind}' needs generator="):
             token_weights(kind, calib, phi=phi)
+
+
+def test_a_control_among_tokens_alike_leaves_masks_and_visible_tokens_their_weight():
+    calib = states("grid")
+    phi = torch.rand(calib.ids.shape, generator=seeded()) * calib.real
+    for control, kind in calibration.ALIKE.items():
+        dealt, weights = (token_weights(k, calib, phi=phi, generator=seeded()) for k in (control, kind))
+        assert not torch.equal(dealt, weights)
+        for at in (calib.masked, calib.real & ~calib.masked):
+            assert torch.equal((dealt * at).sort(1).values, (weights * at).sort(1).values)
 
 
 def test_each_head_judges_on_its_own_and_its_scores_are_averaged():
