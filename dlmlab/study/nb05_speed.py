@@ -19,11 +19,10 @@ from torch import nn
 from dlmlab.compress import registry, storage
 from dlmlab.compress.quant.grids import quantize
 from dlmlab.compress.quant.int8 import WEIGHT, Int8Linear, available
-from dlmlab.measure import hardware
+from dlmlab.measure import hardware, lowbit
 from dlmlab.measure.table import Table
 from dlmlab.network import cost, parts
 from dlmlab.network.packed import replace
-from dlmlab.study.bench.precision import int8
 from dlmlab.study.judging import dense
 from dlmlab.study.nb05_methods import spec
 
@@ -51,7 +50,10 @@ def made(way: str) -> nn.Module | None:
     if way == "bfloat16":
         return copy.deepcopy(dense()).to(torch.bfloat16)
     if way == "int8, dynamic":
-        return int8(dense())
+        try:
+            return lowbit.torch_dynamic_model(dense())
+        except ImportError:
+            return None
     if way == "int8, whole-number products":
         return whole_numbers()
     return registry.compress(dense(), "rtn", spec(int(way.split()[1])), packed=True)
