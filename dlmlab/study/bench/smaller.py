@@ -185,7 +185,7 @@ def lines(section: dict) -> list[str]:
 
 def verdict(section: dict) -> str:
     """Say in one line which model meets the goal with the most right answers, or that none does."""
-    goal = f"half of the bytes at {GOAL} times the speed, batch {' and '.join(AT)}"
+    goal = f"half of the bytes at {GOAL} times the speed by the medians, batch {' and '.join(AT)}"
     if not (best := reached(section)):
         return f"  {goal}: not reached; removed units leave the time outside of the products as it is"
     return f"  {goal}: reached by {', '.join(best)}; {best[0]} costs {lost(section, best[0]):+.1f} points"
