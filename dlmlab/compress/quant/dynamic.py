@@ -115,7 +115,7 @@ def quantized(
 ) -> LLaDAModelLM:
     """Return a copy of a model whose matrices are `DynamicLinear`, those of its blocks that `only` takes and the head.
 
-    `only` and `columns` read names as in `parts.weights`: `blocks.0.q_proj`; the head is `head`, and never split.
+    `only` and `columns` read names as `parts.weights` gives them; the head is `head`, and never split.
     """
     model = copy.deepcopy(check_dense(model))
     for layer, block in enumerate(parts.blocks(model)):
