@@ -9,9 +9,9 @@ Decisions
   token, and the loss counts there too, and at what was left as it is (LLaDA2.1, arXiv 2602.08676; our reading of it,
   with tokens drawn evenly).
 * Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
-  16: few shapes to compile, and still a fifth of the tokens is padding (`bench --only train`). With `context`, a row
-  is problem after problem, cut at that length, and every token sees the others of its row: the usual packing of
-  language-model training.
+  `multiple`: with 16 few shapes to compile, and still a fifth of the tokens is padding (`bench --only train`). With
+  `context`, a row is problem after problem, cut at that length, and every token sees the others of its row: the usual
+  packing of language-model training.
 """
 
 import itertools
@@ -60,6 +60,7 @@ class TrainConfig:
     dense_layers: int = 1
     balance: float = 1e-3  # how far the bias of an expert moves at a step, towards an even load
     context: int = 0  # 0: one problem a row; else problems packed into rows of this many tokens
+    multiple: int = 16  # of which the length of a batch is one, where a row is a problem
     tokens: int = 30_000_000
     rows: int = 64
     lr: float = 3e-3
@@ -97,7 +98,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        for name in ("tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
+        for name in ("multiple", "tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 1")
         for name in (
@@ -305,7 +306,8 @@ class Batches:
         causal = config.attention_at(step) == "causal"
         if causal or config.context:  # the twin never reads past its first end mark
             extra = 0
-        L = config.context or min(math.ceil((len(rows[-1]) + extra) / 16) * 16, config.max_sequence_length)
+        rounded = math.ceil((len(rows[-1]) + extra) / config.multiple) * config.multiple
+        L = config.context or min(rounded, config.max_sequence_length)
         x0 = torch.full((len(rows), L), tokenizer.eos_token_id)
         for i, row in enumerate(rows):
             x0[i, : len(row)] = torch.tensor(row)

@@ -14,8 +14,10 @@ Decisions
 * The algorithm is that of `torch.optim.Muon`, which multiplies in bfloat16. A processor without instructions for it
   is a hundred times slower there, and one rounding in 250 makes runs on one and two processes drift apart. So: float32.
 * Matrices of one shape (or its transpose) are stacked and go through NS together: few large products, no small ones.
+* Processes that hold the same matrices each orthogonalize a part of a stack and hand it round, so two take half of the
+  time for it.
 * Matrices that are cut among processes (`dlmlab.sharding`) keep their momentum cut. Their updates are gathered, `MOST`
-  numbers at a time, and every process orthogonalizes them whole: no singular value of a part says anything.
+  numbers at a time, and orthogonalized whole: no singular value of a part says anything.
 
 Sources: Keller Jordan et al. 2024, kellerjordan.github.io/posts/muon; the factor, arXiv 2502.16982.
 """
@@ -24,7 +26,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 
 from dlmlab.objective.sharding import is_part, part_of, whole
 
@@ -41,6 +43,19 @@ def orthogonalize(U: Tensor) -> Tensor:
         S = X @ X.mT  # (n, A, A)
         X = torch.baddbmm(X, torch.baddbmm(S, S, S, beta=b, alpha=c), X, beta=a)
     return X
+
+
+def together(U: Tensor) -> Tensor:
+    """Orthogonalize matrices, (n, A, B) with A <= B, that all processes hold: each takes its part, all get all."""
+    size = distributed.get_world_size() if distributed.is_initialized() else 1
+    if size == 1:
+        return orthogonalize(U)
+    n = -(-len(U) // size)
+    padded = torch.cat([U, U.new_zeros(n * size - len(U), *U.shape[1:])])
+    mine = orthogonalize(padded[distributed.get_rank() * n :][:n]).contiguous()
+    parts = [torch.empty_like(mine) for _ in range(size)]
+    distributed.all_gather(parts, mine)
+    return torch.cat(parts)[: len(U)]
 
 
 class Muon(torch.optim.Optimizer):
@@ -66,7 +81,7 @@ class Muon(torch.optim.Optimizer):
                 alike[min(U.shape), max(U.shape)].append((W, U))
             for (_, longer), pairs in alike.items():
                 for some in _stacks(pairs):
-                    evened = orthogonalize(torch.stack([_lying(whole(U)) for _, U in some]))
+                    evened = together(torch.stack([_lying(whole(U)) for _, U in some]))
                     for (W, _), direction in zip(some, evened, strict=True):
                         W.mul_(1 - group["lr"] * group["weight_decay"])
                         direction = direction.mT if W.shape[0] > W.shape[1] else direction

@@ -25,12 +25,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from accelerate import PartialState
-from accelerate.utils import reduce
+from accelerate.utils import broadcast_object_list, reduce
 from torch import Tensor
 
 from dlmlab import guard
@@ -43,6 +44,8 @@ from dlmlab.objective import sharding
 from dlmlab.objective.batches import Batch, Batches, TrainConfig, build_tokenizer
 from dlmlab.objective.confidence import right_entropy
 from dlmlab.objective.muon import Muon
+
+T = TypeVar("T")
 
 # ------------------------------------------------------------------------------------------------ optimizer
 
@@ -385,6 +388,10 @@ class Run:
     def _any(self, wish: bool) -> bool:
         """Whether any process wishes: one that stopped or saved alone would leave the others waiting."""
         return bool(self._sum(torch.tensor(float(wish))))
+
+    def as_the_first(self, compute: Callable[[], T]) -> T:
+        """Compute something in the first process, and know it in all, which wait for it."""
+        return broadcast_object_list([compute() if self.workers.is_main_process else None])[0]
 
     def _whole(self, device: str) -> LLaDAModelLM | None:
         """Return the model with all its weights, a copy on `device` where they are cut; then None but on the first

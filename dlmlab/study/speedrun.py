@@ -1,18 +1,21 @@
 """The speedrun: tokens and minutes from nothing to an exact match worth having, as a leaderboard anyone can add to.
 
     python -m dlmlab speedrun --recipe baseline --seed 0 --minutes 60
+    torchrun --standalone --nproc_per_node 2 -m dlmlab speedrun --recipe quick --seed 0
 
 Decisions
 * A recipe is a TOML file of `TrainConfig` in `data/speedrun`; the seed is given apart, so a row is a recipe and a seed.
 * The clock runs while the model trains, and stands still while it is evaluated; compiling counts.
 * Exact match is measured on the first 128 validation problems with threshold 0.9, every `every` steps. The run ends at
   the goal, at the token budget of the recipe, or when the minutes are over; a run that misses the goal is a row too.
+* Several processes share the threads of the recipe. The first one judges and keeps the clock, the others wait.
 * Rows are compared within one machine only. The table names the machine of each.
 
 Source of the idea: the nanoGPT speedrun of Keller Jordan and others (2024).
 """
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -65,14 +68,17 @@ def race(
     """
     if not minutes > 0 or every < 1 or every % config.log_every:
         raise ValueError(f"minutes={minutes} must be > 0, every={every} a multiple of log_every={config.log_every}")
-    run, history = Run(config, folder), []
-    while not history or not (history[-1][2] >= GOAL or history[-1][0] >= config.tokens or run.seconds >= 60 * minutes):
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    run, history = Run(replace(config, threads=max(config.threads // processes, 1)), folder), []
+    tokens, seconds, share = 0, 0.0, 0.0
+    while tokens < config.tokens and seconds < 60 * minutes and share < GOAL:
         run.run(stop_after=run.step + every, say=lambda line: None)
-        history.append((run.tokens, run.seconds, judge(run.model)))
+        tokens, (seconds, share) = run.tokens, run.as_the_first(lambda: (run.seconds, judge(run.model)))
+        history.append((tokens, seconds, share))
         run.model.train()
-        spent = f"{run.tokens:,} tokens, {run.seconds / 60:.1f} minutes, loss {run.log[-1]['loss']:.3f}"
-        say(f"{config.name}: {spent}, exact match {history[-1][2]:.1%}")
-    tokens, seconds, share = history[-1]
+        if run.workers.is_main_process:
+            spent = f"{tokens:,} tokens, {seconds / 60:.1f} minutes, loss {run.log[-1]['loss']:.3f}"
+            say(f"{config.name}: {spent}, exact match {share:.1%}")
     return {
         "recipe": config.name.rpartition("-")[0],
         "seed": config.seed,
@@ -83,6 +89,7 @@ def race(
         "tokens_per_second": round(tokens / max(seconds, 1e-9)),
         "history": [[t, round(s, 1), round(a, 4)] for t, s, a in history],
         "precision": run.precision,
+        "processes": processes,
         "machine": hardware.fingerprint(),
     }
 
@@ -125,7 +132,9 @@ def table(rows: list[dict]) -> str:
     ]
     for r in rows:
         mark = "" if r["reached"] else "  (goal missed)"
-        machine = f"{r['machine']['processor']}, {r['machine']['threads']} threads"
+        many = r.get("processes", 1)
+        threads = f"{r['machine']['threads']} threads" if many == 1 else f"{many} processes of one thread"
+        machine = f"{r['machine']['processor']}, {threads}"
         machine += f", {r['precision']}" if "precision" in r else ""  # rows from before it was written down
         lines.append(
             f"{r['recipe']:22} {r['seed']:>4}  {r['exact_match']:>11.1%}  {r['tokens'] / 1e6:>8.2f}  "

@@ -107,6 +107,18 @@ def test_one_batch_in_ten_has_16_end_marks_more_and_one_in_ten_has_32():
     assert share.tolist() == pytest.approx([0.8, 0.1, 0.1], abs=0.05) and len(share) == 3
 
 
+def test_a_smaller_multiple_means_the_same_texts_with_fewer_end_marks():
+    saved = 0
+    for step in range(20):
+        wide, narrow = (Batches(replace(TINY, multiple=m))(step).targets for m in (16, 4))
+        L = narrow.shape[1]
+        assert L % 4 == 0 and torch.equal(narrow, wide[:, :L]) and set(wide[:, L:].unique().tolist()) <= {EOS}
+        saved += wide.shape[1] - L
+    assert saved > 0
+    with pytest.raises(ValueError, match="multiple=0 must be >= 1"):
+        replace(TINY, multiple=0)
+
+
 def test_masked_batches_hide_what_the_loss_counts_and_nothing_else():
     for step in range(10):
         batch = Batches(TINY)(step)

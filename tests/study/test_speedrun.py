@@ -1,5 +1,9 @@
 """The speedrun: it stops at the goal, at the budget or at the time, and the leaderboard keeps one row a recipe."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from dlmlab import cli
@@ -46,6 +50,35 @@ def test_the_clock_stands_still_while_the_model_is_judged(tmp_path):
     assert row["seconds"] < row["history"][0][1] + 0.1
     again = race(tmp_path / "b", [0.0, 1.0])
     assert again["history"][0][1] <= again["history"][1][1]
+
+
+TOGETHER = """
+import json, os, sys
+from pathlib import Path
+from dlmlab import cli
+from dlmlab.objective.batches import TrainConfig
+from dlmlab.study import speedrun
+
+scores = iter([0.2, 0.4, 0.95] if os.environ["RANK"] == "0" else [])  # the other one is not asked
+config = TrainConfig(**json.loads(sys.argv[1]))
+row = speedrun.race(config, Path(sys.argv[2]), minutes=10, every=1, judge=lambda model: next(scores), say=print)
+(Path(sys.argv[2]) / f"row-{os.environ['RANK']}").write_text(json.dumps(row))
+cli._leave()
+"""
+
+
+def test_two_processes_race_as_one_and_the_first_one_judges(tmp_path):
+    (tmp_path / "race.py").write_text(TOGETHER, encoding="utf-8")
+    recipe = json.dumps({"name": "tiny-3", "tokens": 100_000, "seed": 3, "threads": 2} | TINY)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, str(tmp_path / "race.py"), recipe, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("exact match") == 3  # said once a judgement
+    rows = [json.loads((tmp_path / f"row-{i}").read_text()) for i in range(2)]
+    assert rows[0] == rows[1] and rows[0]["exact_match"] == 0.95 and len(rows[0]["history"]) == 3
+    assert rows[0]["processes"] == 2 and rows[0]["machine"]["threads"] == 1
+    assert "2 processes of one thread" in speedrun.table(rows[:1])
 
 
 def test_one_row_for_a_recipe_seed_and_machine_the_fastest_first(tmp_path):
