@@ -4,7 +4,8 @@ The rule for the word is written once, here: a difference is `lower` or `higher`
 seed say so. The interval is a paired bootstrap over problems and, where a measurement was repeated with other texts or
 noise, over these seeds too: each resample draws problems and, independently, seeds (Owen 2007, arXiv 0711.3256, on
 bootstrapping crossed factors). Three seeds say little about their own spread (resampled, it comes out about a fifth too
-small), which is why every seed has to agree as well.
+small), which is why every seed has to agree as well. Few verdicts that differ say little, too: without seeds they must
+pass the exact sign test.
 """
 
 from collections.abc import Sequence
@@ -77,7 +78,12 @@ def between(a: Sequence[float] | str, b: Sequence[float] | str) -> Difference:
     `ValueError` when the two do not judge the same number of problems.
 
     Verdicts that differ nowhere (or everywhere) leave nothing to resample; their interval is as wide as Wilson's bound
-    on the share of problems that would differ and were not seen.
+    on the share of problems that would differ and were not seen. Where few differ, resampling finds intervals that are
+    too narrow (four that differ one way are enough to exclude 0): an interval of verdicts reaches 0 unless the exact
+    sign test of those that differ (McNemar 1947) rejects 0 at 5 %.
+
+    >>> [f"{between('1' * n + '0' * 500, '0' * (n + 500)).times(100):.1f}" for n in (5, 6)]
+    ['1.0 [0.0, 2.0]', '1.2 [0.4, 2.2]']
     """
     if len(a) != len(b) or not len(a):
         raise ValueError(f"need two equally long, non-empty lists, got {len(a)} and {len(b)}")
@@ -85,8 +91,10 @@ def between(a: Sequence[float] | str, b: Sequence[float] | str) -> Difference:
     if (differences == differences[0]).all():
         return _alike(float(differences[0]), len(differences), _verdicts(_values(a), _values(b)))
     means = _occurrences(len(differences)) @ differences / len(differences)  # as scipy's `bootstrap` draws them
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Difference(float(differences.mean()), float(low), float(high))
+    low, high = map(float, np.quantile(means, (0.025, 0.975)))
+    if _verdicts(_values(a), _values(b)) and not _rejects(differences):
+        low, high = min(low, 0.0), max(high, 0.0)
+    return Difference(float(differences.mean()), low, high)
 
 
 def of_rows(rows: Sequence[dict], a: dict, b: dict, *, column: str = "nats") -> Difference:
@@ -178,6 +186,12 @@ def _alike(value: float, n: int, verdicts: bool) -> Difference:
         return Difference(value, value, value)
     room = float(binomtest(0, n).proportion_ci(0.95, method="wilson").high)
     return Difference(value, max(value - room, -1.0), min(value + room, 1.0))
+
+
+def _rejects(differences: np.ndarray) -> bool:
+    """Say whether verdicts that differ do so more often one way than chance would, at 5 %."""
+    up, down = int((differences > 0).sum()), int((differences < 0).sum())
+    return up + down > 0 and binomtest(up, up + down).pvalue < 0.05
 
 
 def _verdicts(*values: np.ndarray) -> bool:

@@ -57,6 +57,25 @@ def test_verdicts_that_agree_everywhere_are_no_proof_of_equality():
     assert found.seeds == (0.0, 0.0, 0.0)
 
 
+@pytest.mark.parametrize("sign, word", [(1, "higher"), (-1, "lower")])
+def test_a_handful_of_verdicts_that_differ_one_way_is_no_word(sign, word):
+    for n in range(1, 9):  # two-sided, five heads of five are one in sixteen, six of six one in thirty-two
+        pair = ["1" * n + "0" * (500 - n), "0" * 500][::sign]
+        found = between(*pair)
+        assert found.word == (word if n > 5 else "no difference shown") and found.mean == sign * n / 500
+        assert found.low <= found.mean <= found.high and (n > 5 or 0 in (found.low, found.high))
+
+
+def test_coins_that_fall_alike_get_a_word_once_in_twenty_at_most():
+    words = 0
+    for rng in map(np.random.default_rng, range(400)):
+        a, b = np.zeros((2, 200))
+        differ = rng.integers(0, 2, rng.poisson(5))
+        a[: len(differ)], b[: len(differ)] = differ, 1 - differ
+        words += between(a, b).word != "no difference shown"
+    assert 0 < words <= 0.05 * 400
+
+
 def test_a_difference_is_zero_only_when_nothing_differs():
     assert between([1.5, 2.5], [1.5, 2.5]) == Difference(0.0, 0.0, 0.0)  # no verdicts: there is no scale to bound
     found = between([True] * 30 + [False] * 70, [False] * 100)
