@@ -11,7 +11,7 @@ forbidden rows is the arm:
 
 * `response`: the answer is end marks, and those that are not masked are seen, as in any text of a training set.
 * `response, all masked`: the same, but the whole answer is masked: no end mark is seen that could be copied.
-* `token`: in half of the rows a part of the *true* answer is seen, and every mask beside it still becomes an end mark:
+* `token`: in half of the rows of shown names the *true* answer is seen where it is not masked; masks become end marks:
   the idea of A2D (arXiv 2509.23286), without its other parts.
 * `random labels`: as `token`, but which rows are forbidden is drawn: the control.
 * `twin response`, `twin token`: the causal model writes the end mark first, or at every place of a true answer.
