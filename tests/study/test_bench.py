@@ -271,7 +271,7 @@ def test_the_goal_needs_the_bytes_and_the_speed_at_both_batches():
 
 def test_the_table_of_training_shows_ratios_only():
     row = {"tokens_per_second": [1234.5, 1, 2], "share_of_peak": [0.5, 0.4, 0.6], "speed": [1.5, 1.4, 1.6]}
-    text = "\n".join(train.lines({"variants": {"compiled": row}, "padding": 0.25}))
+    text = "\n".join(train.lines({"variants": {"compiled": row}, "padding": {"16": 0.25, "4": 0.125}}))
     assert "1.50 x" in text and "50%" in text and "25%" in text and "1234" not in text
 
 
