@@ -11,7 +11,7 @@ Decisions
   If the teacher's draws are right, the mean of its targets over the draws is what it said at the start, so the optimum
   of the second is the teacher itself; the optimum of the first is their geometric mean, which is sharper (`pooled`).
 * The tokens of the first step are drawn, not true: where one answer is right, a single target may be further from it
-  than the first guess; the mean of many is not (notebook 14).
+  than the first guess; the mean of eight was not, on the problems of notebook 14.
 * A step costs two forwards of the teacher and a forward and a backward of the student, 5/3 of a plain step
   (`plain_steps`): a control with as many steps is no control.
 
