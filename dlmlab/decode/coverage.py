@@ -6,8 +6,8 @@ Decisions
 * F is concave, so the optimum is where all tokens in use have the same slope nu, and unused ones a smaller one. Without
   an anchor that can be solved for q_v: *water-filling*. With one, two nested bisections do, without a step size.
 * Mirror ascent is here as the comparison: it needs a step size, and cycles or diverges if that is too large.
-* K draws without replacement, the K best tokens, cover more than any q: this is a model of parallel workers that do not
-  talk to each other, not of a beam.
+* The K best tokens, each once, cover more than K draws from any q (for K = 1 as much): this is a model of parallel
+  workers that do not talk to each other, not of a beam.
 
 A KL-anchored coverage objective is proposed in arXiv 2602.18292 (Best-of-K). Its exact weights stand in parts of the
 paper that were not read: this module is a coverage objective in its sense. Solver and bounds: derived here.
