@@ -62,7 +62,7 @@ from dlmlab.study import speedrun
 scores = iter([0.2, 0.4, 0.95] if os.environ["RANK"] == "0" else [])  # the other one is not asked
 config = TrainConfig(**json.loads(sys.argv[1]))
 row = speedrun.race(config, Path(sys.argv[2]), minutes=10, every=1, judge=lambda model: next(scores), say=print)
-(Path(sys.argv[2]) / f"row-{os.environ['RANK']}").write_text(json.dumps(row))
+(Path(sys.argv[2]) / f"row-{os.environ['RANK']}").write_text(json.dumps(row), encoding="utf-8")
 cli._leave()
 """
 
@@ -75,7 +75,7 @@ def test_two_processes_race_as_one_and_the_first_one_judges(tmp_path):
     done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("exact match") == 3  # said once a judgement
-    rows = [json.loads((tmp_path / f"row-{i}").read_text()) for i in range(2)]
+    rows = [json.loads((tmp_path / f"row-{i}").read_text(encoding="utf-8")) for i in range(2)]
     assert rows[0] == rows[1] and rows[0]["exact_match"] == 0.95 and len(rows[0]["history"]) == 3
     assert rows[0]["processes"] == 2 and rows[0]["machine"]["threads"] == 1
     assert "2 processes of one thread" in speedrun.table(rows[:1])
