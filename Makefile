@@ -46,10 +46,9 @@ lab: $(STAMP) ## Install if needed, then open JupyterLab at the first notebook.
 	$(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
 	  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate $(ARGS)
 
-# WORKERS=2: tests run in two processes of one thread each, which does more in all than one of two. A file stays in one
-# process, so the cells of a notebook stay in order. One process is the default: a few tests train, and with one thread
-# they train another model.
-WORKERS   := 1
+# Tests run in two processes of one thread each, which does more in all than one of two. A file stays in one process, so
+# the cells of a notebook stay in order. WORKERS=1: one process of two threads, as the stored outputs were made.
+WORKERS   := 2
 PYTEST    := $(PY) -m pytest
 ifneq ($(WORKERS),1)
 PYTEST    := OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --dist loadfile
