@@ -133,7 +133,8 @@ def table(rows: list[dict]) -> str:
     for r in rows:
         mark = "" if r["reached"] else "  (goal missed)"
         many = r.get("processes", 1)
-        threads = f"{r['machine']['threads']} threads" if many == 1 else f"{many} processes of one thread"
+        each = "one thread" if r["machine"]["threads"] == 1 else f"{r['machine']['threads']} threads"
+        threads = each if many == 1 else f"{many} processes of {each}"
         machine = f"{r['machine']['processor']}, {threads}"
         machine += f", {r['precision']}" if "precision" in r else ""  # rows from before it was written down
         lines.append(
