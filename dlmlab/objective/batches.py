@@ -8,6 +8,8 @@ Decisions
 * A model that shall edit its own text must have met wrong tokens: a share of what is not masked is replaced by another
   token, and the loss counts there too, and at what was left as it is (LLaDA2.1, arXiv 2602.08676; our reading of it,
   with tokens drawn evenly).
+* Equations can come first, alone: a recipe may drill what a solution calculates before it reads a question
+  (`dlmlab.task.equations`). Their tokens count like all others.
 * Rows of like length share a batch (a pool of `POOL` batches is sorted), and lengths are rounded up to multiples of
   `multiple`: with 16 few shapes to compile, and still a fifth of the tokens is padding (`bench --only train`). With
   `context`, a row is problem after problem, cut at that length, and every token sees the others of its row: the usual
@@ -27,6 +29,7 @@ from torch import Tensor
 
 from dlmlab.network.config import attention_block
 from dlmlab.objective.noise import forward_process, low_discrepancy_times
+from dlmlab.task.equations import LENGTH, drill
 from dlmlab.task.layout import encode_texts
 from dlmlab.task.splits import RULES
 from dlmlab.task.tasks import STEP_WEIGHTS, Problem, make_problem
@@ -80,6 +83,8 @@ class TrainConfig:
     corrupt_weight: float = 1.0
     kept_weight: float = 0.1
     max_equations: Plan = ((0, 5),)  # (from step, equations): a curriculum of problems with at most so many
+    drill_steps: int = 0  # so many steps first on rows of equations alone, whose results are all masked
+    drill_equations: int = 6  # in such a row
     causal_steps: int = 0  # so many steps as an autoregressive model first (as in arXiv 2410.17891)
     lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
     seed: int = 0
@@ -98,7 +103,12 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        for name in ("multiple", "tokens", "rows", "warmup", "threads", "log_every", "eval_every"):
+        for name in (
+            *("multiple", "tokens", "rows", "warmup", "threads"),
+            "drill_equations",
+            "log_every",
+            "eval_every",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 1")
         for name in (
@@ -138,8 +148,18 @@ class TrainConfig:
         check_plan("max_equations", self.max_equations, least=1, most=len(STEP_WEIGHTS))
         if self.lr_plan:
             check_plan("lr_plan", self.lr_plan)
-        if self.reach < 0 or self.causal_steps < 0:
-            raise ValueError(f"reach={self.reach} and causal_steps={self.causal_steps} must be >= 0")
+        for name in ("reach", "drill_steps", "causal_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}={getattr(self, name)} must be >= 0")
+        if self.drill_steps and (self.causal_steps or self.attention != "full"):
+            raise ValueError(
+                f"drill_steps={self.drill_steps} asks for masks: attention 'full' only, and causal_steps = 0"
+            )
+        if self.drill_equations * LENGTH > self.max_sequence_length:
+            raise ValueError(
+                f"drill_equations={self.drill_equations} are {self.drill_equations * LENGTH} tokens, "
+                f"more than max_sequence_length={self.max_sequence_length}"
+            )
         if self.causal_steps and self.attention != "full":
             raise ValueError(f"causal_steps={self.causal_steps} prepares a model with attention 'full' only")
         if self.context and any(share for _, share in (*self.suffix, *self.salient)):
@@ -274,13 +294,17 @@ class Batches:
         return slice(part * self.config.rows, (part + 1) * self.config.rows)
 
     def problems(self, pool_index: int) -> list[list[Problem]]:
-        """List what the `POOL` steps of a pool read, a list of problems a step. Raises `ValueError` for packed rows."""
+        """List what the `POOL` steps of a pool read, a list of problems a step: none where equations are drilled.
+
+        Raises `ValueError` for packed rows.
+        """
         if self.config.context:
             raise ValueError(f"context={self.config.context}: rows of many problems, some cut")
         drawn = self._drawn(pool_index)
         lengths = [*map(len, encode_texts(self.tokenizer, drawn))]
         by_length = [drawn[i] for i in sorted(range(len(drawn)), key=lengths.__getitem__)]
-        return [by_length[self._part(pool_index * POOL + i)] for i in range(POOL)]
+        steps = range(pool_index * POOL, (pool_index + 1) * POOL)
+        return [by_length[self._part(i)] if i >= self.config.drill_steps else [] for i in steps]
 
     def problem(self, seed: int, most: int) -> Problem:
         """Make the problem of a seed: as the splits are drawn, or, with fewer than 5 equations allowed, every number
@@ -298,6 +322,9 @@ class Batches:
     def __call__(self, step: int) -> Batch:
         config, tokenizer = self.config, self.tokenizer
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        if step < config.drill_steps:
+            x0, masked = drill(config.rows, config.drill_equations, generator=generator)
+            return Batch(torch.where(masked, tokenizer.mask_token_id, x0), x0, masked)
         if step // POOL != self.pool_index:
             self.pool_index, self.pool = step // POOL, self._rows(step // POOL)
         rows = self.pool[self._part(step)]

@@ -94,7 +94,8 @@ def _find(sentence: str, frames: tuple[Frame, ...], objects: tuple[str, ...]):
     return None
 
 
-def _calculate(left: int, op: str, right: int) -> int:
+def calculate(left: int, op: str, right: int) -> int:
+    """Work out one equation. Raises `QuestionError` where the result is a fraction or leaves 0..99."""
     if op == "/" and (right == 0 or left % right):
         raise QuestionError(f"{left} / {right} is not a whole number")
     result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right if right else 0}[op]
@@ -179,7 +180,7 @@ def solve(question: str) -> Solved:
     return read(question)
 
 
-def read(question: str, number: Callable = _number, calculate: Callable = _calculate) -> Solved:
+def read(question: str, number: Callable = _number, calculate: Callable = calculate) -> Solved:
     """Read a question as `solve` does, with other numbers: `number(text)` makes one of "12" or of `HOLE`, and
     `calculate(left, op, right)` a result, so that the equations may hold unknowns (`dlmlab.constraints`).
 
@@ -248,7 +249,7 @@ def _tell(rng: random.Random, steps: int, distractor: bool) -> str | None:
     names = rng.sample(NAMES, steps + 3)
     thing = rng.choice(situation.objects) if situation.objects else ""
     ask = rng.choice(situation.questions)
-    story, sentences = _Story(_number, _calculate), []
+    story, sentences = _Story(_number, calculate), []
 
     def tell(frame: Frame, opening: bool = False) -> bool:
         numbers = _numbers(frame, story.value, rng)
