@@ -83,7 +83,7 @@ class TrainConfig:
     corrupt_weight: float = 1.0
     kept_weight: float = 0.1
     max_equations: Plan = ((0, 5),)  # (from step, equations): a curriculum of problems with at most so many
-    drill_steps: int = 0  # so many steps first on rows of equations alone, whose results are all masked
+    drill_steps: int = 0  # so many steps first on rows of equations alone: only their results count
     drill_equations: int = 6  # in such a row
     causal_steps: int = 0  # so many steps as an autoregressive model first (as in arXiv 2410.17891)
     lr_plan: Plan = ()  # (tokens, factor) joined by straight lines; empty: from 1 to 0 over all tokens
@@ -151,11 +151,9 @@ class TrainConfig:
         for name in ("reach", "drill_steps", "causal_steps"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}={getattr(self, name)} must be >= 0")
-        if self.drill_steps and (self.causal_steps or self.attention != "full"):
-            raise ValueError(
-                f"drill_steps={self.drill_steps} asks for masks: attention 'full' only, and causal_steps = 0"
-            )
-        if self.drill_equations * LENGTH > self.max_sequence_length:
+        if self.drill_steps and self.block_at(0):
+            raise ValueError(f"drill_steps={self.drill_steps}: a row of equations has no blocks, attention does")
+        if self.drill_steps and self.drill_equations * LENGTH > self.max_sequence_length:
             raise ValueError(
                 f"drill_equations={self.drill_equations} are {self.drill_equations * LENGTH} tokens, "
                 f"more than max_sequence_length={self.max_sequence_length}"
@@ -324,6 +322,8 @@ class Batches:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
         if step < config.drill_steps:
             x0, masked = drill(config.rows, config.drill_equations, generator=generator)
+            if config.attention_at(step) == "causal":
+                return Batch(x0[:, :-1], x0[:, 1:], masked[:, 1:])
             return Batch(torch.where(masked, tokenizer.mask_token_id, x0), x0, masked)
         if step // POOL != self.pool_index:
             self.pool_index, self.pool = step // POOL, self._rows(step // POOL)

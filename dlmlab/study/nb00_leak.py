@@ -47,7 +47,7 @@ def last(name: str) -> dict:
 
 def texts_of(name: str) -> int:
     """Count the texts that a shipped model was trained on."""
-    return last(name)["step"] * recipe(name).rows
+    return (last(name)["step"] - recipe(name).drill_steps) * recipe(name).rows
 
 
 # ------------------------------------------------------------------------------------------------ what training met

@@ -108,9 +108,32 @@ def test_the_first_steps_are_those_of_an_autoregressive_model():
     assert [first.attention_at(step) for step in (0, 1, 2)] == ["causal", "causal", "full"]
 
 
+def test_a_drill_comes_before_the_problems_and_takes_none_of_them():
+    first, plain = TrainConfig(name="a", rows=4, drill_steps=9), TrainConfig(name="a", rows=4)
+    drilled, whole = Batches(first), Batches(plain)
+    mask = drilled.tokenizer.mask_token_id
+    for step in (0, 8):
+        batch = drilled(step)
+        assert batch.inputs.shape == (4, 36) and batch.weight.sum() == 24
+        assert torch.equal(batch.inputs == mask, batch.weight)
+        assert torch.equal(batch.inputs[~batch.weight], batch.targets[~batch.weight])
+    assert torch.equal(drilled(3).targets, Batches(first)(3).targets)  # whatever was asked before
+    assert not torch.equal(drilled(3).targets, drilled(4).targets)
+    causal = Batches(TrainConfig(name="a", rows=4, drill_steps=9, causal_steps=12))(3)  # results as next tokens
+    assert torch.equal(causal.inputs[:, 1:], causal.targets[:, :-1]) and causal.weight.sum() == 24
+    assert torch.equal(causal.targets[causal.weight], drilled(3).targets[drilled(3).weight])
+    for step in (9, 10, 16):
+        assert torch.equal(drilled(step).inputs, whole(step).inputs)
+    assert [len(rows) for rows in drilled.problems(1)] == [0] + [4] * 7
+    assert drilled.problems(1)[1:] == whole.problems(1)[1:]
+
+
 @pytest.mark.parametrize("options, message", [
     ({"suffix": ((0, 0.2), (9, 0.8)), "salient": ((0, 0.4),)}, "suffix and salient together are 1.2 at step 9"),
     ({"reach": -1}, "reach=-1"), ({"causal_steps": -1}, "causal_steps=-1 must be >= 0"),
+    ({"drill_steps": -1}, "drill_steps=-1 must be >= 0"), ({"drill_equations": 0}, "drill_equations=0 must be >= 1"),
+    ({"drill_steps": 5, "attention": "block:8"}, "drill_steps=5: a row of equations has no blocks"),
+    ({"drill_steps": 1, "drill_equations": 17}, "drill_equations=17 are 102 tokens, more than max_sequence_length=96"),
     ({"causal_steps": 5, "attention": "causal"}, "causal_steps=5 prepares a model with attention 'full' only"),
 ])  # fmt: skip
 def test_what_makes_no_sense_is_refused(options, message):
