@@ -11,6 +11,7 @@ from dlmlab.course import manifest
 from dlmlab.objective.batches import TrainConfig
 from dlmlab.study import speedrun
 
+MACHINE = {"processor": "x", "capability": "AVX2", "threads": 2}
 TINY = dict(d_model=16, n_heads=2, n_layers=1, mlp_hidden_size=24, rows=4, compile=False, bf16=False, log_every=1)
 
 
@@ -83,7 +84,7 @@ def test_two_processes_race_as_one_and_the_first_one_judges(tmp_path):
 
 def test_one_row_for_a_recipe_seed_and_machine_the_fastest_first(tmp_path):
     path = tmp_path / "board.json"
-    row = {"recipe": "a", "seed": 0, "machine": {"processor": "x", "threads": 2}, "reached": True, "seconds": 60.0}
+    row = {"recipe": "a", "seed": 0, "machine": MACHINE, "reached": True, "seconds": 60.0}
     speedrun.enter(row, path)
     speedrun.enter(row | {"seconds": 50.0}, path)
     speedrun.enter(row | {"recipe": "b", "seconds": 20.0}, path)
@@ -93,10 +94,15 @@ def test_one_row_for_a_recipe_seed_and_machine_the_fastest_first(tmp_path):
 
 
 def test_the_table_shows_what_was_run_and_nothing_else():
-    machine = {"processor": "x", "threads": 2}
-    row = {"recipe": "adamw", "seed": 0, "reached": False, "exact_match": 0.5, "tokens": 10, "machine": machine}
+    row = {"recipe": "adamw", "seed": 0, "reached": False, "exact_match": 0.5, "tokens": 10, "machine": MACHINE}
     text = speedrun.table([row | {"seconds": 60.0, "tokens_per_second": 1}])
     assert "(goal missed)" in text and len(text.splitlines()) == 2 and "not run" not in text
+
+
+def test_pages_quote_a_run_at_the_tokens_of_the_shortest_recipes():
+    row = {"recipe": "a", "seed": 1, "exact_match": 0.9, "seconds": 90.0}
+    row["history"] = [[2_000_000, 20.0, 0.1], [4_000_100, 40.0, 0.4], [4_800_000, 50.0, 0.9]]
+    assert speedrun.headlines([row]) == {"a 1 exact match": 0.9, "a 1 minutes": 1.5, "a 1 exact match at 4 M": 0.4}
 
 
 def test_every_recipe_is_a_diffusion_model_of_the_same_size():
