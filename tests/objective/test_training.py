@@ -8,6 +8,7 @@ import platform
 import signal
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -493,7 +494,10 @@ def spoiled(whole: bytes) -> dict[str, bytes]:
     listed = io.BytesIO()
     torch.save([1, 2], listed)
     flipped = bytearray(whole)
-    flipped[len(whole) // 2] ^= 1  # inside a tensor, which torch.load reads without a word
+    with zipfile.ZipFile(io.BytesIO(whole)) as records:
+        largest = max(records.infolist(), key=lambda record: record.file_size)
+        data = records.read(largest)
+    flipped[whole.index(data) + len(data) // 2] ^= 1  # inside a tensor, which torch.load reads without a word
     return {"cut": whole[: len(whole) // 2], "short": whole[:-10], "empty": b"", "text": b"not a state"} | {
         "flipped": flipped, "keys": pickled.getvalue(), "list": listed.getvalue()}  # fmt: skip
 
